@@ -1,0 +1,31 @@
+/**
+ * Wakes one waiter. Rings coalesce and carry no data: whoever wakes looks for itself what there is to do,
+ * so a lost or doubled ring does no harm.
+ */
+import type { Clock } from "./clock.ts";
+
+export class Doorbell {
+  readonly #clock: Clock;
+  #rung = false;
+  #wake: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  ring(): void {
+    this.#rung = true;
+    this.#wake?.();
+  }
+
+  /** Returns at once if it was rung since the last wait, else at the next ring or after `msMax`. */
+  async wait(msMax: number): Promise<void> {
+    if (!this.#rung) {
+      const stop = new AbortController();
+      this.#wake = () => stop.abort();
+      await this.#clock.sleep(msMax, stop.signal);
+      this.#wake = undefined;
+    }
+    this.#rung = false;
+  }
+}
