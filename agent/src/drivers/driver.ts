@@ -1,0 +1,151 @@
+/**
+ * The contract of a driver: the part of the agent that knows one kind of resource. A driver keeps no memory
+ * of its own: each look finds its own work by its marks, so that nothing depends on what a crashed agent knew.
+ */
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import type { Violation } from "@holdfast/shared/fault.ts";
+import type { Generation } from "@holdfast/shared/generation.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
+export type JsonObject = { readonly [key: string]: JsonValue };
+
+export type ResourceKey = Readonly<{ instanceId: string; resourceId: string }>;
+
+/** One resource, rendered for one generation as far as everything is known. */
+export type Wanted = Readonly<{
+  key: ResourceKey;
+  kind: string;
+  generation: Generation;
+  releaseVersion: string;
+  /** Of the rendered spec, the artefacts and the secret versions: the same digest means nothing to do. */
+  digest: string;
+  spec: JsonObject;
+  /** Values that must not be shown or written anywhere but where the spec says, by secret name. */
+  secrets: ReadonlyMap<string, string>;
+  /** Artefact name to the absolute path of its verified content. */
+  artefacts: ReadonlyMap<string, string>;
+}>;
+
+/** One copy of a resource as found on this host. There may be two of a resource while one replaces the other. */
+export type Live = Readonly<{
+  key: ResourceKey;
+  /** The driver's name of this copy; unique for ever. */
+  handle: string;
+  digest: string;
+  generation: Generation;
+  phase: "starting" | "running" | "stopping" | "exited";
+  /** What other resources and the instance's outputs may name, such as {ports: {http: 41234}}. */
+  outputs: JsonObject;
+  /** Wall clock, ms. */
+  startedAt: number;
+  /** Starts after the first one of this digest that were caused by an exit. */
+  restarts: number;
+  /** One line for people: the exit status, or that it is unknown, with the last line of output. */
+  message: string;
+}>;
+
+export type StepClass = "reversible" | "compensable" | "irreversible";
+
+/** What is to be done, as written to the journal. Holds no secret and all else that running it needs. */
+export type StepOrder = Readonly<{
+  resourceId: string;
+  kind: string;
+  verb: string;
+  input: JsonObject;
+}>;
+
+export type Step = StepOrder &
+  Readonly<{
+    /** The same plan gives the same ids: `worker/start`. */
+    id: string;
+    class: StepClass;
+    /** Old copies go after the commit, never before, unless both cannot run at once. */
+    when: "before-commit" | "after-commit";
+    /** One line for people and for consent, with the gap in service if there is one. */
+    summary: string;
+    undo?: StepOrder & Readonly<{ summary: string }>;
+    /** Do not begin before this wall-clock time in ms: restart back-off, or draining. */
+    notBefore?: number;
+  }>;
+
+/** Directories of one instance; they exist when a step runs. */
+export type InstanceDirectories = Readonly<{
+  run: string;
+  data: string;
+  logs: string;
+  seatsFile: string;
+}>;
+
+export type DriverContext = Readonly<{
+  log: Log;
+  clock: Clock;
+  random: Random;
+  signal: AbortSignal;
+  /** Absolute; its instances' directories are below. Marks of live work name it. */
+  stateDir: string;
+  directories(instanceId: string): InstanceDirectories;
+}>;
+
+export type StepContext = DriverContext &
+  Readonly<{
+    /** The rendering with this digest: the one to come or the last committed one. Throws if it is neither. */
+    wanted(digest: string): Wanted;
+  }>;
+
+/** Done again after a crash, a step finds what it did before and says the same. */
+export type StepOutcome = Readonly<{ handle?: string; outputs?: JsonObject; message?: string }>;
+
+export type Health = Readonly<{
+  /** `failed`: it will not become ready by waiting. */
+  state: "ready" | "starting" | "failed";
+  /** Alive although perhaps not ready; false asks for a restart. */
+  alive: boolean;
+  message: string;
+}>;
+
+/** A counter that the driver keeps for one copy: cumulative and monotone within its source. */
+export type DriverReading = Readonly<{
+  key: ResourceKey;
+  /** Identity of what was counted; another life of it has another source. */
+  source: string;
+  counter: string;
+  value: bigint;
+  /** Last one of this source: it has ended. */
+  final: boolean;
+  /** Wall clock, ms. */
+  at: number;
+}>;
+
+export interface Driver {
+  readonly kind: string;
+  /** Why it cannot work on this host; undefined if it can. */
+  missing(): Promise<string | undefined>;
+  /** All that is wrong with a spec that can never be applied here. Pure. */
+  check(spec: JsonObject, path: string): readonly Violation[];
+  /** Every copy here that carries our marks, strays of an earlier life included; one snapshot for all instances. */
+  observe(context: DriverContext): Promise<readonly Live[]>;
+  /** All that can fail is tried before anything changes. Artefacts are already verified and local. */
+  prepare(wanted: Wanted, context: DriverContext): Promise<void>;
+  /**
+   * From what is there, what was committed last and what is wanted (undefined: nothing of it). Pure.
+   * With `last` equal to `wanted` these are repairs, such as the restart of a copy that has exited.
+   */
+  steps(
+    live: readonly Live[],
+    last: Wanted | undefined,
+    wanted: Wanted | undefined,
+    now: number,
+  ): readonly Step[];
+  /** Safe to repeat, also when half done. */
+  run(order: StepOrder, context: StepContext): Promise<StepOutcome>;
+  health(live: Live, wanted: Wanted, context: DriverContext): Promise<Health>;
+  /** One reading per counter and copy that runs, and the last ones of those that have ended since. */
+  readings(context: DriverContext): Promise<readonly DriverReading[]>;
+  /** Called once the readings up to `at` are durable: what was kept for ended copies may go. */
+  readingsKept(at: number, context: DriverContext): Promise<void>;
+  /** The last lines of a copy's output, oldest first. */
+  logs(live: Live, lines: number, context: DriverContext): Promise<readonly string[]>;
+  /** Ends all copies of an instance and removes run/, never data/. Succeeds also when nothing was there. */
+  drop(instanceId: string, context: DriverContext): Promise<void>;
+}

@@ -1,0 +1,81 @@
+/**
+ * What the link asks of the hub's use cases. The link knows certificates, streams and framing; it decides
+ * nothing about tenants, instances or money and holds no SQL. Every call names the caller that the
+ * certificate proved.
+ */
+import type {
+  EnrollRequest,
+  EnrollResponse,
+  RenewResponse,
+} from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
+import type {
+  BatchAck,
+  Fenced,
+  Held,
+  Hello,
+  Open,
+  Opened,
+  StatusReport,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { ActionResult, Rehearsal } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
+
+/** Who is calling, from the certificate alone. */
+export type AgentPrincipal = Readonly<{
+  vendorId: string;
+  cellId: string;
+  agentId: string;
+  /** Serial of the certificate, lower-case hex. */
+  serial: string;
+  fencing: bigint;
+}>;
+
+/** An admitted agent. `active` is false for one that was fenced by a takeover: it may only drain its reports. */
+export type AgentSession = AgentPrincipal & Readonly<{ session: bigint; active: boolean }>;
+
+/** Finished bytes of a ControlResponse, as stored when they were signed. */
+export type StoredFrame = Readonly<{ instanceId: string; bytes: Uint8Array }>;
+
+export type Peer = Readonly<{ address: string }>;
+
+export interface LinkHub {
+  readonly incarnation: bigint;
+  /** Refuses (UNAUTHENTICATED, PERMISSION_DENIED) a revoked or unknown certificate, a deleted agent, another cell's. */
+  admit(principal: AgentPrincipal, hello: Hello | undefined): Promise<AgentSession>;
+  /** The stream of this session has ended. */
+  left(session: AgentSession): Promise<void>;
+  /** Latest of the cell's assignments and entitlements that differ from what is held, at most `max`, oldest change first. */
+  differing(
+    session: AgentSession,
+    held: readonly Held[],
+    max: number,
+  ): Promise<readonly StoredFrame[]>;
+  /** Bytes of a ControlResponse with a freshness note signed now. */
+  freshness(session: AgentSession): Promise<Uint8Array>;
+  /** Key sets newer than those held, oldest first, one signed by the one before. */
+  newerKeySets(session: AgentSession, hello: Hello): Promise<readonly Envelope[]>;
+  statusReported(session: AgentSession, report: StatusReport): Promise<void>;
+  actionEnded(session: AgentSession, result: ActionResult): Promise<void>;
+  rehearsed(session: AgentSession, rehearsal: Rehearsal): Promise<void>;
+  /** Pages of at most 1,000 series. */
+  openStream(session: AgentSession, open: Open): Promise<readonly Opened[]>;
+  /** Checks signature and chain, then ingests in one statement. */
+  ingest(session: AgentSession, batch: SignedBatch): Promise<BatchAck | Fenced>;
+  release(session: AgentSession, digest: string): Promise<Envelope>;
+  artefact(session: AgentSession, digest: string, offset: bigint): AsyncIterable<Uint8Array>;
+  /** Rings with the cell whose desired state may have changed. Returns how to stop listening. */
+  onCellChanged(ring: (cell: Readonly<{ vendorId: string; cellId: string }>) => void): () => void;
+}
+
+/** The use cases behind the identity listener. */
+export interface IdentityHub {
+  enroll(request: EnrollRequest, peer: Peer): Promise<EnrollResponse>;
+  /** `principal` comes from a certificate of ours that may have expired up to 35 days ago. */
+  renew(
+    principal: AgentPrincipal,
+    certificateRequest: Uint8Array,
+    identityProof: Uint8Array,
+    peer: Peer,
+  ): Promise<RenewResponse>;
+}
