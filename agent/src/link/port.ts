@@ -64,8 +64,8 @@ export interface ControlPort {
 export interface ReportPort {
   /** Where the agent believes its stream is. */
   open(): Omit<Open, "$typeName" | "$unknown">;
-  /** A page of the hub's answer; the last one has `more` false. */
-  opened(page: Opened): void;
+  /** A page of the hub's answer; the last one has `more` false. `reopen`: end this stream and open another. */
+  opened(page: Opened): "go" | "reopen";
   /** The next batch that was not handed out on this stream, at most 500 records and 512 KiB; undefined if there is none now. */
   nextBatch(): SignedBatch | undefined;
   acked(ack: BatchAck): void;
