@@ -1,0 +1,26 @@
+/** The one test run: unit tests beside the code, and the suites under test/. Prints the seed that repeats its chances. */
+import { randomInt } from "node:crypto";
+import { defineConfig } from "vitest/config";
+
+const SEED_MAX = 2 ** 31 - 1;
+const seed = process.env["HOLDFAST_TEST_SEED"] ?? String(randomInt(1, SEED_MAX));
+console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
+
+export default defineConfig({
+  test: {
+    include: [
+      "{shared,hub,agent,scripts}/**/*.test.{ts,mts}",
+      "examples/*/**/*.test.{ts,mjs}",
+      "test/**/*.test.ts",
+    ],
+    exclude: ["**/node_modules/**", "**/dist/**", ".toolchain*/**", "test/bench/**"],
+    env: { HOLDFAST_TEST_SEED: seed },
+    // The machines that must pass have two cores; the suites with servers of their own need both.
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 20_000,
+    allowOnly: false,
+  },
+});
