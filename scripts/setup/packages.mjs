@@ -3,7 +3,7 @@
  * well (`all`). What is there is never made less: after a test run, a start keeps the test tools.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run } from "./run.mjs";
 
@@ -21,6 +21,7 @@ const PNPM_ARGS = [
 ];
 
 /** @typedef {"run" | "all"} Mode */
+/** @typedef {{mode: Mode, inputs: string}} Stamp `inputs` is the digest of INPUTS, or "unfinished". */
 
 /**
  * @param {string} root
@@ -41,7 +42,7 @@ export async function installPackages({ root, env, say }, mode) {
   const wanted = held === "all" ? "all" : mode;
   const bin = join(root, ".toolchain/node_modules/.bin");
   say(`installing packages${wanted === "all" ? " with the test tools" : ""}`);
-  rmSync(join(root, STAMP), { force: true });
+  if (held !== undefined) writeStamp(root, { mode: held, inputs: "unfinished" });
   const { NODE_ENV: _, ...others } = env; // "production" would leave the test tools out.
   await run({
     command: join(bin, "pnpm"),
@@ -51,7 +52,7 @@ export async function installPackages({ root, env, say }, mode) {
     program: "pnpm",
     what: "the packages",
   });
-  writeFileSync(join(root, STAMP), JSON.stringify({ mode: wanted, inputs: inputsOf(root) }));
+  writeStamp(root, { mode: wanted, inputs: inputsOf(root) });
 }
 
 /**
@@ -63,12 +64,24 @@ function covers(held, wanted) {
 }
 
 /**
+ * What node_modules is known to hold; a stamp that cannot be read counts as none.
  * @param {string} root
- * @returns {{mode: Mode, inputs: string} | undefined}
+ * @returns {Stamp | undefined}
  */
 function readStamp(root) {
-  const path = join(root, STAMP);
-  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+  try {
+    return JSON.parse(readFileSync(join(root, STAMP), "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {string} root
+ * @param {Stamp} stamp
+ */
+function writeStamp(root, stamp) {
+  writeFileSync(join(root, STAMP), JSON.stringify(stamp));
 }
 
 /** @param {string} root */

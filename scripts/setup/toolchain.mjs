@@ -85,7 +85,7 @@ export async function installToolchain({ root, arch, env, say }) {
  * @param {string} arch
  * @param {any} manifest scripts/toolchain/package.json
  * @param {any} lock scripts/toolchain/package-lock.json
- * @returns {{manifest: {dependencies: Record<string, string>}, lock: {packages: Record<string, any>}}}
+ * @returns {{manifest: {dependencies: Record<string, string>}, lock: object}}
  */
 export function pinsFor(arch, manifest, lock) {
   const names = Object.keys(manifest.optionalDependencies).filter((name) =>
