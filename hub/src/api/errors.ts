@@ -1,0 +1,90 @@
+/**
+ * Faults as callers see them: a Connect error with google.rpc details. What is not a fault is a bug; the
+ * caller learns only that, the log gets the cause. Never shows a stack or SQL.
+ */
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  HelpSchema,
+  PreconditionFailureSchema,
+  RetryInfoSchema,
+} from "@holdfast/proto/google/rpc/error_details_pb.js";
+import { Fault, type FaultCode } from "@holdfast/shared/fault.ts";
+
+/** ErrorInfo.domain of all our reasons. */
+export const ERROR_DOMAIN = "holdfast.dev";
+
+const CODES = {
+  INVALID_ARGUMENT: Code.InvalidArgument,
+  NOT_FOUND: Code.NotFound,
+  ALREADY_EXISTS: Code.AlreadyExists,
+  PERMISSION_DENIED: Code.PermissionDenied,
+  UNAUTHENTICATED: Code.Unauthenticated,
+  FAILED_PRECONDITION: Code.FailedPrecondition,
+  ABORTED: Code.Aborted,
+  RESOURCE_EXHAUSTED: Code.ResourceExhausted,
+  UNIMPLEMENTED: Code.Unimplemented,
+  UNAVAILABLE: Code.Unavailable,
+  DEADLINE_EXCEEDED: Code.DeadlineExceeded,
+  CANCELLED: Code.Canceled,
+  INTERNAL: Code.Internal,
+} as const satisfies Record<FaultCode, Code>;
+
+/** Reason of a Connect error that no use case threw, such as a body that is not JSON. */
+export const REASON_OF_BUG = "INTERNAL";
+
+/** `requestId` stands in the details, so that a caller can name the log line. */
+export function asConnectError(error: unknown, requestId: string): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const fault =
+    error instanceof Fault
+      ? error
+      : new Fault("INTERNAL", REASON_OF_BUG, `the hub failed; request ${requestId} is in its log`);
+  return new ConnectError(
+    fault.message,
+    CODES[fault.code],
+    undefined,
+    detailsOf(fault, requestId),
+    error,
+  );
+}
+
+type Detail = NonNullable<ConstructorParameters<typeof ConnectError>[3]>[number];
+
+function detailsOf(fault: Fault, requestId: string): Detail[] {
+  const { reason, metadata, violations, next, retryAfterMs } = fault;
+  const info = { reason, domain: ERROR_DOMAIN, metadata: { ...metadata, request_id: requestId } };
+  const details: Detail[] = [{ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, info) }];
+  if (violations.length > 0) details.push(violationsDetail(fault));
+  if (retryAfterMs !== undefined) {
+    const seconds = BigInt(Math.floor(retryAfterMs / 1000));
+    const nanos = (retryAfterMs % 1000) * 1_000_000;
+    const value = create(RetryInfoSchema, { retryDelay: { seconds, nanos } });
+    details.push({ desc: RetryInfoSchema, value });
+  }
+  if (next !== undefined) {
+    const value = create(HelpSchema, { links: [{ description: next, url: "" }] });
+    details.push({ desc: HelpSchema, value });
+  }
+  return details;
+}
+
+/** A refused state is a PreconditionFailure, anything else that is wrong in a request a BadRequest. */
+function violationsDetail({ code, reason, violations }: Fault): Detail {
+  if (code === "FAILED_PRECONDITION") {
+    const value = create(PreconditionFailureSchema, {
+      violations: violations.map(({ path, message }) => ({
+        type: reason,
+        subject: path,
+        description: message,
+      })),
+    });
+    return { desc: PreconditionFailureSchema, value };
+  }
+  const value = create(BadRequestSchema, {
+    fieldViolations: violations.map(({ path, message }) => ({ field: path, description: message })),
+  });
+  return { desc: BadRequestSchema, value };
+}

@@ -1,0 +1,52 @@
+import type { Fault } from "@holdfast/shared/fault.ts";
+import { describe, expect, it } from "vitest";
+import { readConfig } from "./config.ts";
+
+const read = (file: unknown, env: Record<string, string> = {}) =>
+  readConfig({
+    file,
+    env,
+    fileName: "hub.yaml",
+    fileDirectory: "/etc/holdfast",
+    workingDirectory: "/work",
+  }).values;
+
+const problemsOf = (file: unknown, env: Record<string, string> = {}) => {
+  try {
+    read(file, env);
+    return [];
+  } catch (error) {
+    return (error as Fault).violations.map(({ path, message }) => `${path}: ${message}`);
+  }
+};
+
+describe("readConfig", () => {
+  it("needs the data directory and nothing else", () => {
+    expect(problemsOf({})).toEqual([expect.stringContaining("data_dir")]);
+    expect(read({ data_dir: "data" })).toMatchObject({
+      dataDir: "/etc/holdfast/data",
+      apiListen: { host: "127.0.0.1", port: 7400 },
+      keyFile: "/etc/holdfast/data/hub.key",
+      databaseUrl: undefined,
+      vendor: "vendor",
+    });
+  });
+
+  it("takes the environment over the file", () => {
+    const env = { HOLDFAST_HUB_API_LISTEN: "127.0.0.1:0" };
+    expect(read({ data_dir: "/d", api_listen: "127.0.0.1:1" }, env).apiListen.port).toBe(0);
+  });
+
+  it("names every problem at once", () => {
+    const found = problemsOf({
+      data_dir: "/d",
+      api_lisen: "127.0.0.1:1",
+      link_listen: "70000",
+      database_url: "mysql://user:secret@host/x",
+      shutdown_ms_max: "10",
+    });
+    expect(found).toHaveLength(4);
+    expect(found.join("\n")).toContain("did you mean api_listen");
+    expect(found.join("\n")).not.toContain("secret");
+  });
+});

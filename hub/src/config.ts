@@ -1,0 +1,103 @@
+/** The hub's settings: which there are and what each accepts. Pure; main.ts reads the file and the environment. */
+import {
+  type ListenAddress,
+  readSettings,
+  type SettingSources,
+  type Settings,
+  type SettingValues,
+  settings,
+} from "@holdfast/shared/settings.ts";
+
+export const HUB_ENV_PREFIX = "HOLDFAST_HUB_";
+
+/** Variables with the prefix that are no settings: the path of the file itself. */
+export const HUB_ENV_CONFIG = "HOLDFAST_HUB_CONFIG";
+
+const LOOPBACK = "127.0.0.1";
+const listenAt = (port: number) => settings.listen({ fallback: { host: LOOPBACK, port } });
+const postgres = () =>
+  settings.url({
+    protocols: ["postgres:", "postgresql:"],
+    mayHaveCredentials: true,
+    mayHavePath: true,
+  });
+
+const SPECS = {
+  data_dir: settings.required(settings.path()),
+  api_listen: listenAt(7400),
+  link_listen: listenAt(7401),
+  identity_listen: listenAt(7402),
+  public_host: settings.text({
+    fallback: "localhost",
+    charsMax: 253,
+    pattern:
+      /^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
+    rule: "a host name or an IPv4 address",
+  }),
+  database_url: postgres(),
+  owner_database_url: postgres(),
+  key_database_url: postgres(),
+  listen_database_url: postgres(),
+  vendor: settings.text({
+    fallback: "vendor",
+    pattern: /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/,
+    rule: "1 to 63 lower-case letters, digits, dots and dashes",
+  }),
+  log_level: settings.choice(["debug", "info", "warn", "error"], { fallback: "info" }),
+  key_file: settings.path(),
+  owner_token_file: settings.path(),
+  shutdown_ms_max: settings.integer({ min: 100, max: 600_000, fallback: 10_000 }),
+  metrics_listen: settings.listen({ isLoopbackOnly: true }),
+} as const;
+
+export type HubSettings = SettingValues<typeof SPECS>;
+
+export type HubConfig = Readonly<{
+  dataDir: string;
+  apiListen: ListenAddress;
+  linkListen: ListenAddress;
+  identityListen: ListenAddress;
+  publicHost: string;
+  databaseUrl: string | undefined;
+  ownerDatabaseUrl: string | undefined;
+  keyDatabaseUrl: string | undefined;
+  listenDatabaseUrl: string | undefined;
+  vendor: string;
+  logLevel: HubSettings["log_level"];
+  keyFile: string;
+  ownerTokenFile: string | undefined;
+  shutdownMsMax: number;
+  metricsListen: ListenAddress | undefined;
+}>;
+
+/** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
+export function readConfig(
+  sources: Omit<SettingSources, "envPrefix" | "envIgnored">,
+): Settings<HubConfig> {
+  const { values, warnings } = readSettings(SPECS, {
+    ...sources,
+    envPrefix: HUB_ENV_PREFIX,
+    envIgnored: [HUB_ENV_CONFIG],
+  });
+  return { values: hubConfig(values), warnings };
+}
+
+function hubConfig(values: HubSettings): HubConfig {
+  return {
+    dataDir: values.data_dir,
+    apiListen: values.api_listen,
+    linkListen: values.link_listen,
+    identityListen: values.identity_listen,
+    publicHost: values.public_host,
+    databaseUrl: values.database_url?.href,
+    ownerDatabaseUrl: values.owner_database_url?.href,
+    keyDatabaseUrl: values.key_database_url?.href,
+    listenDatabaseUrl: values.listen_database_url?.href,
+    vendor: values.vendor,
+    logLevel: values.log_level,
+    keyFile: values.key_file ?? `${values.data_dir}/hub.key`,
+    ownerTokenFile: values.owner_token_file,
+    shutdownMsMax: values.shutdown_ms_max,
+    metricsListen: values.metrics_listen,
+  };
+}
