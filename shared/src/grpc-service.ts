@@ -1,0 +1,66 @@
+/**
+ * Turns a generated service descriptor into the plain service definition that grpc-js works with, on both
+ * ends of the link. Bytes that are already serialised pass through untouched: what is stored signed is
+ * framed and written, never encoded again.
+ */
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
+
+/** A message, or its finished bytes. */
+export type Encodable<Message> = Message | Uint8Array;
+
+/** One method in the shape of a grpc-js MethodDefinition. */
+export type GrpcMethod<Input extends DescMessage, Output extends DescMessage> = Readonly<{
+  path: string;
+  requestStream: boolean;
+  responseStream: boolean;
+  requestSerialize: (value: Encodable<MessageShape<Input>>) => Buffer;
+  requestDeserialize: (bytes: Buffer) => MessageShape<Input>;
+  responseSerialize: (value: Encodable<MessageShape<Output>>) => Buffer;
+  responseDeserialize: (bytes: Buffer) => MessageShape<Output>;
+  originalName: string;
+}>;
+
+export type GrpcService<Methods extends GenServiceMethods> = {
+  readonly [Name in keyof Methods]: GrpcMethod<Methods[Name]["input"], Methods[Name]["output"]>;
+};
+
+export function grpcService<Methods extends GenServiceMethods>(
+  service: GenService<Methods>,
+): GrpcService<Methods> {
+  const methods = service.methods.map((method) => [
+    method.localName,
+    methodDefinition(service, method),
+  ]);
+  return Object.fromEntries(methods);
+}
+
+function methodDefinition(
+  service: DescService,
+  method: DescMethod,
+): GrpcMethod<DescMessage, DescMessage> {
+  return {
+    path: `/${service.typeName}/${method.name}`,
+    requestStream:
+      method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
+    responseStream:
+      method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestSerialize: (value) => encode(method.input, value),
+    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
+    responseSerialize: (value) => encode(method.output, value),
+    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
+    originalName: method.localName,
+  };
+}
+
+function encode(schema: DescMessage, value: Encodable<MessageShape<DescMessage>>): Buffer {
+  const bytes = value instanceof Uint8Array ? value : toBinary(schema, value);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
