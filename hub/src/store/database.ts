@@ -1,0 +1,124 @@
+/**
+ * Connections of the hub: one pool of the app role, and the keys that sign its contexts.
+ * The owner and the key login are used for moments only and never pooled.
+ */
+import { randomBytes } from "node:crypto";
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import pg from "pg";
+import { CONTEXT_KEY_LIFE_MS_MAX, type ContextKey, mintContextKey, padsOf } from "./context.ts";
+import { databaseFault } from "./sqlstate.ts";
+
+/** Where a database is: a URL, or a Unix socket directory with a login. */
+export type Connection = Readonly<
+  { url: string } | { socketDir: string; port: number; user: string; database: string }
+>;
+
+export const POOL_CONNECTIONS_MAX = 16;
+export const CONNECT_MS_MAX = 5_000;
+const IDLE_MS_MAX = 30_000;
+
+/** What every transaction needs. Made by `openDatabase`, ended by `close`. */
+export interface Database {
+  readonly pool: pg.Pool;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The key that signs now; `renewContextKey` replaces it. */
+  contextKey: ContextKey;
+  readonly keyConnection: Connection;
+  close(): Promise<void>;
+}
+
+export type DatabaseDeps = Readonly<{
+  app: Connection;
+  key: Connection;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  connectionsMax?: number;
+}>;
+
+/** bigint as bigint; the rest as pg does it (timestamptz: Date, jsonb: parsed, bytea: Buffer, numeric: text). */
+const parsers: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text") =>
+    oid === 20 ? (text: string) => BigInt(text) : pg.types.getTypeParser(oid, format)) as never,
+};
+
+export function clientConfig(connection: Connection, name: string): pg.ClientConfig {
+  const place =
+    "url" in connection
+      ? { connectionString: connection.url }
+      : {
+          host: connection.socketDir,
+          port: connection.port,
+          user: connection.user,
+          database: connection.database,
+        };
+  return {
+    ...place,
+    application_name: name,
+    connectionTimeoutMillis: CONNECT_MS_MAX,
+    types: parsers,
+  };
+}
+
+/** Writes a context key and opens the pool. Throws UNAVAILABLE `DATABASE_UNAVAILABLE`. */
+export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
+  const contextKey = await writeContextKey(deps.key);
+  const pool = new pg.Pool({
+    ...clientConfig(deps.app, "holdfast-hub"),
+    max: deps.connectionsMax ?? POOL_CONNECTIONS_MAX,
+    idleTimeoutMillis: IDLE_MS_MAX,
+    maxLifetimeSeconds: 3_600,
+  });
+  pool.on("error", (error) => deps.log.warn({ error: error.message }, "idle connection lost"));
+  return {
+    pool,
+    clock: deps.clock,
+    random: deps.random,
+    contextKey,
+    keyConnection: deps.key,
+    close: () => pool.end(),
+  };
+}
+
+/** To be called at least every CONTEXT_KEY_LIFE_MS_MAX / 2; the old key stays good until it expires. */
+export async function renewContextKey(database: Database): Promise<void> {
+  database.contextKey = await writeContextKey(database.keyConnection);
+}
+
+async function writeContextKey(connection: Connection): Promise<ContextKey> {
+  const key = mintContextKey(randomBytes(32));
+  const pads = padsOf(key);
+  await withClient(connection, "holdfast-key", async (client) => {
+    await client.query("select wall.forget_context_keys()");
+    await client.query(
+      `insert into wall.context_key (id, inner_pad, outer_pad, expires_at)
+       values ($1, $2, $3, now() + make_interval(secs => $4))`,
+      [key.id, pads.inner, pads.outer, CONTEXT_KEY_LIFE_MS_MAX / 1000],
+    );
+  });
+  return key;
+}
+
+/** One connection for the time of `work`. For the owner and the key login. */
+export async function withClient<T>(
+  connection: Connection,
+  name: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client(clientConfig(connection, name));
+  let lost: Error | undefined;
+  client.on("error", (error) => {
+    lost = error;
+  });
+  try {
+    await client.connect();
+    return await work(client);
+  } catch (error) {
+    throw error instanceof Fault ? error : databaseFault(lost ?? error);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}

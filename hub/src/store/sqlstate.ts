@@ -1,0 +1,83 @@
+/**
+ * What an error of PostgreSQL or of the connection means to callers. Texts name no value and no constraint
+ * of another tenant: "taken" is all that a caller learns of a clash.
+ */
+import { Fault } from "@holdfast/shared/fault.ts";
+
+/** Codes of pg's errors and of Node's sockets that mean: the database is not there now. */
+const UNAVAILABLE = new Set([
+  "57P01",
+  "57P02",
+  "57P03",
+  "53300",
+  "53400",
+  "25P03",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOENT",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+]);
+const CONNECTION_TEXT =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client (was closed|has encountered))/;
+
+export function sqlstateOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : "";
+}
+
+/** Serialisation failure or deadlock: the same transaction may well succeed now. */
+export function isTransient(error: unknown): boolean {
+  const code = sqlstateOf(error);
+  return code === "40001" || code === "40P01";
+}
+
+export function isConnectionLoss(error: unknown): boolean {
+  const code = sqlstateOf(error);
+  if (UNAVAILABLE.has(code) || code.startsWith("08")) return true;
+  return error instanceof Error && CONNECTION_TEXT.test(error.message);
+}
+
+type Answer = readonly [code: ConstructorParameters<typeof Fault>[0], reason: string, text: string];
+
+const ANSWERS: Readonly<Record<string, Answer>> = {
+  "23505": ["ALREADY_EXISTS", "ALREADY_EXISTS", "an object with this name or id already exists"],
+  "23503": [
+    "FAILED_PRECONDITION",
+    "REFERENCE_REFUSED",
+    "the object refers to, or is referred to by, another one",
+  ],
+  "23514": ["INVALID_ARGUMENT", "VALUE_REFUSED", "a value breaks a rule of the database"],
+  "23502": ["INVALID_ARGUMENT", "VALUE_MISSING", "a value that is needed is missing"],
+  "22P02": ["INVALID_ARGUMENT", "VALUE_REFUSED", "a value has the wrong form"],
+  "22003": ["INVALID_ARGUMENT", "VALUE_REFUSED", "a number is out of range"],
+  "22021": ["INVALID_ARGUMENT", "VALUE_REFUSED", "a text has characters that cannot be stored"],
+  "22P05": ["INVALID_ARGUMENT", "VALUE_REFUSED", "a text has characters that cannot be stored"],
+  "40001": ["ABORTED", "CONFLICT", "another change came in between"],
+  "40P01": ["ABORTED", "CONFLICT", "another change came in between"],
+  "55P03": ["ABORTED", "LOCK_TIMEOUT", "another change of the same object takes too long"],
+  "57014": ["DEADLINE_EXCEEDED", "STATEMENT_TIMEOUT", "the database took too long"],
+  "25006": ["INTERNAL", "READ_ONLY", "a read-only transaction tried to write"],
+  "42501": ["PERMISSION_DENIED", "WALL", "the database refused the row or the context"],
+  "53100": ["RESOURCE_EXHAUSTED", "DATABASE_FULL", "the database's disk is full"],
+  "53200": ["RESOURCE_EXHAUSTED", "DATABASE_MEMORY", "the database is out of memory"],
+};
+
+/** The fault for whatever a query threw; the original is its cause. A fault stays what it is. */
+export function databaseFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (isConnectionLoss(error)) {
+    return new Fault("UNAVAILABLE", "DATABASE_UNAVAILABLE", "the database is not reachable", {
+      cause: error,
+      retryAfterMs: 1_000,
+    });
+  }
+  const answer = ANSWERS[sqlstateOf(error)];
+  if (answer === undefined) {
+    return new Fault("INTERNAL", "DATABASE", "a database statement failed", { cause: error });
+  }
+  const [code, reason, text] = answer;
+  return new Fault(code, reason, text, { cause: error });
+}

@@ -1,0 +1,137 @@
+/**
+ * Transactions: each begins with the limits and the signed context, then runs the work, then commits.
+ * There is no way to a connection without a context. A lost connection is never retried here, since the
+ * commit may have happened; serialisation failures and deadlocks are, a few times.
+ */
+import { fullJitter } from "@holdfast/shared/backoff.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type pg from "pg";
+import { CONTEXT_LIFE_MS_MAX, type Context, signContext } from "./context.ts";
+import type { Database } from "./database.ts";
+import { databaseFault, isConnectionLoss, isTransient } from "./sqlstate.ts";
+
+export const STATEMENT_MS_MAX = 5_000;
+export const LOCK_MS_MAX = 3_000;
+export const IDLE_IN_TRANSACTION_MS_MAX = 10_000;
+export const TX_RETRIES_MAX = 4;
+const RETRY_BOUNDS = { baseMs: 5, capMs: 100 };
+
+export interface Tx {
+  readonly context: Context;
+  /** Rows as objects by column name; bigint as bigint, timestamptz as Date. Throws a Fault (`sqlstate.ts`). */
+  query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>;
+  /** Runs once the transaction is committed, in order; must not throw. For doorbells. */
+  afterCommit(run: () => void): void;
+}
+
+export type TxOptions = Readonly<{ statementMsMax?: number }>;
+
+/** Runs `work` in one transaction. `work` may run again from the start after a conflict. */
+export function withContext<T>(
+  database: Database,
+  context: Context,
+  work: (tx: Tx) => Promise<T>,
+  options: TxOptions = {},
+): Promise<T> {
+  return retried(database, () => once(database, context, work, "read write", options));
+}
+
+/** The same for work that only reads: one snapshot for all its statements, writes refused. */
+export function readWithContext<T>(
+  database: Database,
+  context: Context,
+  work: (tx: Tx) => Promise<T>,
+  options: TxOptions = {},
+): Promise<T> {
+  const mode = "isolation level repeatable read read only";
+  return retried(database, () => once(database, context, work, mode, options));
+}
+
+async function retried<T>(database: Database, attempt: () => Promise<T>): Promise<T> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const cause = error instanceof Fault ? error.cause : error;
+      if (!isTransient(cause) || failures >= TX_RETRIES_MAX) throw databaseFault(error);
+      await database.clock.sleep(fullJitter(RETRY_BOUNDS, failures, database.random));
+    }
+  }
+}
+
+async function once<T>(
+  database: Database,
+  context: Context,
+  work: (tx: Tx) => Promise<T>,
+  mode: string,
+  options: TxOptions,
+): Promise<T> {
+  const client = await database.pool.connect();
+  let broken: Error | undefined;
+  const lost = (error: Error) => {
+    broken = error;
+  };
+  client.on("error", lost);
+  const rings: (() => void)[] = [];
+  try {
+    await begin(database, client, context, mode, options);
+    const tx: Tx = {
+      context,
+      async query<Row>(sql: string, params: readonly unknown[] = []) {
+        try {
+          return (await client.query(sql, params as unknown[])).rows as Row[];
+        } catch (error) {
+          throw databaseFault(error);
+        }
+      },
+      afterCommit: (run) => void rings.push(run),
+    };
+    const answer = await work(tx);
+    const done = await client.query("commit");
+    if (done.command !== "COMMIT") {
+      throw new Fault("INTERNAL", "TX_ABORTED", "a statement failed and its error was swallowed");
+    }
+    for (const ring of rings) ring();
+    return answer;
+  } catch (error) {
+    const cause = error instanceof Fault ? error.cause : error;
+    if (isConnectionLoss(cause)) broken ??= cause as Error;
+    else await client.query("rollback").catch(lost);
+    throw error;
+  } finally {
+    client.off("error", lost);
+    client.release(broken);
+  }
+}
+
+/** Two round trips: the first learns what to bind the context to, the second says the context. */
+async function begin(
+  database: Database,
+  client: pg.PoolClient,
+  context: Context,
+  mode: string,
+  options: TxOptions,
+): Promise<void> {
+  const results = (await client.query(
+    `begin ${mode};
+     set local statement_timeout = ${options.statementMsMax ?? STATEMENT_MS_MAX};
+     set local lock_timeout = ${LOCK_MS_MAX};
+     set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS_MAX};
+     select wall.transaction() as transaction,
+            (extract(epoch from statement_timestamp()) * 1000)::float8 as now`,
+  )) as unknown as readonly pg.QueryResult<{ transaction: string; now: number }>[];
+  const row = results.at(-1)?.rows[0];
+  if (row === undefined)
+    throw new Fault("INTERNAL", "DATABASE", "the database named no transaction");
+  const life = Math.max(CONTEXT_LIFE_MS_MAX, options.statementMsMax ?? 0);
+  const { said, mac } = signContext(
+    database.contextKey,
+    context,
+    { transaction: row.transaction },
+    row.now + life,
+  );
+  await client.query(
+    "select set_config('holdfast.context', $1, true), set_config('holdfast.mac', $2, true)",
+    [said, mac],
+  );
+}
