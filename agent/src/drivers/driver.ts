@@ -55,6 +55,13 @@ export type StepOrder = Readonly<{
   input: JsonObject;
 }>;
 
+/**
+ * Orders that are in no plan and that `run` of every driver knows. Both succeed where there is nothing to do.
+ * `restart`: input {handle}; ends that copy, after which `steps` asks for its start at once.
+ * `signal`: input {signal: "SIGHUP"}; tells every running copy of the resource that a file it reads has changed.
+ */
+export const STANDING_VERBS = { restart: "restart", signal: "signal" } as const;
+
 export type Step = StepOrder &
   Readonly<{
     /** The same plan gives the same ids: `worker/start`. */
