@@ -175,6 +175,7 @@ describe("scripts/setup.mjs", () => {
     expect(last).toContain(`error: ${sentence}`);
     expect(others).toHaveLength(1);
     expect(existsSync(join(checkout, ".toolchain"))).toBe(false);
+    expect(existsSync(join(checkout, ".toolchain.partial"))).toBe(false);
   });
 
   it("says that npm is missing", async () => {

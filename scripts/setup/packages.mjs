@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run } from "./run.mjs";
+import { checkSpace, SPACE_BYTES_MIN } from "./space.mjs";
 
 const STAMP = "node_modules/.holdfast-packages";
 /** What decides about the content of node_modules, relative to the checkout. */
@@ -40,6 +41,7 @@ export function arePackagesReady(root, mode) {
 export async function installPackages({ root, env, say }, mode) {
   const held = readStamp(root)?.mode;
   const wanted = held === "all" ? "all" : mode;
+  if (held === undefined) checkSpace(root, SPACE_BYTES_MIN[wanted], "the packages");
   const bin = join(root, ".toolchain/node_modules/.bin");
   say(`installing packages${wanted === "all" ? " with the test tools" : ""}`);
   if (held !== undefined) writeStamp(root, { mode: held, inputs: "unfinished" });

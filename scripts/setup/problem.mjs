@@ -36,9 +36,7 @@ const STALE_LOCK = /ERR_PNPM_OUTDATED_LOCKFILE|can only install packages when yo
  *   `what` it was to bring, `exit` how it ended ("exit code 1"), `output` the end of what it printed.
  */
 export function explainFailure({ program, what, directory, exit, output }) {
-  if (NO_SPACE.test(output)) {
-    return `There is no space left for ${what} in ${directory}; free about 1 GB there and run the command again.`;
-  }
+  if (NO_SPACE.test(output)) return noSpaceLeft(what, directory);
   if (NO_PERMISSION.test(output)) {
     return `${program} may not write ${what} in ${directory}; make that directory writable for you and run the command again.`;
   }
@@ -53,4 +51,12 @@ export function explainFailure({ program, what, directory, exit, output }) {
     return "pnpm-lock.yaml does not match a package.json; run `pnpm install` with the toolchain's pnpm and commit both.";
   }
   return `${program} could not install ${what} in ${directory} (${exit}); what it printed last is above.`;
+}
+
+/**
+ * @param {string} what
+ * @param {string} directory
+ */
+export function noSpaceLeft(what, directory) {
+  return `There is no space left for ${what} in ${directory}; free about 1 GB there and run the command again.`;
 }

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { explainFailure, platformProblem } from "./problem.mjs";
+import { checkSpace } from "./space.mjs";
 
 const glibc = "2.36";
 
@@ -42,6 +43,14 @@ describe("explainFailure", () => {
     const explained = explainFailure({ ...failed, output });
     expect(explained).toContain(sentence);
     expect(explained).not.toContain("\n");
+  });
+});
+
+describe("checkSpace", () => {
+  it("refuses to begin where less is free than is needed, and else says nothing", () => {
+    const needs = (bytes: number) => () => checkSpace(import.meta.dirname, bytes, "Node");
+    expect(needs(1)).not.toThrow();
+    expect(needs(1e18)).toThrow("There is no space left for Node in");
   });
 });
 

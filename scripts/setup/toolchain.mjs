@@ -16,6 +16,7 @@ import {
 import { join } from "node:path";
 import { SetupProblem } from "./problem.mjs";
 import { run } from "./run.mjs";
+import { checkSpace, SPACE_BYTES_MIN } from "./space.mjs";
 
 const STAMP = "holdfast-toolchain";
 const PINS = ["package.json", "package-lock.json"];
@@ -57,15 +58,30 @@ export function isToolchainReady({ root, arch }) {
  * Throws a SetupProblem when it cannot be done, and leaves what was there as it was. Call it under the lock.
  * @param {Place} place
  */
-export async function installToolchain({ root, arch, env, say }) {
-  const directory = join(root, ".toolchain");
-  const partial = join(root, ".toolchain.partial");
-  const old = join(root, ".toolchain.old");
+export async function installToolchain(place) {
+  const directory = join(place.root, ".toolchain");
+  const partial = join(place.root, ".toolchain.partial");
+  const old = join(place.root, ".toolchain.old");
   for (const left of [partial, old]) rmSync(left, { recursive: true, force: true });
+  try {
+    await fill(partial, place);
+    if (existsSync(directory)) renameSync(directory, old);
+    renameSync(partial, directory);
+  } finally {
+    for (const left of [partial, old]) rmSync(left, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} partial
+ * @param {Place} place
+ */
+async function fill(partial, { root, arch, env, say }) {
   const [manifest, lock] = PINS.map((file) => readJson(join(root, "scripts/toolchain", file)));
   const pins = pinsFor(arch, manifest, lock);
   const node = pins.manifest.dependencies[`node-linux-${arch}`];
   const what = `Node ${node} and pnpm ${pins.manifest.dependencies[`@pnpm/exe.linux-${arch}`]}`;
+  checkSpace(root, SPACE_BYTES_MIN.toolchain, what);
   say(`bringing ${what} into .toolchain`);
   mkdirSync(partial, { recursive: true });
   writeFileSync(join(partial, "package.json"), JSON.stringify(pins.manifest, null, 2));
@@ -74,9 +90,6 @@ export async function installToolchain({ root, arch, env, say }) {
   symlinkSync(`../@pnpm/exe.linux-${arch}/pnpm`, join(partial, BIN, "pnpm"));
   checkNode(join(partial, BIN, "node"), `v${node}`);
   writeFileSync(join(partial, STAMP), stampOf(root, arch));
-  if (existsSync(directory)) renameSync(directory, old);
-  renameSync(partial, directory);
-  rmSync(old, { recursive: true, force: true });
 }
 
 /**
