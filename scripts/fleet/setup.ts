@@ -1,0 +1,127 @@
+/**
+ * Brings a fleet to where it should be, from nothing or from whatever is there: every part looks first, and
+ * all of it goes through the command line that everybody has.
+ */
+import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Fleet } from "./fleet.ts";
+import {
+  freeSubscriptionsManifest,
+  groundManifest,
+  instancesManifest,
+  memberManifest,
+  proSubscriptionManifest,
+  TENANTS,
+} from "./manifests.ts";
+
+export const RELEASES = ["1.0.0", "1.1.0", "1.2.0"] as const;
+const FIRST_ROWS = 500;
+const READY_TIMEOUT = "60s";
+
+export type FleetOptions = Readonly<{
+  portsFrom: number;
+  sampleWindowMs: number;
+  /** Rows that each source begins with and whether it goes on getting more. */
+  say(line: string): void;
+}>;
+
+export async function bringUp(fleet: Fleet, options: FleetOptions): Promise<void> {
+  const { say } = options;
+  await fleet.writeHubConfig(options.portsFrom);
+  say("hub: starting with its own PostgreSQL");
+  await fleet.startHub();
+  writeContexts(fleet);
+  say("sources: filling two databases with rows");
+  fleet.startSource("free", ["acme", "globex"], FIRST_ROWS);
+  fleet.startSource("pro", ["initech"], FIRST_ROWS);
+  await offerProduct(fleet, say);
+  say("agents: joining a hosted cell and a cell of initech's");
+  await Promise.all([joinCell(fleet, "hosted", options), joinCell(fleet, "byoa", options)]);
+  say("subscriptions: acme and globex on free, initech on pro");
+  await subscribe(fleet);
+  await issueTenantTokens(fleet);
+  writeContexts(fleet);
+  say("instances: waiting until they are ready");
+  await Promise.all([
+    fleet.cli(["wait", "instance", "etl-free", "--for", "Ready", "--timeout", READY_TIMEOUT]),
+    fleet.cli([
+      ...["wait", "instance", "etl", "--tenant", "initech"],
+      ...["--for", "Ready", "--timeout", READY_TIMEOUT],
+    ]),
+  ]);
+}
+
+/** Agents and their workloads first, then what feeds them, then the hub. */
+export async function takeDown(fleet: Fleet): Promise<void> {
+  await Promise.all([fleet.haltAgent("hosted"), fleet.haltAgent("byoa")]);
+  await Promise.all([fleet.stopSource("free"), fleet.stopSource("pro")]);
+  await fleet.stopHub();
+}
+
+export function manifestPath(fleet: Fleet, release: string): string {
+  return join(fleet.layout.manifests, `etl-${release}.yaml`);
+}
+
+async function offerProduct(fleet: Fleet, say: (line: string) => void): Promise<void> {
+  const { layout } = fleet;
+  const example = (file: string) => join(layout.root, "examples/etl", file);
+  if (!existsSync(layout.releaseKey)) {
+    say("release key: making one for development");
+    await fleet.cli(["release", "key", "create", "--out", layout.releaseKey]);
+  }
+  await fleet.cli(["key", "set", "--key", layout.releaseKey]);
+  await fleet.cli(["apply", "-f", "-"], groundManifest());
+  await fleet.cli(["apply", "-f", example("product.yaml")]);
+  await fleet.cli(["apply", "-f", example("free.yaml"), "-f", example("pro.yaml")]);
+  for (const release of RELEASES) {
+    say(`release ${release}: signing and publishing`);
+    const blueprint = example(`release-${release.slice(0, 3)}.yaml`);
+    await fleet.cli(["release", "publish", "-f", blueprint, "--key", layout.releaseKey]);
+    const sources = { free: layout.source("free").file, pro: layout.source("pro").file };
+    writeFileSync(manifestPath(fleet, release), instancesManifest(release, sources));
+  }
+}
+
+async function joinCell(fleet: Fleet, cell: "hosted" | "byoa", options: FleetOptions) {
+  const whose = cell === "byoa" ? ["--tenant", "initech"] : [];
+  await fleet.startAgent(cell, { sample_window_ms: options.sampleWindowMs }, () =>
+    fleet.cli(["cell", "token", cell, ...whose]),
+  );
+}
+
+async function subscribe(fleet: Fleet): Promise<void> {
+  await fleet.cli(["apply", "-f", "-"], proSubscriptionManifest());
+  const there = await fleet.tryCli(["get", "instance", "etl-free", "-o", "name"]);
+  if (there.code !== 0) {
+    // What a person changed since, such as another release, is left as it is.
+    await fleet.cli(["apply", "-f", manifestPath(fleet, RELEASES[0])]);
+  }
+  await fleet.cli(["apply", "-f", "-"], freeSubscriptionsManifest());
+}
+
+async function issueTenantTokens(fleet: Fleet): Promise<void> {
+  for (const tenant of TENANTS) {
+    const file = join(fleet.layout.tokens, tenant);
+    if (existsSync(file)) continue;
+    await fleet.cli(["apply", "-f", "-"], memberManifest(tenant));
+    writeFileSync(file, await fleet.cli(["member", "token", "admin", "--tenant", tenant]));
+    chmodSync(file, 0o600);
+  }
+}
+
+/** One context for the vendor's owner and one for each tenant that has a token. */
+function writeContexts(fleet: Fleet): void {
+  const { layout } = fleet;
+  const api = `https://${fleet.endpoints()?.api}`;
+  const context = (token: string) => ({ api, ca_file: layout.hub.ca, token_file: token });
+  const tenants = TENANTS.map((name) => [name, join(layout.tokens, name)] as const);
+  const contexts = {
+    vendor: context(layout.hub.ownerToken),
+    ...Object.fromEntries(
+      tenants.filter(([, file]) => existsSync(file)).map(([name, file]) => [name, context(file)]),
+    ),
+  };
+  writeFileSync(layout.context, `${JSON.stringify({ current: "vendor", contexts }, null, 2)}\n`, {
+    mode: 0o600,
+  });
+}
