@@ -36,6 +36,12 @@ export function tenantContext(vendorId: string, tenantId: string, actor: Actor):
   return { vendorId, vendorHi: vendorId, ...range, ...ALL_CELLS, ...actor };
 }
 
+/** The vendor's own rows and no tenant's: what is published to all of them, such as releases and plans. */
+export function catalogueContext(vendorId: string, actor: Actor): Context {
+  const range = { tenantLo: NIL_UUID, tenantHi: NIL_UUID };
+  return { vendorId, vendorHi: vendorId, ...range, ...ALL_CELLS, ...actor };
+}
+
 /** An agent: all tenants of its vendor, but one cell. */
 export function agentContext(vendorId: string, cellId: string, agentId: string): Context {
   return {

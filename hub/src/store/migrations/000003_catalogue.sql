@@ -55,7 +55,8 @@ create unique index release_name on release (vendor_id, tenant_id, name) where g
 create index release_page on release (vendor_id, name, id) where gone_at is null;
 select wall.guard('release');
 grant select, insert on release to holdfast_app;
-grant update (annotations, revision, updated_at, deleted_at, gone_at, finalizers) on release to holdfast_app;
+grant update (annotations, generation, revision, updated_at, deleted_at, gone_at, finalizers) on release
+  to holdfast_app;
 
 -- Bytes lie in the blob store; a row says how many of them are there.
 create table artefact (

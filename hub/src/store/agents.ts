@@ -1,0 +1,87 @@
+/** Table agent beyond what all objects have (objects.ts): joining, and what agents say of themselves. */
+import type { Tx } from "./tx.ts";
+
+/** Agents of one cell, retired ones left out. */
+const CELL_AGENTS_MAX = 100;
+
+export type Capability = Readonly<{ name: string; available: boolean; reason: string }>;
+
+export type AgentRow = Readonly<{
+  id: string;
+  /** Owner of the cell; nil for a hosted one. */
+  tenantId: string;
+  cellId: string;
+  name: string;
+  fencing: bigint;
+  /** Raw Ed25519 public key. */
+  identityKey: Uint8Array;
+  hostName: string;
+  version: string;
+  platform: string;
+  capabilities: readonly Capability[];
+  bootId: string;
+  seenAt: Date | null;
+  deletedAt: Date | null;
+}>;
+
+const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", name, fencing,
+  identity_key as "identityKey", host_name as "hostName", version, platform, capabilities,
+  boot_id as "bootId", seen_at as "seenAt", deleted_at as "deletedAt"`;
+
+export async function insert(
+  tx: Tx,
+  agent: Pick<
+    AgentRow,
+    "id" | "tenantId" | "cellId" | "name" | "fencing" | "identityKey" | "hostName" | "version"
+  >,
+): Promise<void> {
+  await tx.query(
+    `insert into agent (tenant_id, id, cell_id, name, fencing, identity_key, host_name, version)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      agent.tenantId,
+      agent.id,
+      agent.cellId,
+      agent.name,
+      agent.fencing,
+      agent.identityKey,
+      agent.hostName,
+      agent.version,
+    ],
+  );
+}
+
+export async function get(tx: Tx, id: string): Promise<AgentRow | undefined> {
+  const rows = await tx.query<AgentRow>(
+    `select ${COLUMNS} from agent where id = $1 and gone_at is null`,
+    [id],
+  );
+  return rows[0];
+}
+
+/** The active one (highest fencing number) first. At most 100. */
+export function listOfCell(tx: Tx, cellId: string): Promise<AgentRow[]> {
+  return tx.query<AgentRow>(
+    `select ${COLUMNS} from agent where cell_id = $1 and gone_at is null
+      order by fencing desc limit ${CELL_AGENTS_MAX}`,
+    [cellId],
+  );
+}
+
+export async function active(tx: Tx, cellId: string): Promise<AgentRow | undefined> {
+  const rows = await listOfCell(tx, cellId);
+  return rows[0];
+}
+
+/** What an agent's hello says of it. Leaves the revision alone, since nobody edits these. */
+export async function noteHello(
+  tx: Tx,
+  agentId: string,
+  hello: Pick<AgentRow, "version" | "platform" | "capabilities" | "bootId">,
+): Promise<void> {
+  await tx.query(
+    `update agent set version = $2, platform = $3, capabilities = $4, boot_id = $5, seen_at = now()
+      where id = $1 and gone_at is null`,
+    [agentId, hello.version, hello.platform, JSON.stringify(hello.capabilities), hello.bootId],
+  );
+}

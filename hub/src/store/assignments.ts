@@ -1,0 +1,133 @@
+/** Table assignment: the latest signed wish for each instance, stored as the bytes that the link writes. */
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Generation } from "@holdfast/shared/generation.ts";
+import { NIL_UUID } from "@holdfast/shared/ids.ts";
+import type { Tx } from "./tx.ts";
+
+/** Of one page of a cell's offers. */
+export const OFFERS_MAX = 256;
+
+export type NewAssignment = Readonly<{
+  instanceId: string;
+  generation: Generation;
+  /** Digest of the assignment's payload. */
+  digest: string;
+  releaseDigest: string;
+  /** A serialised holdfast.link.v1.ControlResponse that holds the offer. */
+  offer: Uint8Array;
+  tombstone: boolean;
+}>;
+
+/**
+ * The next generation of an instance in this incarnation, written to the instance. The caller holds the
+ * instance's lock by this until its transaction ends.
+ */
+export async function nextGeneration(
+  tx: Tx,
+  instanceId: string,
+  incarnation: bigint,
+): Promise<Generation> {
+  const rows = await tx.query<{ incarnation: bigint; number: bigint }>(
+    `update instance
+        set assigned_number = case when assigned_incarnation < $2 then 1 else assigned_number + 1 end,
+            assigned_incarnation = greatest(assigned_incarnation, $2)
+      where id = $1 and gone_at is null
+  returning assigned_incarnation as incarnation, assigned_number as number`,
+    [instanceId, incarnation],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Fault("NOT_FOUND", "NOT_FOUND", "the instance does not exist");
+  return row;
+}
+
+/** Throws ABORTED `GENERATION_OLD` when a newer one is stored. The same generation may replace its offer (a new entitlement or floor in it). */
+export async function replace(tx: Tx, assignment: NewAssignment): Promise<void> {
+  const rows = await tx.query(
+    `insert into assignment as a (tenant_id, cell_id, instance_id, incarnation, number, digest,
+       release_digest, offer, tombstone)
+     select i.tenant_id, i.cell_id, i.id, $2, $3, $4, $5, $6, $7
+       from instance i where i.id = $1 and i.gone_at is null
+     on conflict (vendor_id, tenant_id, instance_id) do update
+       set cell_id = excluded.cell_id, incarnation = excluded.incarnation, number = excluded.number,
+           digest = excluded.digest, release_digest = excluded.release_digest, offer = excluded.offer,
+           tombstone = excluded.tombstone, updated_at = now()
+     where (a.incarnation, a.number) < (excluded.incarnation, excluded.number)
+        or (a.incarnation, a.number, a.digest) = (excluded.incarnation, excluded.number, excluded.digest)
+     returning 1`,
+    [
+      assignment.instanceId,
+      assignment.generation.incarnation,
+      assignment.generation.number,
+      assignment.digest,
+      assignment.releaseDigest,
+      assignment.offer,
+      assignment.tombstone,
+    ],
+  );
+  if (rows.length === 0) {
+    throw new Fault("ABORTED", "GENERATION_OLD", "a newer assignment of this instance is stored");
+  }
+}
+
+export type AssignmentHead = Readonly<{
+  instanceId: string;
+  incarnation: bigint;
+  number: bigint;
+  digest: string;
+  /** Of the entitlement's payload; null if the instance has none. */
+  entitlementDigest: string | null;
+  entitlementIncarnation: bigint | null;
+  entitlementNumber: bigint | null;
+  tombstone: boolean;
+}>;
+
+/** What is the latest in a cell, by instance id, without the bytes. At most OFFERS_MAX after `afterId`. */
+export function heads(
+  tx: Tx,
+  cellId: string,
+  afterId: string = NIL_UUID,
+): Promise<AssignmentHead[]> {
+  return tx.query<AssignmentHead>(
+    `select a.instance_id as "instanceId", a.incarnation, a.number, a.digest, a.tombstone,
+            e.digest as "entitlementDigest", e.incarnation as "entitlementIncarnation",
+            e.number as "entitlementNumber"
+       from assignment a left join entitlement e on e.instance_id = a.instance_id
+      where a.cell_id = $1 and a.instance_id > $2 order by a.instance_id limit ${OFFERS_MAX}`,
+    [cellId, afterId],
+  );
+}
+
+/** The stored bytes of the named instances' offers, as far as they are in this cell. At most OFFERS_MAX. */
+export function offers(
+  tx: Tx,
+  cellId: string,
+  instanceIds: readonly string[],
+): Promise<{ instanceId: string; offer: Uint8Array }[]> {
+  return tx.query(
+    `select instance_id as "instanceId", offer from assignment
+      where cell_id = $1 and instance_id = any ($2::uuid[]) order by instance_id limit ${OFFERS_MAX}`,
+    [cellId, instanceIds],
+  );
+}
+
+export type AssignmentRow = NewAssignment & Readonly<{ cellId: string; updatedAt: Date }>;
+
+export async function get(tx: Tx, instanceId: string): Promise<AssignmentRow | undefined> {
+  const rows = await tx.query<
+    Omit<AssignmentRow, "generation"> & { incarnation: bigint; number: bigint }
+  >(
+    `select instance_id as "instanceId", cell_id as "cellId", incarnation, number, digest,
+            release_digest as "releaseDigest", offer, tombstone, updated_at as "updatedAt"
+       from assignment where instance_id = $1`,
+    [instanceId],
+  );
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  const { incarnation, number, ...rest } = row;
+  return { ...rest, generation: { incarnation, number } };
+}
+
+/** Once the tombstone is executed and the instance is gone. */
+export async function remove(tx: Tx, instanceId: string): Promise<void> {
+  await tx.query("delete from assignment where instance_id = $1", [instanceId]);
+}

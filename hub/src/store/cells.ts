@@ -1,0 +1,36 @@
+/** Table cell beyond what all objects have (objects.ts): fencing numbers, and cells as the link sees them. */
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Tx } from "./tx.ts";
+
+export type CellRow = Readonly<{
+  id: string;
+  /** Nil for a hosted one. */
+  tenantId: string;
+  name: string;
+  /** CellKind: 1 byoa, 2 hosted. */
+  kind: number;
+  region: string;
+  facts: Readonly<Record<string, unknown>>;
+  /** Highest fencing number that was given out; 0: no agent yet. */
+  fencing: bigint;
+  deletedAt: Date | null;
+}>;
+
+export async function get(tx: Tx, id: string): Promise<CellRow | undefined> {
+  const rows = await tx.query<CellRow>(
+    `select id, tenant_id as "tenantId", name, kind, region, facts, fencing, deleted_at as "deletedAt"
+       from cell where id = $1 and gone_at is null`,
+    [id],
+  );
+  return rows[0];
+}
+
+/** A fencing number above all before it; whoever carries the highest is the cell's active agent. */
+export async function nextFencing(tx: Tx, cellId: string): Promise<bigint> {
+  const [row] = await tx.query<{ fencing: bigint }>(
+    "update cell set fencing = fencing + 1 where id = $1 and gone_at is null returning fencing",
+    [cellId],
+  );
+  if (row === undefined) throw new Fault("NOT_FOUND", "NOT_FOUND", "the cell does not exist");
+  return row.fencing;
+}

@@ -1,0 +1,28 @@
+/**
+ * The hub's incarnation: which life of the hub this database lives. A restored or promoted database is
+ * another life, because what the last one said after the backup is missing in it.
+ */
+import type { Database } from "./database.ts";
+import { databaseFault } from "./sqlstate.ts";
+
+/**
+ * At start: notes cluster and timeline; a change of either begins a new incarnation. `atLeast` (0: none) is
+ * for a restore command that knows of a higher one.
+ */
+export async function enterIncarnation(database: Database, atLeast = 0n): Promise<bigint> {
+  return one(database, "select wall.enter_incarnation($1) as incarnation", [atLeast]);
+}
+
+/** The present one; 0 before the first start. */
+export async function incarnation(database: Database): Promise<bigint> {
+  return one(database, "select coalesce(wall.incarnation(), 0) as incarnation", []);
+}
+
+async function one({ pool }: Database, sql: string, params: readonly unknown[]): Promise<bigint> {
+  try {
+    const { rows } = await pool.query<{ incarnation: bigint }>(sql, [...params]);
+    return rows[0]?.incarnation ?? 0n;
+  } catch (error) {
+    throw databaseFault(error);
+  }
+}

@@ -1,0 +1,69 @@
+/** Table agent_session: which hub process holds an agent's link. One row for each agent, none for heartbeats. */
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Tx } from "./tx.ts";
+
+export type SessionRow = Readonly<{
+  agentId: string;
+  cellId: string;
+  session: bigint;
+  replica: string;
+  openedAt: Date;
+  closedAt: Date | null;
+}>;
+
+const COLUMNS = `agent_id as "agentId", cell_id as "cellId", session, replica, opened_at as "openedAt",
+  closed_at as "closedAt"`;
+
+/** A session number above all before it; what older sessions write is refused from now on. */
+export async function open(tx: Tx, agentId: string, replica: string): Promise<SessionRow> {
+  const rows = await tx.query<SessionRow>(
+    `insert into agent_session as s (tenant_id, cell_id, agent_id, session, replica)
+     select tenant_id, cell_id, id, 1, $2 from agent where id = $1 and gone_at is null
+     on conflict (vendor_id, tenant_id, agent_id) do update
+       set session = s.session + 1, replica = $2, opened_at = now(), closed_at = null
+     returning ${COLUMNS}`,
+    [agentId, replica],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Fault("NOT_FOUND", "NOT_FOUND", "the agent does not exist");
+  await tx.query("update agent set seen_at = now() where id = $1", [agentId]);
+  return row;
+}
+
+/** False when a newer session has taken over; then nothing is changed. */
+export async function close(tx: Tx, agentId: string, session: bigint): Promise<boolean> {
+  const rows = await tx.query(
+    `update agent_session set closed_at = now()
+      where agent_id = $1 and session = $2 and closed_at is null returning 1`,
+    [agentId, session],
+  );
+  if (rows.length > 0) await tx.query("update agent set seen_at = now() where id = $1", [agentId]);
+  return rows.length > 0;
+}
+
+/** Locks the session until the transaction ends. Throws ABORTED `SESSION_OLD` for any but the present one. */
+export async function guard(tx: Tx, agentId: string, session: bigint): Promise<void> {
+  const rows = await tx.query(
+    "select from agent_session where agent_id = $1 and session = $2 and closed_at is null for share",
+    [agentId, session],
+  );
+  if (rows.length === 0) {
+    throw new Fault("ABORTED", "SESSION_OLD", "a newer session of this agent has taken over");
+  }
+}
+
+/** At the start of a hub process: what it held in an earlier life is closed. Returns how many. */
+export async function closeOfReplica(tx: Tx, replica: string): Promise<number> {
+  const rows = await tx.query(
+    "update agent_session set closed_at = now() where replica = $1 and closed_at is null returning 1",
+    [replica],
+  );
+  return rows.length;
+}
+
+export function listOfAgents(tx: Tx, agentIds: readonly string[]): Promise<SessionRow[]> {
+  return tx.query<SessionRow>(
+    `select ${COLUMNS} from agent_session where agent_id = any ($1::uuid[])`,
+    [agentIds],
+  );
+}
