@@ -1,0 +1,11 @@
+/** The kinds of resources that a release may hold. */
+import type { KindRules } from "./kind.ts";
+import { PROCESS_KIND } from "./process.ts";
+
+const KINDS: readonly KindRules[] = [PROCESS_KIND];
+
+export const KIND_NAMES: readonly string[] = KINDS.map(({ kind }) => kind);
+
+export function kindRules(kind: string): KindRules | undefined {
+  return KINDS.find((each) => each.kind === kind);
+}
