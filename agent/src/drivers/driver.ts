@@ -43,6 +43,10 @@ export type Live = Readonly<{
   restarts: number;
   /** One line for people: the exit status, or that it is unknown, with the last line of output. */
   message: string;
+  /** Wall clock, ms, of an exited copy; restart back-off counts from here. */
+  exitedAt?: number;
+  /** Runs, but its health said that it is not alive: `steps` replaces it as if it had exited. */
+  failing?: boolean;
 }>;
 
 export type StepClass = "reversible" | "compensable" | "irreversible";

@@ -1,0 +1,60 @@
+/**
+ * Turns argv of a spec into a program and its arguments: `node`, or a file inside the verified artefact. PATH is
+ * never searched, and no link leads out of the artefact.
+ */
+import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { join, sep } from "node:path";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type { ProcessSpec } from "./spec.ts";
+
+export type Program = Readonly<{ file: string; args: readonly string[] }>;
+
+const RUNTIME_NODE = "node";
+const PATH_RULE = "a path of plain names inside the artefact, without .. or a leading slash";
+
+/** Throws FAILED_PRECONDITION `ARTEFACT_MISSING`, INVALID_ARGUMENT `PROGRAM_PATH`. */
+export function programOf(
+  spec: ProcessSpec,
+  artefacts: ReadonlyMap<string, string>,
+  nodePath: string,
+): Program {
+  const root = artefacts.get(spec.artefact);
+  if (root === undefined) {
+    throw new Fault(
+      "FAILED_PRECONDITION",
+      "ARTEFACT_MISSING",
+      `artefact: ${shown(spec.artefact)} is not on this host; here: ${[...artefacts.keys()].join(", ")}`,
+    );
+  }
+  const [first = "", second, ...rest] = spec.argv;
+  if (first !== RUNTIME_NODE) {
+    return { file: fileInside(root, first, "argv[0]", constants.X_OK), args: spec.argv.slice(1) };
+  }
+  if (second === undefined) throw refused("argv[1]", "", `after node, ${PATH_RULE}`);
+  return { file: nodePath, args: [fileInside(root, second, "argv[1]", constants.R_OK), ...rest] };
+}
+
+function fileInside(root: string, path: string, field: string, access: number): string {
+  const isPlain = path.split("/").every((name) => name !== "" && name !== ".." && name !== ".");
+  if (!isPlain || path.includes("\0")) throw refused(field, path, PATH_RULE);
+  try {
+    const inside = realpathSync(root);
+    const file = realpathSync(join(inside, path));
+    if (!file.startsWith(inside + sep))
+      throw refused(field, path, "a link must not lead out of the artefact");
+    if (!statSync(file).isFile()) throw refused(field, path, "a file");
+    accessSync(file, access);
+    return file;
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    const rule =
+      access === constants.X_OK ? "an executable file of the artefact" : "a file of the artefact";
+    throw refused(field, path, rule, error);
+  }
+}
+
+function refused(field: string, path: string, allowed: string, cause?: unknown): Fault {
+  const message = `${field}: got ${shown(path)}; allowed: ${allowed}`;
+  return new Fault("INVALID_ARGUMENT", "PROGRAM_PATH", message, { cause });
+}

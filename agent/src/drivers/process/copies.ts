@@ -1,0 +1,237 @@
+/**
+ * Finds every copy that this agent's state directory owns, from two witnesses: the record in the run directory
+ * and the marks in the environments that /proc shows. Either one is enough. A process counts as ours only if
+ * its start time and boot, or its marks, say so; a pid alone proves nothing.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { DriverContext, ResourceKey } from "../driver.ts";
+import {
+  bootId,
+  type Marks,
+  type ProcessEntry,
+  readMarks,
+  readProcesses,
+  ticksToMs,
+  uptimeMs,
+} from "./proc.ts";
+import {
+  type CopyRecord,
+  type ExitNote,
+  isHandle,
+  type ProcessIdentity,
+  readExit,
+  readHealth,
+  readRecord,
+} from "./record.ts";
+
+/** One start of one process, and what is left of it. */
+export type Copy = Readonly<{
+  key: ResourceKey;
+  handle: string;
+  digest: string;
+  /** `incarnation.number` */
+  generation: string;
+  ports: Readonly<Record<string, number>>;
+  restarts: number;
+  runDir: string;
+  record: CopyRecord | undefined;
+  /** Of the first process; undefined if it was never seen. It may have ended. */
+  process: ProcessIdentity | undefined;
+  /** Whether the first process runs. */
+  running: boolean;
+  /** All living processes of the copy, the first one's children included, oldest first. */
+  members: readonly ProcessEntry[];
+  exit: ExitNote | undefined;
+  /** Alive, but its liveness probe has failed as often as the spec allows. */
+  failing: boolean;
+  startedAt: number;
+}>;
+
+type Marked = Readonly<{ entry: ProcessEntry; marks: Marks }>;
+type Sight = Readonly<{
+  processes: readonly ProcessEntry[];
+  marked: ReadonlyMap<string, readonly Marked[]>;
+  bootId: string;
+  bootedAt: number;
+}>;
+type Place = Readonly<{ runDir: string; handle: string }>;
+
+/** Of one environment mark per fact; see environment.ts, which sets them. */
+export const MARK = {
+  state: "HOLDFAST_AGENT_STATE",
+  instance: "HOLDFAST_INSTANCE",
+  resource: "HOLDFAST_RESOURCE",
+  copy: "HOLDFAST_COPY",
+  generation: "HOLDFAST_GENERATION",
+  digest: "HOLDFAST_DIGEST",
+  port: "HOLDFAST_PORT_",
+} as const;
+
+/** Every copy of this state directory, oldest first. One pass over /proc. */
+export async function findCopies(
+  procDir: string,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  const sight = await look(procDir, context);
+  const places = new Map(placesOf(context.stateDir).map((place) => [place.handle, place]));
+  const handles = new Set([...places.keys(), ...sight.marked.keys()]);
+  const copies = [...handles].flatMap((name) => {
+    const copy = copyOf(sight, name, places.get(name), context);
+    return copy === undefined ? [] : [copy];
+  });
+  return copies.sort((a, b) => a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1));
+}
+
+/** One copy by its name; undefined if nothing is left of it. */
+export async function findCopy(
+  procDir: string,
+  context: DriverContext,
+  key: ResourceKey,
+  handle: string,
+): Promise<Copy | undefined> {
+  const runDir = join(context.directories(key.instanceId).run, handle);
+  const name = `${key.instanceId}/${handle}`;
+  return copyOf(await look(procDir, context), name, { runDir, handle: name }, context);
+}
+
+/** Folders below run/ that hold a record, by instance and copy. */
+function placesOf(stateDir: string): readonly Place[] {
+  const instances = join(stateDir, "instances");
+  return foldersOf(instances).flatMap((instance) => {
+    const run = join(instances, instance, "run");
+    return foldersOf(run).flatMap((copy): Place[] => {
+      const runDir = join(run, copy);
+      const record = isHandle(copy) ? readRecord(runDir) : undefined;
+      return record?.handle === copy ? [{ runDir, handle: `${record.instance}/${copy}` }] : [];
+    });
+  });
+}
+
+async function look(procDir: string, context: DriverContext): Promise<Sight> {
+  const processes = await readProcesses(procDir);
+  const marked = new Map<string, Marked[]>();
+  for (const entry of processes) {
+    if (entry.ended) continue;
+    const marks = readMarks(procDir, entry.pid);
+    const copy = marks?.get(MARK.copy);
+    const instance = marks?.get(MARK.instance);
+    if (marks?.get(MARK.state) !== context.stateDir || instance === undefined) continue;
+    if (copy === undefined || !isHandle(copy)) continue;
+    const name = `${instance}/${copy}`;
+    marked.set(name, [...(marked.get(name) ?? []), { entry, marks }]);
+  }
+  const bootedAt = context.clock.now() - uptimeMs(procDir);
+  return { processes, marked, bootId: bootId(procDir), bootedAt };
+}
+
+function copyOf(
+  sight: Sight,
+  name: string,
+  place: Place | undefined,
+  context: DriverContext,
+): Copy | undefined {
+  const record = place === undefined ? undefined : readRecord(place.runDir);
+  const marked = sight.marked.get(name) ?? [];
+  const facts = record ?? factsIn(marked[0]?.marks);
+  if (facts === undefined) return undefined;
+  const runDir = place?.runDir ?? join(context.directories(facts.instance).run, facts.handle);
+  const leader = leaderOf(sight, record, marked);
+  const process = leader === undefined ? record?.process : identity(sight, leader);
+  const own = new Set(marked.map(({ entry }) => entry.pid));
+  const session = sessionOf(sight, process);
+  const members = sight.processes.filter(
+    ({ ended, pid, session: its }) => !ended && (own.has(pid) || its === session),
+  );
+  const wasStarted = leader === undefined ? record?.beganAt : undefined;
+  return {
+    key: { instanceId: facts.instance, resourceId: facts.resource },
+    handle: facts.handle,
+    digest: facts.digest,
+    generation: facts.generation,
+    ports: facts.ports,
+    restarts: facts.restarts,
+    ...{ runDir, record, process, members },
+    running: leader !== undefined,
+    exit: leader === undefined && existsSync(runDir) ? readExit(runDir) : undefined,
+    failing: leader !== undefined && readHealth(runDir).failing,
+    startedAt: wasStarted ?? Math.round(sight.bootedAt + ticksToMs(leader?.startTicks ?? 0)),
+  };
+}
+
+/**
+ * The session that the copy's first process leads. Only while that process can be seen, as a zombie at least:
+ * its number may be another's later, and then only marks tell who belongs to the copy.
+ */
+function sessionOf(sight: Sight, process: ProcessIdentity | undefined): number | undefined {
+  const { pid, startTicks, bootId: boot } = process ?? {};
+  if (boot !== sight.bootId) return undefined;
+  const found = sight.processes.find(
+    (entry) => entry.pid === pid && entry.startTicks === startTicks,
+  );
+  return found?.session === pid ? pid : undefined;
+}
+
+/** The first process of the copy, if it runs. */
+function leaderOf(
+  sight: Sight,
+  record: CopyRecord | undefined,
+  marked: readonly Marked[],
+): ProcessEntry | undefined {
+  const known = record?.process;
+  if (known === undefined) {
+    return marked.find(({ entry }) => entry.pid === entry.session)?.entry;
+  }
+  if (known.bootId !== sight.bootId) return undefined;
+  return sight.processes.find(
+    ({ pid, startTicks, ended }) => !ended && pid === known.pid && startTicks === known.startTicks,
+  );
+}
+
+function identity(sight: Sight, { pid, startTicks }: ProcessEntry): ProcessIdentity {
+  return { pid, startTicks, bootId: sight.bootId };
+}
+
+type Facts = Pick<
+  CopyRecord,
+  "instance" | "resource" | "handle" | "digest" | "generation" | "ports" | "restarts"
+>;
+
+function factsIn(marks: Marks | undefined): Facts | undefined {
+  const instance = marks?.get(MARK.instance);
+  const resource = marks?.get(MARK.resource);
+  const handle = marks?.get(MARK.copy);
+  const generation = marks?.get(MARK.generation) ?? "";
+  if (marks === undefined || instance === undefined || resource === undefined) return undefined;
+  if (handle === undefined || !/^\d+\.\d+$/.test(generation)) return undefined;
+  const ports = [...marks].flatMap(([name, value]): [string, number][] => {
+    const isPort = name.startsWith(MARK.port) && /^\d{1,5}$/.test(value);
+    return isPort ? [[portNameOf(name), Number(value)]] : [];
+  });
+  return {
+    ...{ instance, resource, handle, generation },
+    digest: marks.get(MARK.digest) ?? "",
+    ports: Object.fromEntries(ports),
+    restarts: Number(handle.match(/r(\d+)$/)?.[1] ?? 0),
+  };
+}
+
+/** Names of ports have neither capitals nor underscores, so that a variable's name can be turned back. */
+export function portVariable(name: string): string {
+  return MARK.port + name.toUpperCase().replaceAll("-", "_");
+}
+
+function portNameOf(variable: string): string {
+  return variable.slice(MARK.port.length).toLowerCase().replaceAll("_", "-");
+}
+
+/** Empty if there is no such folder. */
+export function foldersOf(path: string): readonly string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * What the process driver takes from the agent's own process. Handed in, since only main.ts touches it and
+ * tests put a made-up /proc in its place.
+ */
+
+export type ProcessHost = Readonly<{
+  /** The agent's own Node binary: what `node` in argv[0] means. */
+  nodePath: string;
+  /** As process.kill; a negative pid is a process group. */
+  kill(pid: number, signal: string): void;
+  /** As process.umask: sets the mask and gives the one before. */
+  umask(mask: number): number;
+  /** Called when a child of this agent has ended. Adopted ones are found by observing. */
+  onChange(instanceId: string): void;
+  /** Where the proc file system is mounted: /proc. */
+  procDir: string;
+}>;
+
+export const DRIVER_KIND = "process";
+
+/** Clock ticks in a second as /proc shows them: USER_HZ, 100 on every Linux of x64 and arm64. */
+export const TICKS_PER_SECOND = 100;

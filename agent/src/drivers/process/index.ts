@@ -1,0 +1,104 @@
+/**
+ * The driver of kind `process`: programs of a release as processes of this host, in sessions of their own, found
+ * again by record or marks. It runs argument lists, never a shell, and nothing that is not in a verified artefact.
+ */
+import { join } from "node:path";
+import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
+import { asFault, Fault } from "@holdfast/shared/fault.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type {
+  Driver,
+  DriverContext,
+  DriverReading,
+  StepContext,
+  StepOrder,
+  StepOutcome,
+} from "../driver.ts";
+import { findCopies } from "./copies.ts";
+import { healthOf } from "./health.ts";
+import { DRIVER_KIND, type ProcessHost } from "./host.ts";
+import { liveOf } from "./live.ts";
+import { cutLog, lastLines, logPath } from "./logs.ts";
+import {
+  endMeter,
+  forgetEnded,
+  instancesWithEnded,
+  offerEnded,
+  readingsOf,
+  sampleMeter,
+} from "./meter.ts";
+import { prepareStart } from "./prepare.ts";
+import { bootId, readProcess } from "./proc.ts";
+import { signalResource } from "./signal.ts";
+import { startCopy } from "./start.ts";
+import { stepsFor } from "./steps.ts";
+import { dropInstance, stopCopy } from "./stop.ts";
+
+export type { ProcessHost } from "./host.ts";
+
+/** A driver without memory: two of them over one state directory see and do the same. */
+export function processDriver(host: ProcessHost): Driver {
+  const { procDir } = host;
+  return {
+    kind: DRIVER_KIND,
+    missing: async () => whyMissing(procDir),
+    check: checkProcessSpec,
+    observe: async (context) =>
+      (await findCopies(procDir, context)).map((copy) => liveOf(copy, context)),
+    prepare: (wanted, context) => prepareStart(host, wanted, context),
+    steps: stepsFor,
+    run: (order, context) => runStep(host, order, context),
+    health: (live, wanted, context) => healthOf(host, live, wanted, context),
+    readings: (context) => readAll(procDir, context),
+    readingsKept: async (at, context) => {
+      for (const instanceId of instancesWithEnded(context)) forgetEnded(instanceId, at, context);
+    },
+    logs: async (live, lines, context) => {
+      const { logs, run } = context.directories(live.key.instanceId);
+      return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
+    },
+    drop: (instanceId, context) => dropInstance(host, instanceId, context),
+  };
+}
+
+function whyMissing(procDir: string): string | undefined {
+  try {
+    bootId(procDir);
+    readProcess(procDir, 1);
+    return undefined;
+  } catch (error) {
+    return `${procDir} cannot be read: ${asFault(error, "no such file system").message}; it needs Linux with proc mounted`;
+  }
+}
+
+function runStep(host: ProcessHost, order: StepOrder, context: StepContext): Promise<StepOutcome> {
+  switch (order.verb) {
+    case "start":
+      return startCopy(host, order, context);
+    case "stop":
+      return stopCopy(host, order, context);
+    case "signal":
+      return signalResource(host, order, context);
+    default:
+      throw new Fault(
+        "UNIMPLEMENTED",
+        "VERB_UNKNOWN",
+        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, signal`,
+      );
+  }
+}
+
+async function readAll(procDir: string, context: DriverContext): Promise<readonly DriverReading[]> {
+  const at = context.clock.now();
+  const running: DriverReading[] = [];
+  for (const copy of await findCopies(procDir, context)) {
+    const meter = copy.running ? sampleMeter(procDir, copy) : undefined;
+    if (meter !== undefined) running.push(...readingsOf(copy, meter, at));
+    else if (!copy.running) endMeter(copy, liveOf(copy, context).exitedAt ?? at, context);
+    cutLog(logPath(context.directories(copy.key.instanceId).logs, copy.handle));
+  }
+  const ended = instancesWithEnded(context).flatMap((instanceId) =>
+    offerEnded(instanceId, context),
+  );
+  return [...running, ...ended];
+}

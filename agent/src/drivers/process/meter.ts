@@ -1,0 +1,214 @@
+/**
+ * What a copy has used: processor time and uptime as the kernel counts them, memory as the integral of resident
+ * MiB over time, which is added up here. All three only grow. What was measured last is kept beside the record,
+ * so that nothing is lost when copy, agent or both end; the last values of ended copies stay in a file of the
+ * instance until the metering has them.
+ */
+import { rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { DriverContext, DriverReading, JsonObject, JsonValue } from "../driver.ts";
+import { type Copy, foldersOf } from "./copies.ts";
+import { readProcess, residentKib, ticksToMs, uptimeMs } from "./proc.ts";
+import { objectOf, type ProcessIdentity, readJson, replaceJson } from "./record.ts";
+
+export const COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as const;
+
+type Meter = Readonly<{
+  /** Of the counters that the kernel keeps: boot id, pid and start. */
+  source: string;
+  /** Of the memory, which starts at 0 if its sum was lost while the process lived. */
+  memorySource: string;
+  cpuMs: number;
+  uptimeMs: number;
+  /** KiB times ms; beyond 2^53 after a day of some 100 GiB, hence text of an integer. */
+  memoryKibMs: string;
+  residentKib: number;
+  /** ms since boot of the last sample. */
+  sampledUptimeMs: number;
+  /** Its last values are in the file of the ended. */
+  ended: boolean;
+}>;
+
+type Ended = Readonly<{
+  resource: string;
+  source: string;
+  counter: string;
+  value: string;
+  at: number;
+  /** Handed to the metering at least once; nothing else may be removed. */
+  offered: boolean;
+}>;
+
+const ENDED_FILE = "process-ended.json";
+/** Ended copies of an instance whose readings wait: three days of a crash loop at its slowest. */
+const ENDED_COPIES_MAX = 10_000;
+const ENDED_BYTES_MAX = 16_777_216;
+const KIB_MS_PER_MIB_S = 1024n * 1000n;
+
+/** At the start of a process, so that its memory counts from the first moment. */
+export function beginMeter(runDir: string, process: ProcessIdentity): void {
+  const source = sourceOf(process);
+  const startedMs = ticksToMs(process.startTicks);
+  replaceJson(join(runDir, "meter.json"), freshMeter(source, source, startedMs));
+}
+
+function freshMeter(source: string, memorySource: string, sampledUptimeMs: number): Meter {
+  const nothing = { cpuMs: 0, uptimeMs: 0, memoryKibMs: "0", residentKib: 0, ended: false };
+  return { source, memorySource, sampledUptimeMs, ...nothing };
+}
+
+function sourceOf({ bootId, pid, startTicks }: ProcessIdentity): string {
+  return `${bootId}:${pid}:${startTicks}`;
+}
+
+/** Measures a copy that runs and writes it down. undefined if it has ended meanwhile. */
+export function sampleMeter(procDir: string, copy: Copy): Meter | undefined {
+  const { process, runDir } = copy;
+  if (process === undefined) return undefined;
+  // Parents first: a child that is waited for in between is missed once, never counted twice.
+  const members = copy.members.flatMap(({ pid, startTicks }) => {
+    const entry = readProcess(procDir, pid);
+    return entry?.startTicks === startTicks && !entry.ended ? [entry] : [];
+  });
+  if (!members.some(({ pid }) => pid === process.pid)) return undefined;
+  const now = uptimeMs(procDir);
+  const source = sourceOf(process);
+  const kept = readMeter(runDir);
+  const before = kept?.source === source ? kept : freshMeter(source, `${source}:${now}`, now);
+  const resident = members.reduce((sum, { pid }) => sum + residentKib(procDir, pid), 0);
+  const cpuMs = ticksToMs(members.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0));
+  const elapsed = Math.max(0, now - before.sampledUptimeMs);
+  const first = before.residentKib === 0 ? resident : before.residentKib;
+  const area = BigInt(Math.round(((first + resident) / 2) * elapsed));
+  const next: Meter = {
+    ...before,
+    // Time of a child that nobody waited for vanishes with it; the counter then stands, and never falls.
+    cpuMs: Math.max(before.cpuMs, Math.round(cpuMs)),
+    uptimeMs: Math.max(before.uptimeMs, now - Math.round(ticksToMs(process.startTicks))),
+    memoryKibMs: String(BigInt(before.memoryKibMs) + area),
+    residentKib: resident,
+    sampledUptimeMs: now,
+  };
+  replaceJson(join(runDir, "meter.json"), next);
+  return next;
+}
+
+export function readingsOf(
+  copy: Pick<Copy, "key">,
+  meter: Meter,
+  at: number,
+): readonly DriverReading[] {
+  return Object.entries(valuesOf(meter)).map(([counter, { source, value }]) => ({
+    key: copy.key,
+    ...{ source, counter, value, at },
+    final: false,
+  }));
+}
+
+function valuesOf(
+  meter: Meter,
+): Record<(typeof COUNTERS)[number], { source: string; value: bigint }> {
+  const { source, memorySource } = meter;
+  return {
+    cpu_ms: { source, value: BigInt(meter.cpuMs) },
+    uptime_s: { source, value: BigInt(Math.floor(meter.uptimeMs / 1000)) },
+    memory_mib_s: { source: memorySource, value: BigInt(meter.memoryKibMs) / KIB_MS_PER_MIB_S },
+  };
+}
+
+/** Puts the last values of a copy that has ended where they outlive its directory. Safe to repeat. */
+export function endMeter(copy: Copy, at: number, context: DriverContext): void {
+  const meter = readMeter(copy.runDir);
+  if (meter === undefined || meter.ended) return;
+  const path = endedPath(copy.key.instanceId, context);
+  const lines = Object.entries(valuesOf(meter)).map(
+    ([counter, { source, value }]): Ended => ({
+      resource: copy.key.resourceId,
+      ...{ source, counter, at },
+      value: String(value),
+      offered: false,
+    }),
+  );
+  const isNew = (known: Ended) =>
+    !lines.some(({ source, counter }) => known.source === source && known.counter === counter);
+  const kept = readEnded(path).filter(isNew);
+  const room = ENDED_COPIES_MAX * COUNTERS.length - lines.length;
+  if (kept.length > room) {
+    context.log.error(
+      { path, dropped: kept.length - room },
+      "usage of ended copies was not fetched in time",
+    );
+  }
+  writeEnded(path, copy.key.instanceId, [...kept.slice(-room), ...lines]);
+  replaceJson(join(copy.runDir, "meter.json"), { ...meter, ended: true });
+}
+
+/** The last values of all copies of an instance that have ended; they are marked as handed out. */
+export function offerEnded(instanceId: string, context: DriverContext): readonly DriverReading[] {
+  const path = endedPath(instanceId, context);
+  const ended = readEnded(path);
+  if (ended.some(({ offered }) => !offered)) {
+    const offered = ended.map((line) => ({ ...line, offered: true }));
+    writeEnded(path, instanceId, offered);
+  }
+  return ended.map(({ resource, source, counter, value, at }) => ({
+    key: { instanceId, resourceId: resource },
+    ...{ source, counter, at },
+    value: BigInt(value),
+    final: true,
+  }));
+}
+
+export function forgetEnded(instanceId: string, at: number, context: DriverContext): void {
+  const path = endedPath(instanceId, context);
+  const ended = readEnded(path);
+  const kept = ended.filter((line) => !line.offered || line.at > at);
+  if (kept.length !== ended.length) writeEnded(path, instanceId, kept);
+}
+
+function endedPath(instanceId: string, context: DriverContext): string {
+  return join(dirname(context.directories(instanceId).run), ENDED_FILE);
+}
+
+function writeEnded(path: string, instance: string, ended: readonly Ended[]): void {
+  if (ended.length === 0) rmSync(path, { force: true });
+  else replaceJson(path, { instance, ended }, { durable: true });
+}
+
+/** Instances with readings of ended copies, also those that were dropped since. */
+export function instancesWithEnded({ stateDir }: DriverContext): readonly string[] {
+  const instances = join(stateDir, "instances");
+  return foldersOf(instances).flatMap((folder) => {
+    const file = readJson(join(instances, folder, ENDED_FILE), ENDED_BYTES_MAX);
+    return typeof file?.["instance"] === "string" ? [file["instance"]] : [];
+  });
+}
+
+function readEnded(path: string): readonly Ended[] {
+  const lines = readJson(path, ENDED_BYTES_MAX)?.["ended"];
+  return Array.isArray(lines) ? (lines as readonly JsonValue[]).flatMap(endedOf) : [];
+}
+
+function endedOf(found: JsonValue): readonly Ended[] {
+  const { resource, source, counter, value, at, offered } = objectOf(found) ?? {};
+  if (typeof resource !== "string" || typeof source !== "string") return [];
+  if (typeof counter !== "string" || typeof at !== "number") return [];
+  if (typeof value !== "string" || !/^\d{1,19}$/.test(value)) return [];
+  return [{ resource, source, counter, value, at, offered: offered === true }];
+}
+
+function readMeter(runDir: string): Meter | undefined {
+  const found: JsonObject = readJson(join(runDir, "meter.json")) ?? {};
+  const { source, memorySource, cpuMs, uptimeMs: uptime, memoryKibMs } = found;
+  const { residentKib: resident, sampledUptimeMs, ended } = found;
+  if (typeof source !== "string" || typeof memorySource !== "string") return undefined;
+  if (typeof cpuMs !== "number" || typeof uptime !== "number") return undefined;
+  if (typeof memoryKibMs !== "string" || !/^\d{1,30}$/.test(memoryKibMs)) return undefined;
+  if (typeof resident !== "number" || typeof sampledUptimeMs !== "number") return undefined;
+  return {
+    ...{ source, memorySource, cpuMs, memoryKibMs, sampledUptimeMs },
+    uptimeMs: uptime,
+    residentKib: resident,
+    ended: ended === true,
+  };
+}

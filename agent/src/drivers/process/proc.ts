@@ -1,0 +1,174 @@
+/**
+ * Reads what the kernel says about processes. Everything may vanish or be unreadable between two lines of
+ * this file: such an entry is skipped, never an error. Reads are synchronous: /proc answers from memory.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { TICKS_PER_SECOND } from "./host.ts";
+
+export type ProcessEntry = Readonly<{
+  pid: number;
+  parent: number;
+  group: number;
+  session: number;
+  /** Zombies have ended; nobody has asked for their status yet. */
+  ended: boolean;
+  /** Start in clock ticks after boot: with pid and boot id the identity of a process. */
+  startTicks: number;
+  /** User and system time in ticks, with that of children that were waited for. */
+  cpuTicks: number;
+}>;
+
+/** The environment that a process was started with, as far as it begins with HOLDFAST_. */
+export type Marks = ReadonlyMap<string, string>;
+
+/** The marks come first in the environment that we give; the rest is not read. */
+const ENVIRONMENT_BYTES_MAX = 16_384;
+/** Lets other work of the agent go on while thousands of processes are read. */
+const ENTRIES_PER_SLICE = 250;
+
+export function bootId(procDir: string): string {
+  return readFileSync(join(procDir, "sys/kernel/random/boot_id"), "latin1").trim();
+}
+
+/** Milliseconds since boot; never jumps. */
+export function uptimeMs(procDir: string): number {
+  return Math.round(Number.parseFloat(readFileSync(join(procDir, "uptime"), "latin1")) * 1000);
+}
+
+export function ticksToMs(ticks: number): number {
+  return ticks * (1000 / TICKS_PER_SECOND);
+}
+
+/** All processes, parents before the children that they started later. */
+export async function readProcesses(procDir: string): Promise<readonly ProcessEntry[]> {
+  const entries: ProcessEntry[] = [];
+  const pids = readdirSync(procDir).filter((name) => /^[1-9][0-9]*$/.test(name));
+  for (const [index, name] of pids.entries()) {
+    if (index % ENTRIES_PER_SLICE === ENTRIES_PER_SLICE - 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const entry = readProcess(procDir, Number(name));
+    if (entry !== undefined) entries.push(entry);
+  }
+  return entries.sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid);
+}
+
+/** One process; undefined if there is none or it cannot be read. */
+export function readProcess(procDir: string, pid: number): ProcessEntry | undefined {
+  const text = readText(join(procDir, String(pid), "stat"));
+  // The command in the second field may hold blanks and brackets; the last bracket ends it.
+  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
+  if (fields === undefined || fields.length < 20) return undefined;
+  const number = (index: number) => Number(fields[index]);
+  const entry = {
+    pid,
+    parent: number(1),
+    group: number(2),
+    session: number(3),
+    ended: fields[0] === "Z" || fields[0] === "X" || fields[0] === "x",
+    startTicks: number(19),
+    cpuTicks: number(11) + number(12) + number(13) + number(14),
+  };
+  return Number.isSafeInteger(entry.startTicks + entry.cpuTicks) ? entry : undefined;
+}
+
+/** Our marks in a process's environment; undefined if it has none or belongs to somebody else. */
+export function readMarks(procDir: string, pid: number): Marks | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(join(procDir, String(pid), "environ"), "r");
+    const buffer = Buffer.alloc(ENVIRONMENT_BYTES_MAX);
+    let length = 0;
+    for (let got = -1; got !== 0 && length < buffer.length; length += got) {
+      got = readSync(file, buffer, length, buffer.length - length, null);
+    }
+    return marksIn(buffer.toString("utf8", 0, length));
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function marksIn(environment: string): Marks | undefined {
+  const marks = new Map<string, string>();
+  for (const pair of environment.split("\0")) {
+    const at = pair.indexOf("=");
+    if (pair.startsWith("HOLDFAST_") && at > 0) marks.set(pair.slice(0, at), pair.slice(at + 1));
+  }
+  return marks.size === 0 ? undefined : marks;
+}
+
+/** Resident memory in KiB; 0 if it has ended. */
+export function residentKib(procDir: string, pid: number): number {
+  const line = readText(join(procDir, String(pid), "status"))?.match(/^VmRSS:\s+(\d+) kB$/m);
+  return Number(line?.[1] ?? 0);
+}
+
+/** Whether the process has a handler of its own for this signal, or ignores it. */
+export function handlesSignal(procDir: string, pid: number, number: number): boolean {
+  const status = readText(join(procDir, String(pid), "status")) ?? "";
+  const bit = 1n << BigInt(number - 1);
+  return ["SigCgt", "SigIgn"].some((field) => {
+    const mask = status.match(new RegExp(`^${field}:\\s+([0-9a-f]+)$`, "m"))?.[1] ?? "0";
+    return (BigInt(`0x${mask}`) & bit) !== 0n;
+  });
+}
+
+/** For people: `pid 4711 (node)`. */
+export function describeProcess(procDir: string, pid: number): string {
+  const command = readText(join(procDir, String(pid), "comm"))?.trim();
+  return command === undefined ? `pid ${pid}` : `pid ${pid} (${command})`;
+}
+
+/** Who listens on a TCP port of this host; undefined if nobody does or it cannot be seen from here. */
+export async function listenerOf(procDir: string, port: number): Promise<number | undefined> {
+  const inodes = new Set(["tcp", "tcp6"].flatMap((table) => listeningInodes(procDir, table, port)));
+  if (inodes.size === 0) return undefined;
+  for (const { pid } of await readProcesses(procDir)) {
+    if (openSockets(procDir, pid).some((inode) => inodes.has(inode))) return pid;
+  }
+  return undefined;
+}
+
+function listeningInodes(procDir: string, table: string, port: number): readonly string[] {
+  const rows =
+    readText(join(procDir, "net", table))
+      ?.split("\n")
+      .slice(1) ?? [];
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  return rows.flatMap((row) => {
+    const fields = row.trim().split(/\s+/);
+    const isListening = fields[3] === "0A" && fields[1]?.endsWith(`:${hex}`) === true;
+    return isListening && fields[9] !== undefined ? [fields[9]] : [];
+  });
+}
+
+function openSockets(procDir: string, pid: number): readonly string[] {
+  const folder = join(procDir, String(pid), "fd");
+  try {
+    return readdirSync(folder).flatMap((name) => {
+      const inode = linkOf(join(folder, name))?.match(/^socket:\[(\d+)\]$/)?.[1];
+      return inode === undefined ? [] : [inode];
+    });
+  } catch {
+    return [];
+  }
+}
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * A state directory with a release of a small real program, for tests of the process driver. Ends every process
+ * that was started in it, however the test went.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import type {
+  Driver,
+  DriverContext,
+  JsonObject,
+  Live,
+  Step,
+  StepContext,
+  StepOutcome,
+  Wanted,
+} from "../driver.ts";
+import { findCopies } from "./copies.ts";
+import type { ProcessHost } from "./host.ts";
+import { processDriver } from "./index.ts";
+
+export const INSTANCE = `ins_${"a".repeat(32)}`;
+export const DEADLINE_MS = 15_000;
+
+const quiet: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => quiet,
+};
+
+/**
+ * Serves its environment, arguments and working directory over HTTP; what else it does is said by MODE:
+ * never-ready, crash, stubborn (ignores SIGTERM), parent (has a stubborn child), busy, leaky.
+ */
+const PROGRAM = `
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+const mode = process.env.MODE ?? "";
+console.log("hello from " + process.env.HOLDFAST_RELEASE);
+if (mode === "crash") { console.error("cannot go on"); process.exit(3); }
+if (mode === "stubborn" || mode === "child") process.on("SIGTERM", () => console.log("no"));
+if (mode === "child") setInterval(() => {}, 1000);
+if (mode === "parent") spawn(process.execPath, [process.argv[1]], { env: { ...process.env, MODE: "child" }, stdio: "inherit" });
+if (mode === "leaky") console.log("the dsn is " + readFileSync(process.env.HOLDFAST_SECRET_DSN_FILE, "utf8"));
+if (mode === "hup") process.on("SIGHUP", () => console.log("told by SIGHUP"));
+if (mode === "busy") setInterval(() => { const end = Date.now() + 30; while (Date.now() < end); }, 40);
+if (mode !== "child") createServer((request, response) => {
+  const sick = mode === "never-ready" || existsSync(process.env.HOLDFAST_DATA_DIR + "/sick");
+  if (request.url === "/elsewhere") return response.writeHead(302, { location: "http://127.0.0.1:1/" }).end();
+  if (request.url === "/silent") return;
+  response.statusCode = request.url === "/healthz" && sick ? 503 : 200;
+  response.end(JSON.stringify({ release: process.env.HOLDFAST_RELEASE, pid: process.pid, env: process.env,
+    argv: process.argv.slice(2), cwd: process.cwd(), umask: process.umask() }));
+}).listen(Number(process.env.HOLDFAST_PORT_HTTP), "127.0.0.1");
+`;
+
+export type World = Readonly<{
+  stateDir: string;
+  artefact: string;
+  host: ProcessHost;
+  context: DriverContext;
+  /** Instances whose processes were seen to end. */
+  changed: readonly string[];
+  /** A fresh one each time: nothing is remembered. */
+  driver(): Driver;
+  wanted(given?: Partial<Wanted> & Readonly<{ with?: JsonObject }>): Wanted;
+  known(...renderings: readonly Wanted[]): StepContext;
+  /** Runs steps that hold the given phase; `notBefore` is waited for. */
+  carryOut(
+    steps: readonly Step[],
+    ...renderings: readonly Wanted[]
+  ): Promise<readonly StepOutcome[]>;
+  /** What is there, started from the wish if need be, once it is ready. */
+  running(wanted: Wanted): Promise<Live>;
+  observe(): Promise<readonly Live[]>;
+  end(): Promise<void>;
+}>;
+
+export function createWorld(clock: Clock = systemClock, existing?: string): World {
+  const stateDir = existing ?? mkdtempSync(join(tmpdir(), "holdfast-process-"));
+  const artefact = join(stateDir, "artefact");
+  mkdirSync(artefact, { recursive: true });
+  if (existing === undefined) writeFileSync(join(artefact, "worker.mjs"), PROGRAM);
+  const changed: string[] = [];
+  const host = hostOf((instanceId) => changed.push(instanceId));
+  const stop = new AbortController();
+  const context = contextOf(stateDir, clock, stop.signal);
+  const driver = () => processDriver(host);
+  const known = (...renderings: readonly Wanted[]): StepContext => ({
+    ...context,
+    wanted: (digest) => {
+      const found = renderings.find((each) => each.digest === digest);
+      if (found === undefined) throw new Error(`no rendering ${digest}`);
+      return found;
+    },
+  });
+  const carryOut: World["carryOut"] = async (steps, ...renderings) => {
+    const outcomes: StepOutcome[] = [];
+    for (const step of steps) {
+      await clock.sleep(Math.max(0, (step.notBefore ?? 0) - clock.now()));
+      outcomes.push(await driver().run(step, known(...renderings)));
+    }
+    return outcomes;
+  };
+  const observe = () => driver().observe(context);
+  const running: World["running"] = async (wanted) => {
+    const steps = driver().steps(await observe(), undefined, wanted, clock.now());
+    await carryOut(steps, wanted);
+    return await eventually(`${wanted.digest} is ready`, async () => {
+      const live = (await observe()).find(({ digest }) => digest === wanted.digest);
+      if (live === undefined) return undefined;
+      const { state } = await driver().health(live, wanted, context);
+      return state === "ready" ? live : undefined;
+    });
+  };
+  const wanted: World["wanted"] = (given = {}) => wantedOf(artefact, given);
+  const end = async () => {
+    stop.abort();
+    for (const copy of await findCopies(host.procDir, context)) {
+      for (const { pid } of copy.members) process.kill(pid, "SIGKILL");
+    }
+    if (existing === undefined) rmSync(stateDir, { recursive: true, force: true });
+  };
+  return {
+    stateDir,
+    artefact,
+    host,
+    context,
+    changed,
+    driver,
+    wanted,
+    known,
+    carryOut,
+    running,
+    observe,
+    end,
+  };
+}
+
+export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
+  return {
+    nodePath: process.execPath,
+    kill: (pid, signal) => void process.kill(pid, signal),
+    umask: (mask) => process.umask(mask),
+    onChange,
+    procDir: "/proc",
+  };
+}
+
+function contextOf(stateDir: string, clock: Clock, signal: AbortSignal): DriverContext {
+  return {
+    ...{ log: quiet, clock, signal, stateDir },
+    random: () => 0.5,
+    directories: (instanceId) => {
+      const root = join(stateDir, "instances", instanceId.slice(4));
+      const directories = {
+        run: join(root, "run"),
+        data: join(root, "data"),
+        logs: join(root, "logs"),
+        seatsFile: join(root, "seats.json"),
+      };
+      mkdirSync(directories.data, { recursive: true });
+      return directories;
+    },
+  };
+}
+
+function wantedOf(
+  artefact: string,
+  given: Partial<Wanted> & Readonly<{ with?: JsonObject }>,
+): Wanted {
+  const { with: more, ...fields } = given;
+  return {
+    key: { instanceId: INSTANCE, resourceId: "worker" },
+    kind: "process",
+    generation: { incarnation: 1n, number: 1n },
+    releaseVersion: "1.0.0",
+    digest: `sha256:${"1".repeat(64)}`,
+    spec: {
+      artefact: "worker",
+      argv: ["node", "worker.mjs"],
+      ports: { http: {} },
+      readiness: { http: { port: "http", path: "/healthz" }, deadlineMs: 10_000 },
+      stop: { graceMs: 3_000, drainMs: 0 },
+      restart: { baseMs: 50, capMs: 400 },
+      ...more,
+    },
+    secrets: new Map(),
+    artefacts: new Map([["worker", artefact]]),
+    ...fields,
+  };
+}
+
+/** What the look gives once it gives anything; fails after DEADLINE_MS. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const deadline = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (performance.now() > deadline) throw new Error(`not within ${DEADLINE_MS} ms: ${what}`);
+    await systemClock.sleep(20);
+  }
+}
+
+export function portOf(live: Live): number {
+  return Number((live.outputs["ports"] as JsonObject)["http"]);
+}
+
+/** What the program says about itself. */
+export async function ask(live: Live): Promise<{
+  release: string;
+  pid: number;
+  env: Record<string, string>;
+  argv: readonly string[];
+  cwd: string;
+  umask: number;
+}> {
+  const answer = await fetch(`http://127.0.0.1:${portOf(live)}/`);
+  return (await answer.json()) as Awaited<ReturnType<typeof ask>>;
+}

@@ -1,0 +1,180 @@
+/**
+ * The small files in a copy's run directory: what was started, how it ended, what its probes said and what it
+ * has used. Each is replaced whole; one that is torn, foreign or too large counts as absent, since the marks in
+ * the environment say the same.
+ */
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import type { JsonObject, JsonValue } from "../driver.ts";
+
+/** Identity of a process on this host for ever. */
+export type ProcessIdentity = Readonly<{ pid: number; startTicks: number; bootId: string }>;
+
+export type StopSettings = Readonly<{ signal: string; graceMs: number }>;
+
+export type CopyRecord = Readonly<{
+  instance: string;
+  resource: string;
+  handle: string;
+  digest: string;
+  /** `incarnation.number` */
+  generation: string;
+  ports: Readonly<Record<string, number>>;
+  restarts: number;
+  stop: StopSettings;
+  /** Wall clock, ms. */
+  beganAt: number;
+  /** Absent while the start has begun and it is not yet known what came of it. */
+  process: ProcessIdentity | undefined;
+  /** Somebody has begun to stop it. */
+  stopping: boolean;
+}>;
+
+/** How a copy ended. Neither code nor signal: nobody was there to see it. */
+export type ExitNote = Readonly<{
+  at: number;
+  code: number | undefined;
+  signal: string | undefined;
+}>;
+
+export type HealthNote = Readonly<{
+  /** Was ready once; what comes after is not a failed start. */
+  wasReady: boolean;
+  /** Failed liveness probes in a row. */
+  failures: number;
+  /** The count has reached what the spec allows. */
+  failing: boolean;
+  /** Of the last liveness probe, ms since boot. */
+  probedUptimeMs: number;
+}>;
+
+const RECORD_BYTES_MAX = 65_536;
+const RECORD_VERSION = 1;
+
+/** Names are path segments: nothing from an environment or a journal leads out of the run directory. */
+export function isHandle(name: string): boolean {
+  return /^[a-z0-9](?:[a-z0-9-]|\.(?!\.)){0,150}$/.test(name);
+}
+
+export function writeRecord(runDir: string, record: CopyRecord): void {
+  replaceJson(
+    join(runDir, "record.json"),
+    { version: RECORD_VERSION, ...record },
+    { durable: true },
+  );
+}
+
+export function readRecord(runDir: string): CopyRecord | undefined {
+  const found = readJson(join(runDir, "record.json"));
+  if (found?.["version"] !== RECORD_VERSION) return undefined;
+  const { instance, resource, handle, digest, generation, restarts, beganAt } = found;
+  const stop = objectOf(found["stop"]);
+  const ports = Object.entries(objectOf(found["ports"]) ?? {}).filter(
+    (entry): entry is [string, number] => Number.isInteger(entry[1]),
+  );
+  if (typeof instance !== "string" || typeof resource !== "string") return undefined;
+  if (typeof handle !== "string" || !isHandle(handle)) return undefined;
+  if (typeof digest !== "string" || typeof generation !== "string") return undefined;
+  if (!/^\d+\.\d+$/.test(generation)) return undefined;
+  if (typeof restarts !== "number" || typeof beganAt !== "number") return undefined;
+  const signal = stop?.["signal"];
+  const graceMs = stop?.["graceMs"];
+  if (typeof signal !== "string" || typeof graceMs !== "number") return undefined;
+  return {
+    ...{ instance, resource, handle, digest, generation, restarts, beganAt },
+    ports: Object.fromEntries(ports),
+    stop: { signal, graceMs },
+    process: identityOf(objectOf(found["process"])),
+    stopping: found["stopping"] === true,
+  };
+}
+
+function identityOf(found: JsonObject | undefined): ProcessIdentity | undefined {
+  const { pid, startTicks, bootId } = found ?? {};
+  if (typeof pid !== "number" || pid <= 1 || !Number.isInteger(pid)) return undefined;
+  if (typeof startTicks !== "number" || typeof bootId !== "string") return undefined;
+  return { pid, startTicks, bootId };
+}
+
+export function writeExit(runDir: string, note: ExitNote): void {
+  replaceJson(join(runDir, "exit.json"), note);
+}
+
+export function readExit(runDir: string): ExitNote | undefined {
+  const found = readJson(join(runDir, "exit.json"));
+  if (typeof found?.["at"] !== "number") return undefined;
+  const { at, code, signal } = found;
+  return {
+    at,
+    code: typeof code === "number" ? code : undefined,
+    signal: typeof signal === "string" ? signal : undefined,
+  };
+}
+
+export function writeHealth(runDir: string, note: HealthNote): void {
+  replaceJson(join(runDir, "health.json"), note);
+}
+
+export function readHealth(runDir: string): HealthNote {
+  const found = readJson(join(runDir, "health.json")) ?? {};
+  const { failures, probedUptimeMs } = found;
+  return {
+    wasReady: found["wasReady"] === true,
+    failures: typeof failures === "number" ? failures : 0,
+    failing: found["failing"] === true,
+    probedUptimeMs: typeof probedUptimeMs === "number" ? probedUptimeMs : 0,
+  };
+}
+
+export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return value as JsonObject;
+}
+
+/** undefined for a file that is not there, too large or not a JSON object. */
+export function readJson(path: string, bytesMax = RECORD_BYTES_MAX): JsonObject | undefined {
+  try {
+    if (statSync(path).size > bytesMax) return undefined;
+    return objectOf(JSON.parse(readFileSync(path, "utf8")) as JsonValue);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Old or new, never half. `durable`: also after a loss of power. Throws what the file system says, such as
+ * ENOENT for a directory that was removed meanwhile.
+ */
+export function replaceJson(path: string, value: unknown, how = { durable: false }): void {
+  const draft = `${path}.new`;
+  const file = openSync(draft, "w", 0o600);
+  try {
+    writeSync(file, JSON.stringify(value));
+    if (how.durable) fsyncSync(file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  if (how.durable) syncDirectory(dirname(path));
+}
+
+function syncDirectory(path: string): void {
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

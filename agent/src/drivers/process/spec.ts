@@ -1,0 +1,18 @@
+/** A process spec as the driver uses it; the pure kind schema judges it and fills in the defaults. */
+import { type ProcessSpec, readProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
+import type { JsonObject } from "../driver.ts";
+
+export type { ProcessSpec };
+
+/** How to stop a copy whose spec is not known any more. */
+export const STOP_UNKNOWN = { signal: "SIGTERM", graceMs: 10_000 } as const;
+
+/** Also of a spec that still has references in it. Throws INVALID_ARGUMENT `SPEC_INVALID`. */
+export function specOf(spec: JsonObject): ProcessSpec {
+  return readProcessSpec(spec, "spec");
+}
+
+/** Name to the fixed port; undefined: a free one for each start. */
+export function portsOf({ ports }: ProcessSpec): ReadonlyMap<string, number | undefined> {
+  return new Map(Object.entries(ports).map(([name, { fixed }]) => [name, fixed]));
+}

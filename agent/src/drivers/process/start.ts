@@ -1,0 +1,184 @@
+/**
+ * Starts one copy, at most once per name. States of a start: nothing → record without process (ports chosen) →
+ * process with marks → record with process. A crash between any two is mended by running the same order again:
+ * a process that carries the marks is taken over, and only if there is none is one started.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { formatGeneration } from "@holdfast/shared/generation.ts";
+import type { StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
+import { programOf } from "./artefact.ts";
+import { type Copy, findCopies } from "./copies.ts";
+import { environmentOf } from "./environment.ts";
+import type { ProcessHost } from "./host.ts";
+import { inputOf } from "./input.ts";
+import { openLog } from "./logs.ts";
+import { beginMeter } from "./meter.ts";
+import { reservePorts } from "./ports.ts";
+import { bootId, readProcess } from "./proc.ts";
+import { type CopyRecord, type ProcessIdentity, writeExit, writeRecord } from "./record.ts";
+import { writeSecrets } from "./secrets.ts";
+import { type ProcessSpec, portsOf, specOf } from "./spec.ts";
+import { clearCopy } from "./stop.ts";
+
+export async function startCopy(
+  host: ProcessHost,
+  order: StepOrder,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const input = inputOf(order);
+  const wanted = context.wanted(input.digest());
+  const handle = input.handle();
+  const copies = await findCopies(host.procDir, context);
+  const mine = copies.filter(({ key }) => key.instanceId === wanted.key.instanceId);
+  for (const name of input.replaces()) {
+    const copy = mine.find((each) => each.handle === name && each.handle !== handle);
+    if (copy !== undefined && !copy.running) await clearCopy(host, copy, context);
+  }
+  const begun = mine.find((copy) => copy.handle === handle);
+  if (begun?.process !== undefined) return takeOver(begun, wanted);
+  return await startNew(host, { wanted, handle, restarts: input.restarts(), copies }, context);
+}
+
+/** It was started before; perhaps the record was never finished. */
+function takeOver(copy: Copy, wanted: Wanted): StepOutcome {
+  if (copy.record?.process === undefined) {
+    mkdirSync(copy.runDir, { recursive: true, mode: 0o700 });
+    writeRecord(copy.runDir, recordOf(copy, specOf(wanted.spec), copy.process, copy.startedAt));
+  }
+  const message = copy.running ? "was started before" : "was started before and has ended";
+  return { handle: copy.handle, outputs: { ports: copy.ports }, message };
+}
+
+type Start = Readonly<{
+  wanted: Wanted;
+  handle: string;
+  restarts: number;
+  copies: readonly Copy[];
+}>;
+
+async function startNew(
+  host: ProcessHost,
+  { wanted, handle, restarts, copies }: Start,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const spec = specOf(wanted.spec);
+  const directories = context.directories(wanted.key.instanceId);
+  const runDir = join(directories.run, handle);
+  const program = programOf(spec, wanted.artefacts, host.nodePath);
+  mkdirSync(runDir, { recursive: true, mode: 0o700 });
+  writeSecrets(runDir, wanted, spec);
+  const taken = new Set(copies.flatMap((copy) => Object.values(copy.ports)));
+  const { ports, release } = await reservePorts(portsOf(spec), taken, host.procDir);
+  const copy = {
+    key: wanted.key,
+    handle,
+    digest: wanted.digest,
+    generation: formatGeneration(wanted.generation),
+    ...{ ports, restarts },
+  };
+  const beganAt = context.clock.now();
+  writeRecord(runDir, recordOf(copy, spec, undefined, beganAt));
+  await release();
+  const env = environmentOf({
+    ...{ wanted, spec, handle, runDir, ports, directories },
+    stateDir: context.stateDir,
+  });
+  const log = openLog(directories.logs, wanted.key.resourceId, handle);
+  const child = launch(host, { ...program, env, cwd: runDir, output: log.file });
+  log.close();
+  // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
+  const process = await identityOf(host, child, program.file);
+  writeRecord(runDir, recordOf(copy, spec, process, beganAt));
+  beginMeter(runDir, process);
+  whenEnded(host, child, runDir, wanted.key.instanceId, context);
+  return { handle, outputs: { ports }, message: `started as pid ${process.pid}` };
+}
+
+type LaunchPlan = Readonly<{
+  file: string;
+  args: readonly string[];
+  env: Record<string, string>;
+  cwd: string;
+  output: number;
+}>;
+
+/** In a session of its own, so that neither the agent's end nor its terminal's signals reach it. */
+function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
+  const before = host.umask(0o077);
+  try {
+    const child = spawn(plan.file, plan.args, {
+      cwd: plan.cwd,
+      env: plan.env,
+      detached: true,
+      shell: false,
+      stdio: ["ignore", plan.output, plan.output],
+    });
+    child.unref();
+    return child;
+  } finally {
+    host.umask(before);
+  }
+}
+
+async function identityOf(
+  host: ProcessHost,
+  child: ChildProcess,
+  file: string,
+): Promise<ProcessIdentity> {
+  const entry = child.pid === undefined ? undefined : readProcess(host.procDir, child.pid);
+  if (entry !== undefined) {
+    return { pid: entry.pid, startTicks: entry.startTicks, bootId: bootId(host.procDir) };
+  }
+  const cause = await new Promise((resolve) => child.once("error", resolve));
+  throw new Fault(
+    "FAILED_PRECONDITION",
+    "PROCESS_NOT_STARTED",
+    `could not start ${file}: ${causeChain(cause)}`,
+    { cause },
+  );
+}
+
+function whenEnded(
+  host: ProcessHost,
+  child: ChildProcess,
+  runDir: string,
+  instanceId: string,
+  context: StepContext,
+): void {
+  child.once("exit", (code, signal) => {
+    try {
+      const at = context.clock.now();
+      writeExit(runDir, { at, code: code ?? undefined, signal: signal ?? undefined });
+    } catch (error) {
+      // The usual case is a copy that was stopped: its directory is gone.
+      context.log.debug(
+        { runDir, error: causeChain(error) },
+        "nowhere to note how a process ended",
+      );
+    }
+    host.onChange(instanceId);
+  });
+}
+
+function recordOf(
+  copy: Pick<Copy, "key" | "handle" | "digest" | "generation" | "ports" | "restarts">,
+  spec: ProcessSpec,
+  process: ProcessIdentity | undefined,
+  beganAt: number,
+): CopyRecord {
+  return {
+    instance: copy.key.instanceId,
+    resource: copy.key.resourceId,
+    handle: copy.handle,
+    digest: copy.digest,
+    generation: copy.generation,
+    ports: copy.ports,
+    restarts: copy.restarts,
+    stop: { signal: spec.stop.signal, graceMs: spec.stop.graceMs },
+    ...{ beganAt, process },
+    stopping: false,
+  };
+}

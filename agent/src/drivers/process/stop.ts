@@ -1,0 +1,187 @@
+/**
+ * Ends one copy: the spec's signal to its process group, time to finish, then SIGKILL to everything that belongs
+ * to it. Nothing is ever signalled whose start time or marks do not match. Gone is success.
+ */
+import { existsSync, rmSync } from "node:fs";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { DriverContext, ResourceKey, StepContext, StepOrder, StepOutcome } from "../driver.ts";
+import { type Copy, findCopies, findCopy } from "./copies.ts";
+import type { ProcessHost } from "./host.ts";
+import { inputOf } from "./input.ts";
+import { endMeter, sampleMeter } from "./meter.ts";
+import { type ProcessEntry, readProcess } from "./proc.ts";
+import {
+  type ProcessIdentity,
+  readExit,
+  type StopSettings,
+  writeExit,
+  writeRecord,
+} from "./record.ts";
+import { STOP_UNKNOWN } from "./spec.ts";
+
+/** How long the kernel may take to end a process after SIGKILL; longer means a stuck disk or mount. */
+const KILL_WAIT_MS_MAX = 10_000;
+const POLL_MS_FIRST = 10;
+const POLL_MS_MAX = 100;
+
+export async function stopCopy(
+  host: ProcessHost,
+  order: StepOrder,
+  context: StepContext,
+): Promise<StepOutcome> {
+  const input = inputOf(order);
+  const key = { instanceId: input.instance(), resourceId: order.resourceId };
+  const handle = input.handle();
+  const found = await findCopy(host.procDir, context, key, handle);
+  if (found === undefined) return removeRest(key, handle, context);
+  if (found.members.length > 0) await pause(input.drainMs(), context);
+  const settings = {
+    signal: input.signal() ?? found.record?.stop.signal ?? STOP_UNKNOWN.signal,
+    graceMs: input.graceMs() ?? found.record?.stop.graceMs ?? STOP_UNKNOWN.graceMs,
+  };
+  const how = await endCopy(host, found, settings, context);
+  if (input.keep()) noteExit(found, context);
+  else rmSync(found.runDir, { recursive: true, force: true });
+  return { handle, message: how };
+}
+
+/** Of a start that never came to a process, at most a directory is left. */
+function removeRest(key: ResourceKey, handle: string, context: DriverContext): StepOutcome {
+  const runDir = `${context.directories(key.instanceId).run}/${handle}`;
+  rmSync(runDir, { recursive: true, force: true });
+  return { handle, message: "was gone already" };
+}
+
+/** Ends what is left of a copy and removes its directory, its last readings excepted. */
+export async function clearCopy(
+  host: ProcessHost,
+  copy: Copy,
+  context: DriverContext,
+): Promise<void> {
+  await endCopy(host, copy, copy.record?.stop ?? STOP_UNKNOWN, context);
+  rmSync(copy.runDir, { recursive: true, force: true });
+}
+
+/** Ends all copies of an instance; its data and its last readings stay. */
+export async function dropInstance(
+  host: ProcessHost,
+  instanceId: string,
+  context: DriverContext,
+): Promise<void> {
+  const copies = await findCopies(host.procDir, context);
+  const own = copies.filter(({ key }) => key.instanceId === instanceId);
+  await Promise.all(own.map((copy) => clearCopy(host, copy, context)));
+  const { run, logs } = context.directories(instanceId);
+  for (const folder of [run, logs]) rmSync(folder, { recursive: true, force: true });
+}
+
+async function endCopy(
+  host: ProcessHost,
+  copy: Copy,
+  settings: StopSettings,
+  context: DriverContext,
+): Promise<string> {
+  if (copy.record !== undefined && copy.members.length > 0) {
+    writeRecord(copy.runDir, { ...copy.record, stopping: true });
+  }
+  const how = await endProcesses(host, copy, settings, context);
+  endMeter(copy, copy.exit?.at ?? context.clock.now(), context);
+  return how;
+}
+
+async function endProcesses(
+  host: ProcessHost,
+  copy: Copy,
+  { signal, graceMs }: StopSettings,
+  context: DriverContext,
+): Promise<string> {
+  if (living(host, copy).length === 0) return "had ended already";
+  measure(host, copy);
+  signalCopy(host, copy, signal);
+  const isDone = await waitForEnd(host, copy, graceMs, context);
+  // Looked for again: children may have been born since, and they must not outlive the copy.
+  const rest = await findCopy(host.procDir, context, copy.key, copy.handle);
+  if (rest === undefined || rest.members.length === 0) return `ended after ${signal}`;
+  signalCopy(host, rest, "SIGKILL");
+  if (await waitForEnd(host, rest, KILL_WAIT_MS_MAX, context)) {
+    const who = isDone ? "a child of it" : "it";
+    return `${who} did not end within ${graceMs} ms after ${signal}; killed`;
+  }
+  const pids = living(host, rest).map(({ pid }) => pid);
+  throw new Fault(
+    "DEADLINE_EXCEEDED",
+    "PROCESS_WILL_NOT_END",
+    `${copy.handle}: pid ${pids.join(", ")} still there ${KILL_WAIT_MS_MAX} ms after SIGKILL; the kernel waits for a device`,
+  );
+}
+
+/** Whether all of it ended in time. Measures as it goes, since nothing can be read afterwards. */
+async function waitForEnd(
+  host: ProcessHost,
+  copy: Copy,
+  msMax: number,
+  context: DriverContext,
+): Promise<boolean> {
+  const deadline = context.clock.monotonic() + msMax;
+  for (let waitMs = POLL_MS_FIRST; ; waitMs = Math.min(waitMs * 2, POLL_MS_MAX)) {
+    if (living(host, copy).length === 0) return true;
+    const left = deadline - context.clock.monotonic();
+    if (left <= 0) return false;
+    await pause(Math.min(waitMs, left), context);
+    measure(host, copy);
+  }
+}
+
+function measure(host: ProcessHost, copy: Copy): void {
+  if (copy.running && existsSync(copy.runDir)) sampleMeter(host.procDir, copy);
+}
+
+/** Members as first seen that are still the same processes. */
+function living(host: ProcessHost, copy: Copy): readonly ProcessEntry[] {
+  return copy.members.filter(({ pid, startTicks }) => {
+    const entry = readProcess(host.procDir, pid);
+    return entry?.startTicks === startTicks && !entry.ended;
+  });
+}
+
+/** To the group, which also reaches children born since, and to members that left the group. */
+export function signalCopy(host: ProcessHost, copy: Copy, signal: string): void {
+  const members = living(host, copy);
+  const group = copy.process?.pid;
+  const isGroup = members.some((member) => member.group === group);
+  if (group !== undefined && isGroup) send(host, -group, signal);
+  for (const { pid, group: its } of members) {
+    if (!isGroup || its !== group) send(host, pid, signal);
+  }
+}
+
+/** Whether the process was still the one that was seen, and was told. */
+export function signalProcess(
+  host: ProcessHost,
+  { pid, startTicks }: ProcessIdentity,
+  signal: string,
+): boolean {
+  const entry = readProcess(host.procDir, pid);
+  if (entry?.startTicks !== startTicks || entry.ended) return false;
+  send(host, pid, signal);
+  return true;
+}
+
+function send(host: ProcessHost, pid: number, signal: string): void {
+  try {
+    host.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Waits unless the agent is told to stop; then the step is left to be run again. */
+async function pause(ms: number, { clock, signal }: DriverContext): Promise<void> {
+  if (ms > 0) await clock.sleep(ms, signal);
+  if (signal.aborted) throw new Fault("CANCELLED", "AGENT_STOPPING", "the agent is stopping");
+}
+
+function noteExit(copy: Copy, context: DriverContext): void {
+  if (!existsSync(copy.runDir) || readExit(copy.runDir) !== undefined) return;
+  writeExit(copy.runDir, { at: context.clock.now(), code: undefined, signal: undefined });
+}
