@@ -6,7 +6,7 @@ import { parseYaml } from "../yaml.ts";
 import { compileBlueprint } from "./compile.ts";
 import { parseBlueprint } from "./draft.ts";
 
-export const VENDOR_ID = "01980000-0000-7000-8000-000000000001";
+export const VENDOR_ID = "ven_01980000000070008000000000000001";
 
 const TEXT = `
 apiVersion: holdfast/v1

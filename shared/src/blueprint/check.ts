@@ -4,7 +4,7 @@
  */
 import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { Fault, invalid, VIOLATIONS_MAX, type Violation } from "../fault.ts";
-import { isUuid } from "../ids.ts";
+import { ID_PREFIXES } from "../ids.ts";
 import { shown, suggestion } from "../text.ts";
 import type { BlueprintContent, ResourceContent } from "./content.ts";
 import { checkExpressions } from "./expressions.ts";
@@ -30,6 +30,7 @@ const PRODUCT = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;
 const PART = "(0|[1-9][0-9]{0,8})";
 const VERSION = new RegExp(`^${PART}\\.${PART}\\.${PART}(-[0-9a-z]+([.-][0-9a-z]+)*)?$`);
 const SECRET = /^[a-z][a-z0-9_]{0,62}$/;
+const VENDOR_ID = new RegExp(`^${ID_PREFIXES.vendor}_[0-9a-f]{32}$`);
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const MEDIA_TYPE = /^[a-z]+\/[a-z0-9.+-]{1,100}$/;
 /** Directories travel as this and are unpacked by the agent. */
@@ -97,8 +98,9 @@ function checkSize({ resources }: Pick<BlueprintContent, "resources">): readonly
 
 function checkIdentity(blueprint: Blueprint): Violation[] {
   const found: Violation[] = [];
-  if (!isUuid(blueprint.vendorId)) {
-    found.push({ path: "vendorId", message: `got ${shown(blueprint.vendorId)}; allowed: a UUID` });
+  if (!VENDOR_ID.test(blueprint.vendorId)) {
+    const message = `got ${shown(blueprint.vendorId)}; allowed: ven_ and 32 lower-case hex digits`;
+    found.push({ path: "vendorId", message });
   }
   for (const [i, { digest, size, mediaType }] of blueprint.artefacts.entries()) {
     const path = below("artefacts", i);
