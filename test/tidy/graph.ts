@@ -28,19 +28,15 @@ export function cycleProblems(files: readonly SourceFile[]): readonly Problem[] 
 }
 
 /**
- * Files that nothing leads to from an entry point: a main.ts, a script, a test, or what `roots` names (the entry
- * points of examples). What only tests lead to is dead as well, unless it is named as a test's.
+ * Files that nothing leads to from an entry point or a test. What only tests lead to is dead as well, unless it is
+ * named as theirs.
  */
-export function deadFileProblems(
-  files: readonly SourceFile[],
-  roots: readonly string[],
-): readonly Problem[] {
+export function deadFileProblems(files: readonly SourceFile[]): readonly Problem[] {
   const graph = graphOf(files, (file) => [
     ...file.imports.map(({ specifier }) => specifier),
     ...pathsNamedIn(file),
   ]);
-  const isRoot = (path: string) => isEntry(path) || roots.includes(path);
-  const live = reachable(graph, [...graph.keys()].filter(isRoot));
+  const live = reachable(graph, [...graph.keys()].filter(isEntry));
   const tested = reachable(
     graph,
     [...graph.keys()].filter((path) => /\.test\.\w+$/.test(path)),

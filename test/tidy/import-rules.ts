@@ -7,7 +7,12 @@ import { posix } from "node:path";
 import { isTest, type Problem, type SourceFile } from "./source.ts";
 
 /** Each package or folder, most specific first; a file belongs to the first prefix that fits. */
-type Zone = Readonly<{ prefix: string; may: readonly string[] }>;
+type Zone = Readonly<{
+  prefix: string;
+  may: readonly string[];
+  /** Of these only types: the interfaces that others implement, and the words that they use. */
+  types?: readonly string[];
+}>;
 
 const MODEL = "proto/gen/holdfast/model/v1/";
 const API = "proto/gen/holdfast/api/v1/";
@@ -15,34 +20,46 @@ const LINK = "proto/gen/holdfast/link/v1/";
 /** Error details and the standard services, which have no words of ours. */
 const STANDARD = ["proto/gen/google/", "proto/gen/buf/", "proto/gen/grpc/"];
 const SHARED = ["shared/src/", MODEL];
-const HUB_BASE = [...SHARED, API, ...STANDARD, "hub/src/config.ts", "hub/src/metrics.ts"];
+/** Files of no layer, which every layer from `app` upwards may use. */
+const HUB_LEAVES = ["hub/src/config.ts", "hub/src/metrics.ts", "hub/src/secrets.ts"];
+const HUB_BASE = [...SHARED, API, ...STANDARD, ...HUB_LEAVES];
 const HUB_STORE = ["hub/src/domain/", "hub/src/store/", "hub/src/pki/"];
 const HUB_APP = [...HUB_BASE, ...HUB_STORE, "hub/src/app/"];
 const AGENT_BASE = [...SHARED, "agent/src/config.ts", "agent/src/metrics.ts"];
-const AGENT_PARTS = ["artefacts", "consent", "entitlement", "local", "metering", "reconcile"];
+const HUB_PORTS = [LINK, "hub/src/link/port.ts"];
+const AGENT_PORTS = [LINK, "agent/src/link/port.ts"];
+const AGENT_PARTS = [
+  ...["artefacts", "assignments", "consent", "entitlement", "local", "metering", "reconcile"],
+].map((part) => `agent/src/${part}/`);
 
 const ZONES: readonly Zone[] = [
   { prefix: "shared/src/", may: SHARED },
   { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "hub/cli/"] },
   { prefix: "hub/src/domain/", may: [...SHARED, "hub/src/domain/"] },
-  { prefix: "hub/src/pki/", may: [...SHARED, "hub/src/domain/", "hub/src/pki/"] },
+  {
+    prefix: "hub/src/pki/",
+    may: [...SHARED, LINK, "hub/src/domain/", "hub/src/pki/"],
+    types: HUB_PORTS,
+  },
   { prefix: "hub/src/cluster/", may: [...SHARED, "hub/src/cluster/"] },
   { prefix: "hub/src/store/", may: [...SHARED, "hub/src/domain/", "hub/src/store/"] },
-  { prefix: "hub/src/app/", may: HUB_APP },
+  { prefix: "hub/src/app/", may: [...HUB_APP, LINK], types: HUB_PORTS },
   { prefix: "hub/src/api/", may: [...HUB_APP, "hub/src/api/"] },
   { prefix: "hub/src/link/", may: [...HUB_APP, LINK, "hub/src/link/"] },
   { prefix: "hub/src/tasks/", may: [...HUB_APP, "hub/src/tasks/"] },
-  { prefix: "hub/src/config.ts", may: SHARED },
-  { prefix: "hub/src/metrics.ts", may: SHARED },
+  ...HUB_LEAVES.map((prefix) => ({ prefix, may: SHARED })),
   { prefix: "hub/src/", may: [...HUB_APP, LINK, "hub/src/"] },
-  { prefix: "agent/src/store/", may: [...AGENT_BASE, "agent/src/store/"] },
+  {
+    prefix: "agent/src/store/",
+    may: [...AGENT_BASE, "agent/src/store/"],
+    types: [...AGENT_PORTS, ...AGENT_PARTS],
+  },
   { prefix: "agent/src/drivers/", may: [...AGENT_BASE, "agent/src/drivers/"] },
   { prefix: "agent/src/link/", may: [...AGENT_BASE, LINK, "agent/src/link/", "agent/src/store/"] },
-  ...AGENT_PARTS.map((part) => ({
-    prefix: `agent/src/${part}/`,
-    may: [...AGENT_BASE, "agent/src/store/", "agent/src/drivers/driver.ts"].concat(
-      AGENT_PARTS.map((each) => `agent/src/${each}/`),
-    ),
+  ...AGENT_PARTS.map((prefix) => ({
+    prefix,
+    may: [...AGENT_BASE, LINK, "agent/src/store/", "agent/src/drivers/driver.ts", ...AGENT_PARTS],
+    types: AGENT_PORTS,
   })),
   { prefix: "agent/src/config.ts", may: SHARED },
   { prefix: "agent/src/metrics.ts", may: SHARED },
@@ -70,11 +87,13 @@ const WITHOUT_IO = /^(shared\/src|hub\/src\/domain)\//;
 
 export function importProblems(files: readonly SourceFile[]): readonly Problem[] {
   return files.flatMap((file) =>
-    file.imports.flatMap(({ specifier, line }) => {
+    file.imports.flatMap(({ specifier, line, isType }) => {
       const at = `${file.path}:${line}`;
       const target = resolveImport(file.path, specifier);
       const rule =
-        target === undefined ? libraryRule(file.path, specifier) : ownRule(file.path, target);
+        target === undefined
+          ? libraryRule(file.path, specifier)
+          : ownRule(file.path, target, isType);
       return rule === undefined ? [] : [`${at}: imports ${specifier}: ${rule}`];
     }),
   );
@@ -92,7 +111,7 @@ export function resolveImport(from: string, specifier: string): string | undefin
 }
 
 /** `undefined` when the import is allowed; otherwise the rule that it breaks. */
-function ownRule(from: string, to: string): string | undefined {
+function ownRule(from: string, to: string, isType: boolean): string | undefined {
   if (isTest(from)) return testRule(from, to);
   if (isTest(to)) return "no program imports what is for tests";
   const zone = ZONES.find(({ prefix }) => from.startsWith(prefix));
@@ -100,10 +119,9 @@ function ownRule(from: string, to: string): string | undefined {
   const layered = LAYERED.find((each) => from.startsWith(each));
   const isUnnamed = layered === zone.prefix && from.slice(layered.length).includes("/");
   if (isUnnamed) return `${posix.dirname(from)} has no place among the layers yet; name it here`;
-  if (!zone.may.some((prefix) => to.startsWith(prefix))) {
-    return `${zone.prefix} may import only ${zone.may.join(", ")}`;
-  }
-  return driverRule(from, to);
+  const may = isType ? [...zone.may, ...(zone.types ?? [])] : zone.may;
+  if (may.some((prefix) => to.startsWith(prefix))) return driverRule(from, to);
+  return `${zone.prefix} may import only ${may.join(", ")}`;
 }
 
 /** Tests see through the layers, but the sides stay apart outside of test/. */
@@ -122,8 +140,9 @@ function driverRule(from: string, to: string): string | undefined {
 }
 
 function libraryRule(from: string, specifier: string): string | undefined {
-  if (isTest(from)) return undefined;
-  if (builtinModules.includes(specifier)) return `built-ins are written node:${specifier}`;
+  if (isTest(from) || from.startsWith("examples/")) return undefined;
+  if (!specifier.startsWith("node:") && builtinModules.includes(specifier))
+    return `built-ins are written node:${specifier}`;
   if (WITHOUT_IO.test(from) && IO.test(specifier)) return "no I/O here; it is handed in";
   if (specifier === "node:process") return "process belongs to main.ts";
   const bound = CONFINED.find(({ module }) => module.test(specifier));

@@ -22,7 +22,9 @@ function stateOf(file: SourceFile): readonly Problem[] {
   for (const statement of file.program.body) {
     const declared =
       statement.type === "ExportNamedDeclaration" ? statement.declaration : statement;
-    if (declared?.type === "VariableDeclaration" && !declared.declare) {
+    // A .cjs is written for readers that know no `const`.
+    const isOld = file.path.endsWith(".cjs");
+    if (declared?.type === "VariableDeclaration" && !declared.declare && !isOld) {
       const names = declared.declarations.flatMap(({ id }) => namesBoundBy(id));
       if (declared.kind === "const") for (const name of names) constants.add(name);
       else

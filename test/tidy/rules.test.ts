@@ -71,6 +71,13 @@ describe("importProblems", () => {
     expect(importing(path, specifier)).toEqual([]);
   });
 
+  it("lets a part see the types of a port, and no more of it", () => {
+    const from = "agent/src/store/a.ts";
+    const types = 'import type { Link } from "../link/port.ts";';
+    expect(importProblems([file(from, types)])).toEqual([]);
+    expect(importing(from, "../link/port.ts")).toHaveLength(1);
+  });
+
   it("sees dynamic imports and re-exports", () => {
     const path = "hub/src/domain/a.ts";
     const lines = ['export { x } from "../store/b.ts";', 'export const y = () => import("pg");'];
@@ -106,15 +113,10 @@ describe("deadFileProblems", () => {
   );
 
   it("finds what nothing leads to, and what only tests lead to", () => {
-    expect(deadFileProblems([main, test, ...others], [])).toEqual([
+    expect(deadFileProblems([main, test, ...others])).toEqual([
       "hub/src/tested.ts: only tests import it",
       "hub/src/dead.ts: nothing imports it and it is no entry point",
     ]);
-  });
-
-  it("takes the entry points that it is given", () => {
-    const roots = ["hub/src/tested.ts", "hub/src/dead.ts"];
-    expect(deadFileProblems([main, test, ...others], roots)).toEqual([]);
   });
 });
 

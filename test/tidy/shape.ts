@@ -3,7 +3,7 @@ import { isEntry, isTest, lineOf, type Problem, type SourceFile, type TextFile }
 import { walk } from "./walk.ts";
 
 /** Shorter is not a purpose. */
-const PURPOSE_CHARS_MIN = 30;
+const PURPOSE_CHARS_MIN = 15;
 const BANNED_NAMES = /^(utils?|helpers?|managers?|misc|common|lib)$/;
 const FILE_NAME = /^[a-z0-9]+([.-][a-z0-9]+)*$/;
 const DIRECTIVE = /^\s*(@ts-|biome-|eslint-|prettier-)/;

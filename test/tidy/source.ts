@@ -80,15 +80,16 @@ export function isTest(path: string): boolean {
   return path.startsWith("test/") || /\.test\.(ts|mts|mjs)$/.test(path) || isTestSupport(path);
 }
 
-/** What tests beside the code share: `something-testing.ts`, or a folder named `testing`. */
+/** What tests beside the code share: `something-testing.ts`, `name.test-world.ts`, or a folder named `testing`. */
 export function isTestSupport(path: string): boolean {
-  return /(^|\/)([a-z0-9-]+-)?testing(\.ts$|\/)/.test(path);
+  return /(^|\/)([a-z0-9-]+-)?testing(\.ts$|\/)|\.test-[a-z-]+\.ts$/.test(path);
 }
 
-/** The programs' entry points: what may touch `process`. */
+/** Where a program begins, and what may touch `process`; an example has one for each of its releases. */
 export function isEntry(path: string): boolean {
   return (
     /(^|\/)main\.ts$/.test(path) ||
+    /^examples\/[^/]+\/src\/(release-[\d.]+|seed)\.ts$/.test(path) ||
     path.startsWith("scripts/") ||
     /(^|\/)\w+\.config\.ts$/.test(path)
   );

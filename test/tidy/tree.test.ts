@@ -20,16 +20,12 @@ import { parseSources, readTree } from "./source.ts";
 const tree = readTree();
 const paths = tree.map(({ path }) => path);
 const sources = parseSources(tree);
-/** Examples are products: their releases are entry points, which a blueprint names. */
-const exampleEntries = paths.filter((path) =>
-  /^examples\/[^/]+\/src\/release-[\d.]+\.ts$/.test(path),
-);
 
 describe("the checkout", () => {
   it.each([
     ["imports only what its layer may", () => importProblems(sources)],
     ["has no import cycles", () => cycleProblems(sources)],
-    ["has no dead files", () => deadFileProblems(sources, exampleEntries)],
+    ["has no dead files", () => deadFileProblems(sources)],
     ["has no module-level state", () => moduleStateProblems(sources)],
     ["begins effects only where they may begin", () => effectProblems(sources)],
     ["says at the top of each file what it is for", () => purposeProblems(tree)],
