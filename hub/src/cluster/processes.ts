@@ -1,0 +1,38 @@
+/** What /proc says of processes: whether one is alive, and still the one that was meant. Linux only. */
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { kill } from "node:process";
+
+/** Ticks since boot at which the process began; undefined: no such process, or a zombie. */
+export async function startOf(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    // The name, in brackets, may hold anything; the fields follow its last bracket.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+export async function isAlive(pid: number): Promise<boolean> {
+  return (await startOf(pid)) !== undefined;
+}
+
+/** Processes whose working directory is `dir`: PostgreSQL's stay in their data directory. */
+export async function workingIn(dir: string): Promise<readonly number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found: number[] = [];
+  for (const pid of pids) {
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+    if (cwd === dir && (await isAlive(pid))) found.push(pid);
+  }
+  return found;
+}
+
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
