@@ -3,7 +3,7 @@
  * clock and chance elsewhere only through what is handed in (shared/src/clock.ts); SQL only in the hub's store.
  */
 import type { Node } from "oxc-parser";
-import { isEntry, isTest, lineOf, type Problem, type SourceFile } from "./source.ts";
+import { isTest, lineOf, mayTouchProcess, type Problem, type SourceFile } from "./source.ts";
 import { walk } from "./walk.ts";
 
 /** Files that decide and do not act. */
@@ -26,7 +26,8 @@ export function effectProblems(files: readonly SourceFile[]): readonly Problem[]
 function effectsOf(file: SourceFile): readonly Problem[] {
   const problems: Problem[] = [];
   const isPure = PURE.some((pattern) => pattern.test(file.path));
-  const isFree = isEntry(file.path) || CLOCK_ADAPTERS.some((pattern) => pattern.test(file.path));
+  const isFree =
+    mayTouchProcess(file.path) || CLOCK_ADAPTERS.some((pattern) => pattern.test(file.path));
   const isStore = !/^hub\/src\//.test(file.path) || /^hub\/src\/(store|cluster)\//.test(file.path);
   walk(file.program, (node, { parents, isShadowed }) => {
     const say = (what: string) => {
@@ -34,7 +35,8 @@ function effectsOf(file: SourceFile): readonly Problem[] {
     };
     const global = globalUsed(node, parents.at(-1));
     if (global !== undefined && !isShadowed(global)) {
-      if (global === "process" && !isEntry(file.path)) say("process: only main.ts touches it");
+      if (global === "process" && !mayTouchProcess(file.path))
+        say("process: only main.ts touches it");
       if (TIMERS.has(global) && isPure) say(`${global}: a pure file has no timers`);
     }
     const source = clockOrChance(node);

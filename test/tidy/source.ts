@@ -80,17 +80,22 @@ export function isTest(path: string): boolean {
   return path.startsWith("test/") || /\.test\.(ts|mts|mjs)$/.test(path) || isTestSupport(path);
 }
 
-/** What tests beside the code share: `something-testing.ts`, `name.test-world.ts`, or a folder named `testing`. */
+/** What tests beside the code share: `x.fixture.ts`, `x.test-world.ts`, `x-testing.ts`, or a folder `testing`. */
 export function isTestSupport(path: string): boolean {
-  return /(^|\/)([a-z0-9-]+-)?testing(\.ts$|\/)|\.test-[a-z-]+\.ts$/.test(path);
+  return /(^|[/-])testing(\.ts$|\/)|\.(test-[a-z-]+|fixtures?)\.ts$/.test(path);
 }
 
-/** Where a program begins, and what may touch `process`; an example has one for each of its releases. */
+/** Where a program begins; an example has one beginning for each of its releases. */
 export function isEntry(path: string): boolean {
   return (
     /(^|\/)main\.ts$/.test(path) ||
-    /^examples\/[^/]+\/src\/(release-[\d.]+|seed)\.ts$/.test(path) ||
-    path.startsWith("scripts/") ||
+    /^examples\/[^/]+\/(build|src\/(release-[\d.]+|seed))\.ts$/.test(path) ||
+    /^scripts\/[^/]+$/.test(path) ||
     /(^|\/)\w+\.config\.ts$/.test(path)
   );
+}
+
+/** Entry points, and what the scripts at the root share. */
+export function mayTouchProcess(path: string): boolean {
+  return isEntry(path) || path.startsWith("scripts/");
 }
