@@ -143,7 +143,6 @@ function copyOf(
   const members = sight.processes.filter(
     ({ ended, pid, session: its }) => !ended && (own.has(pid) || its === session),
   );
-  const wasStarted = leader === undefined ? record?.beganAt : undefined;
   return {
     key: { instanceId: facts.instance, resourceId: facts.resource },
     handle: facts.handle,
@@ -155,7 +154,7 @@ function copyOf(
     running: leader !== undefined,
     exit: leader === undefined && existsSync(runDir) ? readExit(runDir) : undefined,
     failing: leader !== undefined && readHealth(runDir).failing,
-    startedAt: wasStarted ?? Math.round(sight.bootedAt + ticksToMs(leader?.startTicks ?? 0)),
+    startedAt: record?.beganAt ?? Math.round(sight.bootedAt + ticksToMs(leader?.startTicks ?? 0)),
   };
 }
 

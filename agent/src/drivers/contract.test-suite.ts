@@ -1,0 +1,305 @@
+/**
+ * What every driver promises, as tests: a driver's own test file calls `describeDriverContract` with a scenario
+ * of real work. Nothing here knows a kind.
+ */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type {
+  Driver,
+  DriverContext,
+  Live,
+  Step,
+  StepContext,
+  StepOrder,
+  Wanted,
+} from "./driver.ts";
+
+export type DriverScenario = Readonly<{
+  /** A new object each time. */
+  driver(): Driver;
+  context: DriverContext;
+  /** Two renderings of one resource with different digests. Both become ready. */
+  first: Wanted;
+  second: Wanted;
+  /** The same resource of another instance. */
+  neighbour: Wanted;
+  /** Ways in which a crash can leave a start half done: brings them about for an order that was not run yet. */
+  crashes: readonly Readonly<{ name: string; leave(order: StepOrder): Promise<void> }>[];
+  /** Ends all work and removes everything. */
+  end(): Promise<void>;
+}>;
+
+const READY_MS_MAX = 20_000;
+const LOOK_AGAIN_MS = 20;
+
+type Crash = string;
+
+/** `crashes`: names of the scenario's crashes, known before it is created. */
+export function describeDriverContract(
+  kind: string,
+  crashes: readonly Crash[],
+  create: () => Promise<DriverScenario> | DriverScenario,
+): void {
+  describe(`driver contract: ${kind}`, () => {
+    let its: DriverScenario;
+    beforeEach(async () => {
+      its = await create();
+    });
+    afterEach(() => its.end());
+
+    describePure(() => its);
+    describeWork(() => its);
+    describeCrashes(() => its, crashes);
+    describeDrop(() => its);
+  });
+}
+
+function describePure(scenario: () => DriverScenario): void {
+  it("says its kind and works on this host", async () => {
+    const { driver, first } = scenario();
+    expect(driver().kind).toBe(first.kind);
+    expect(await driver().missing()).toBeUndefined();
+  });
+
+  it("accepts the specs that it runs and refuses one of another shape", () => {
+    const { driver, first } = scenario();
+    expect(driver().check(first.spec, "spec")).toEqual([]);
+    expect(driver().check({ ...first.spec, noSuchField: 1 }, "spec").length).toBeGreaterThan(0);
+  });
+
+  it("plans the same steps from the same facts", async () => {
+    const { driver, first, second } = scenario();
+    const live = await serving(scenario(), first);
+    const plan = () => driver().steps([live], first, second, 1_000);
+    expect(plan()).toEqual(plan());
+    expect(new Set(plan().map(({ id }) => id)).size).toBe(plan().length);
+  });
+
+  it("writes steps that survive a journal", async () => {
+    const { driver, first, second } = scenario();
+    const live = await serving(scenario(), first);
+    const steps = [...fresh(driver(), first), ...driver().steps([live], first, second, 1_000)];
+    expect(JSON.parse(JSON.stringify(steps))).toEqual(steps);
+  });
+
+  it("names an undo for each reversible step before the commit", () => {
+    const { driver, first } = scenario();
+    const before = fresh(driver(), first).filter(({ when }) => when === "before-commit");
+    expect(before.length).toBeGreaterThan(0);
+    for (const step of before) if (step.class === "reversible") expect(step.undo).toBeDefined();
+  });
+}
+
+function describeWork(scenario: () => DriverScenario): void {
+  it("finds nothing where nothing was done", async () => {
+    const { driver, context } = scenario();
+    expect(await driver().observe(context)).toEqual([]);
+    expect(await driver().readings(context)).toEqual([]);
+  });
+
+  it("finds its own work again with a fresh object", async () => {
+    const { driver, context, first } = scenario();
+    const live = await serving(scenario(), first);
+    expect(live).toMatchObject({
+      key: first.key,
+      digest: first.digest,
+      generation: first.generation,
+    });
+    expect(await driver().observe(context)).toEqual([live]);
+  });
+
+  it("has nothing to do for what runs as wanted", async () => {
+    const { driver, first } = scenario();
+    const live = await serving(scenario(), first);
+    expect(driver().steps([live], first, first, 1_000)).toEqual([]);
+    expect(driver().steps([live], undefined, first, 1_000)).toEqual([]);
+  });
+
+  it("does a step once, however often it is run", async () => {
+    const { driver, context, first } = scenario();
+    const steps = fresh(driver(), first);
+    const once = await carryOut(scenario(), steps, [first]);
+    const again = await carryOut(scenario(), steps, [first]);
+    expect(again.map(({ handle }) => handle)).toEqual(once.map(({ handle }) => handle));
+    expect(again.map(({ outputs }) => outputs)).toEqual(once.map(({ outputs }) => outputs));
+    expect(await driver().observe(context)).toHaveLength(1);
+  });
+
+  it("leaves nothing once a start is undone, also when undone twice", async () => {
+    const { driver, context, first } = scenario();
+    const steps = fresh(driver(), first);
+    await carryOut(scenario(), steps, [first]);
+    for (const turn of [1, 2]) {
+      for (const { undo } of steps.toReversed()) {
+        if (undo !== undefined) await driver().run(undo, stepContext(scenario(), [first]));
+      }
+      expect({ turn, found: await driver().observe(context) }).toEqual({ turn, found: [] });
+    }
+  });
+
+  it("undoes a start that was never begun", async () => {
+    const { driver, context, first } = scenario();
+    for (const { undo } of fresh(driver(), first)) {
+      if (undo !== undefined) await driver().run(undo, stepContext(scenario(), [first]));
+    }
+    expect(await driver().observe(context)).toEqual([]);
+  });
+
+  it("ends with the new one alone after a change", async () => {
+    const { driver, context, first, second } = scenario();
+    const old = await serving(scenario(), first);
+    await carryOut(scenario(), driver().steps([old], first, second, now(scenario())), [
+      first,
+      second,
+    ]);
+    const found = await driver().observe(context);
+    expect(found.map(({ digest }) => digest)).toEqual([second.digest]);
+  });
+
+  it("plans the removal of a stray of an earlier life", async () => {
+    const { driver, context, first, second } = scenario();
+    await serving(scenario(), first);
+    const both = [await serving(scenario(), second, { alone: true })];
+    expect(both).toHaveLength(1);
+    const found = await driver().observe(context);
+    const steps = driver().steps(found, second, second, now(scenario()));
+    expect(steps.every(({ when }) => when === "after-commit")).toBe(true);
+    await carryOut(scenario(), steps, [second]);
+    const left = await driver().observe(context);
+    expect(left.map(({ digest }) => digest)).toEqual([second.digest]);
+  });
+
+  it("gives readings whose counters only grow within a source", async () => {
+    const { driver, context, first } = scenario();
+    await serving(scenario(), first);
+    const before = await driver().readings(context);
+    const after = await driver().readings(context);
+    expect(before.length).toBeGreaterThan(0);
+    for (const reading of before) {
+      const same = after.find(
+        ({ source, counter }) => source === reading.source && counter === reading.counter,
+      );
+      expect(same?.value).toBeGreaterThanOrEqual(reading.value);
+    }
+  });
+}
+
+function describeCrashes(scenario: () => DriverScenario, crashes: readonly Crash[]): void {
+  it.each(crashes)("ends with one copy when run again after a crash: %s", async (name) => {
+    const { driver, context, first } = scenario();
+    const steps = fresh(driver(), first);
+    const [step] = steps;
+    if (step === undefined) throw new Error("a start without steps");
+    await scenario()
+      .crashes.find((each) => each.name === name)
+      ?.leave(step);
+    const outcomes = await carryOut(scenario(), steps, [first]);
+    const found = await driver().observe(context);
+    expect(found).toHaveLength(1);
+    expect(found[0]?.handle).toBe(outcomes.at(-1)?.handle);
+    expect(found[0]?.outputs).toEqual(outcomes.at(-1)?.outputs);
+  });
+
+  it.each(crashes)("leaves nothing when undone after a crash: %s", async (name) => {
+    const { driver, context, first } = scenario();
+    const [step] = fresh(driver(), first);
+    if (step?.undo === undefined) throw new Error("a start without undo");
+    await scenario()
+      .crashes.find((each) => each.name === name)
+      ?.leave(step);
+    await driver().run(step.undo, stepContext(scenario(), [first]));
+    expect(await driver().observe(context)).toEqual([]);
+  });
+}
+
+function describeDrop(scenario: () => DriverScenario): void {
+  it("drops an instance twice and one that never was, and keeps its data", async () => {
+    const { driver, context, first } = scenario();
+    await serving(scenario(), first);
+    const { data, run, logs } = context.directories(first.key.instanceId);
+    mkdirSync(data, { recursive: true });
+    writeFileSync(join(data, "kept"), "kept");
+    await driver().drop(first.key.instanceId, context);
+    await driver().drop(first.key.instanceId, context);
+    expect(await driver().observe(context)).toEqual([]);
+    expect([run, logs, join(data, "kept")].map((path) => existsSync(path))).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  it("does not touch another instance when it drops one", async () => {
+    const { driver, context, first, neighbour } = scenario();
+    await serving(scenario(), first);
+    const other = await serving(scenario(), neighbour);
+    await driver().drop(first.key.instanceId, context);
+    expect(await driver().observe(context)).toEqual([other]);
+    expect(await driver().health(other, neighbour, context)).toMatchObject({ state: "ready" });
+  });
+
+  it("keeps the last readings of what was dropped until they are durable", async () => {
+    const { driver, context, first } = scenario();
+    await serving(scenario(), first);
+    const before = await driver().readings(context);
+    await driver().drop(first.key.instanceId, context);
+    const last = await driver().readings(context);
+    for (const { source, counter, value } of before) {
+      const final = last.find((each) => each.source === source && each.counter === counter);
+      expect(final?.final).toBe(true);
+      expect(final?.value).toBeGreaterThanOrEqual(value);
+    }
+    expect(await driver().readings(context)).toEqual(last);
+    await driver().readingsKept(now(scenario()), context);
+    expect(await driver().readings(context)).toEqual([]);
+  });
+}
+
+function fresh(driver: Driver, wanted: Wanted): readonly Step[] {
+  return driver.steps([], undefined, wanted, 1_000);
+}
+
+function now({ context }: DriverScenario): number {
+  return context.clock.now();
+}
+
+function stepContext({ context }: DriverScenario, known: readonly Wanted[]): StepContext {
+  return {
+    ...context,
+    wanted: (digest) => {
+      const found = known.find((each) => each.digest === digest);
+      if (found === undefined) throw new Error(`no rendering with digest ${digest}`);
+      return found;
+    },
+  };
+}
+
+async function carryOut(its: DriverScenario, steps: readonly Step[], known: readonly Wanted[]) {
+  const outcomes = [];
+  for (const step of steps) {
+    await its.context.clock.sleep(Math.max(0, (step.notBefore ?? 0) - now(its)));
+    outcomes.push(await its.driver().run(step, stepContext(its, known)));
+  }
+  return outcomes;
+}
+
+/** A ready copy. `alone`: started as if nothing else were there, so that an older one becomes a stray. */
+async function serving(its: DriverScenario, wanted: Wanted, how = { alone: false }): Promise<Live> {
+  const { context } = its;
+  const there = how.alone ? [] : await its.driver().observe(context);
+  const own = there.filter(({ key }) => key.instanceId === wanted.key.instanceId);
+  await its.driver().prepare(wanted, context);
+  await carryOut(its, its.driver().steps(own, undefined, wanted, now(its)), [wanted]);
+  const deadline = performance.now() + READY_MS_MAX;
+  for (;;) {
+    const live = (await its.driver().observe(context)).find(
+      ({ key, digest }) => digest === wanted.digest && key.instanceId === wanted.key.instanceId,
+    );
+    const health = live && (await its.driver().health(live, wanted, context));
+    if (live !== undefined && health?.state === "ready") return live;
+    if (performance.now() > deadline)
+      throw new Error(`never ready: ${health?.message ?? "not there"}`);
+    await context.clock.sleep(LOOK_AGAIN_MS);
+  }
+}

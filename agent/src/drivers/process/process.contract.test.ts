@@ -1,0 +1,73 @@
+/** The driver contract, kept by real processes. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
+import type { StepOrder } from "../driver.ts";
+import { createWorld, INSTANCE } from "./process.test-world.ts";
+import { readRecord, writeRecord } from "./record.ts";
+
+const BEFORE_SPAWN = "ports chosen, no process yet";
+const BEFORE_RECORD = "process started, no record of it";
+const WITHOUT_RECORD = "process started, no record at all";
+const WITHOUT_FOLDER = "process started, its run directory lost";
+
+describeDriverContract(
+  "process",
+  [BEFORE_SPAWN, BEFORE_RECORD, WITHOUT_RECORD, WITHOUT_FOLDER],
+  (): DriverScenario => {
+    const world = createWorld();
+    const first = world.wanted();
+    const second = world.wanted({
+      digest: `sha256:${"2".repeat(64)}`,
+      generation: { incarnation: 1n, number: 2n },
+      releaseVersion: "1.1.0",
+    });
+    const key = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
+    const runDir = (order: StepOrder) =>
+      join(world.context.directories(INSTANCE).run, String(order.input["handle"]));
+    /** As if the agent had been killed between the spawn and the second writing of the record. */
+    const unrecorded = async (order: StepOrder) => {
+      await world.driver().run(order, world.known(first));
+      const record = readRecord(runDir(order));
+      if (record === undefined) throw new Error("no record after a start");
+      return record;
+    };
+    return {
+      ...{ first, second },
+      neighbour: world.wanted({ key }),
+      driver: world.driver,
+      context: world.context,
+      end: world.end,
+      crashes: [
+        {
+          name: BEFORE_SPAWN,
+          leave: async (order) => {
+            const record = await unrecorded(order);
+            process.kill(record.process?.pid ?? 0, "SIGKILL");
+            writeRecord(runDir(order), { ...record, process: undefined });
+          },
+        },
+        {
+          name: BEFORE_RECORD,
+          leave: async (order) => {
+            writeRecord(runDir(order), { ...(await unrecorded(order)), process: undefined });
+          },
+        },
+        {
+          name: WITHOUT_RECORD,
+          leave: async (order) => {
+            await unrecorded(order);
+            rmSync(join(runDir(order), "record.json"));
+          },
+        },
+        {
+          name: WITHOUT_FOLDER,
+          leave: async (order) => {
+            await unrecorded(order);
+            rmSync(runDir(order), { recursive: true });
+          },
+        },
+      ],
+    };
+  },
+);
