@@ -8,28 +8,32 @@ import {
   type DescMethod,
   type DescService,
   fromBinary,
+  type Message,
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
 
 /** A message, or its finished bytes. */
-export type Encodable<Message> = Message | Uint8Array;
+export type Encodable<Value> = Value | Uint8Array;
 
 /** One method in the shape of a grpc-js MethodDefinition. */
-export type GrpcMethod<Input extends DescMessage, Output extends DescMessage> = Readonly<{
+export type GrpcMethod<Request, Response> = Readonly<{
   path: string;
   requestStream: boolean;
   responseStream: boolean;
-  requestSerialize: (value: Encodable<MessageShape<Input>>) => Buffer;
-  requestDeserialize: (bytes: Buffer) => MessageShape<Input>;
-  responseSerialize: (value: Encodable<MessageShape<Output>>) => Buffer;
-  responseDeserialize: (bytes: Buffer) => MessageShape<Output>;
+  requestSerialize: (value: Encodable<Request>) => Buffer;
+  requestDeserialize: (bytes: Buffer) => Request;
+  responseSerialize: (value: Encodable<Response>) => Buffer;
+  responseDeserialize: (bytes: Buffer) => Response;
   originalName: string;
 }>;
 
 export type GrpcService<Methods extends GenServiceMethods> = {
-  readonly [Name in keyof Methods]: GrpcMethod<Methods[Name]["input"], Methods[Name]["output"]>;
+  readonly [Name in keyof Methods]: GrpcMethod<
+    MessageShape<Methods[Name]["input"]>,
+    MessageShape<Methods[Name]["output"]>
+  >;
 };
 
 export function grpcService<Methods extends GenServiceMethods>(
@@ -42,10 +46,7 @@ export function grpcService<Methods extends GenServiceMethods>(
   return Object.fromEntries(methods);
 }
 
-function methodDefinition(
-  service: DescService,
-  method: DescMethod,
-): GrpcMethod<DescMessage, DescMessage> {
+function methodDefinition(service: DescService, method: DescMethod): GrpcMethod<Message, Message> {
   return {
     path: `/${service.typeName}/${method.name}`,
     requestStream:
@@ -53,14 +54,19 @@ function methodDefinition(
     responseStream:
       method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
     requestSerialize: (value) => encode(method.input, value),
-    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
+    requestDeserialize: (bytes) => fromBinary(method.input, plain(bytes)),
     responseSerialize: (value) => encode(method.output, value),
-    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
+    responseDeserialize: (bytes) => fromBinary(method.output, plain(bytes)),
     originalName: method.localName,
   };
 }
 
-function encode(schema: DescMessage, value: Encodable<MessageShape<DescMessage>>): Buffer {
+function encode(schema: DescMessage, value: Encodable<Message>): Buffer {
   const bytes = value instanceof Uint8Array ? value : toBinary(schema, value);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Fields of bytes are cut out of what is read: as a Buffer they would not equal those of other messages. */
+function plain(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -96,9 +96,3 @@ export async function exportKey(key: webcrypto.CryptoKey): Promise<Uint8Array> {
 export function bytesOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
 }
-
-export function pemOf(label: "CERTIFICATE" | "PRIVATE KEY", der: Uint8Array): string {
-  const base64 = Buffer.from(der).toString("base64");
-  const lines = base64.match(/.{1,64}/g) ?? [];
-  return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\n");
-}

@@ -1,13 +1,13 @@
 /** Certificates of the hub's own listeners (link, identity, API), from the hub's server authority. */
 import "reflect-metadata";
 import { isIP } from "node:net";
+import { pemOf } from "@holdfast/shared/pem.ts";
 import * as x509 from "@peculiar/x509";
 import {
   type Authority,
   BACKDATE_MS,
   exportKey,
   P256,
-  pemOf,
   serialNumber,
   signLeaf,
 } from "./authority.ts";

@@ -1,0 +1,212 @@
+/**
+ * Runs the effects of the session reducer: connections, timers, renewal. Nothing in here can stop or disturb
+ * a workload: what fails is logged and reported, and tried again.
+ */
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { Connection } from "./connection.ts";
+import type { Ticket } from "./credentials.ts";
+import { fetchArtefact, fetchRelease } from "./fetch.ts";
+import { clientIdentityOf, type HubClient, hubClient, type KeepaliveTiming } from "./hub-client.ts";
+import type { ControlPort, FetchPort, IdentityPort, ReportPort } from "./port.ts";
+import { renewCertificate, timesOf } from "./renewal.ts";
+import { ReportPump } from "./report-pump.ts";
+import {
+  initialSession,
+  type SessionEffect,
+  type SessionEvent,
+  type SessionState,
+  step,
+  type TimerName,
+} from "./session.ts";
+import { StatusPump } from "./status-pump.ts";
+
+export type LinkDeps = Readonly<{
+  identity: IdentityPort;
+  control: ControlPort;
+  report: ReportPort;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  timing?: KeepaliveTiming;
+}>;
+
+export interface Link {
+  readonly fetch: FetchPort;
+  readonly state: SessionState;
+  /** Ends the connection; no effect of the link is under way when it resolves. */
+  stop(): Promise<void>;
+}
+
+/** Returns at once and connects in the background. */
+export function startLink(deps: LinkDeps): Link {
+  const link = new RunningLink(deps);
+  link.dispatch({ type: "start" });
+  return link;
+}
+
+class RunningLink implements Link {
+  readonly fetch: FetchPort;
+  readonly #deps: LinkDeps;
+  readonly #statuses: StatusPump;
+  readonly #reports: ReportPump;
+  readonly #timers = new Map<TimerName, AbortController>();
+  readonly #tickets = new Map<string, Ticket>();
+  readonly #stop = new AbortController();
+  #state: SessionState;
+  #connection: Connection | undefined;
+  #isUp = false;
+  #renewal: Promise<void> = Promise.resolve();
+
+  constructor(deps: LinkDeps) {
+    this.#deps = deps;
+    const { linkEndpoints, certificate } = deps.identity.identity();
+    this.#state = initialSession(linkEndpoints.length, timesOf(certificate));
+    this.#statuses = new StatusPump(deps.control, deps.log);
+    this.#reports = new ReportPump(deps);
+    this.fetch = {
+      fetchRelease: (digest, signal) => fetchRelease(this.#connected(), digest, signal),
+      fetchArtefact: (digest, offset, signal) =>
+        fetchArtefact(this.#connected(), digest, offset, signal),
+    };
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.dispatch({ type: "stop" });
+    await Promise.all([this.#statuses.stop(), this.#reports.stop(), this.#renewal]);
+  }
+
+  dispatch(event: SessionEvent): void {
+    const { clock, random } = this.#deps;
+    const [state, effects] = step(this.#state, event, clock.now(), random);
+    this.#state = state;
+    for (const effect of effects) this.#run(effect);
+  }
+
+  #run(effect: SessionEffect): void {
+    switch (effect.type) {
+      case "connect":
+        this.#connect(effect.connection, effect.endpoint);
+        return;
+      case "disconnect":
+        this.#disconnect();
+        return;
+      case "timer":
+        this.#arm(effect.timer, effect.afterMs);
+        return;
+      case "cancel":
+        this.#timers.get(effect.timer)?.abort();
+        return;
+      case "renew":
+        this.#renewal = this.#renew(effect.endpoint);
+        return;
+      case "report":
+        this.#report(effect.up, effect.message);
+        return;
+    }
+  }
+
+  #connect(connection: number, at: number): void {
+    const { identity, control, log } = this.#deps;
+    try {
+      const present = identity.identity();
+      const endpoint = endpointAt(present.linkEndpoints, at);
+      const client = hubClient(endpoint, clientIdentityOf(present), {
+        ticket: this.#ticketOf(endpoint),
+        ...(this.#deps.timing && { timing: this.#deps.timing }),
+      });
+      const events = {
+        welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
+        askedToLeave: (spreadMs: number) =>
+          this.dispatch({ type: "asked-to-leave", connection, spreadMs }),
+        lost: (kind: "unreachable" | "refused" | "expired", message: string) =>
+          this.dispatch({ type: "lost", connection, kind, message: `${endpoint}: ${message}` }),
+      };
+      this.#connection = new Connection(client, control, events, log);
+    } catch (error) {
+      const { message } = asFault(error, "could not open a connection");
+      log.error({ error: causeChain(error) }, message);
+      // Not at once: the reducer is not done with the effects of this event yet.
+      queueMicrotask(() =>
+        this.dispatch({ type: "lost", connection, kind: "unreachable", message }),
+      );
+    }
+  }
+
+  #welcomed(connection: number, spreadMs: number): void {
+    const open = this.#connection;
+    this.dispatch({ type: "welcomed", connection, spreadMs });
+    if (open === undefined || this.#connection !== open) return;
+    this.#isUp = true;
+    this.#statuses.connected(open.call);
+    this.#reports.connected(open.client);
+  }
+
+  #disconnect(): void {
+    this.#isUp = false;
+    this.#statuses.disconnected();
+    this.#reports.disconnected();
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  #arm(name: TimerName, afterMs: number): void {
+    this.#timers.get(name)?.abort();
+    const stop = new AbortController();
+    this.#timers.set(name, stop);
+    void this.#deps.clock.sleep(afterMs, stop.signal).then(() => {
+      if (!stop.signal.aborted) this.dispatch({ type: "timer", timer: name });
+    });
+  }
+
+  async #renew(at: number): Promise<void> {
+    const { identity, log } = this.#deps;
+    try {
+      const present = identity.identity();
+      const endpoint = endpointAt(present.identityEndpoints, at);
+      const { tlsKey, certificate } = await renewCertificate(present, endpoint, this.#stop.signal);
+      identity.renewed(tlsKey, certificate);
+      // Tickets vouch for the old certificate.
+      this.#tickets.clear();
+      log.info({}, "certificate renewed");
+      this.dispatch({ type: "renewed", certificate: timesOf(certificate) });
+    } catch (error) {
+      const { message } = asFault(error, "could not renew the certificate");
+      log.warn({ error: causeChain(error) }, "renewal failed");
+      this.dispatch({ type: "renewal-failed", message: `renewal failed: ${message}` });
+    }
+  }
+
+  #report(up: boolean, message: string): void {
+    const { control, log } = this.#deps;
+    log.info({ up, reason: message }, up ? "link up" : "link down");
+    try {
+      control.linkChanged(up, message);
+    } catch (error) {
+      log.error({ error: causeChain(error) }, "the state of the link was not taken");
+    }
+  }
+
+  #ticketOf(endpoint: string): Ticket {
+    const ticket = this.#tickets.get(endpoint) ?? {};
+    this.#tickets.set(endpoint, ticket);
+    return ticket;
+  }
+
+  #connected(): HubClient {
+    if (this.#connection !== undefined && this.#isUp) return this.#connection.client;
+    throw new Fault("UNAVAILABLE", "LINK_DOWN", "there is no link to the hub at present");
+  }
+}
+
+function endpointAt(endpoints: readonly string[], at: number): string {
+  const endpoint = endpoints[at % Math.max(1, endpoints.length)];
+  if (endpoint !== undefined) return endpoint;
+  throw new Fault("FAILED_PRECONDITION", "ENDPOINT_MISSING", "no endpoint of the hub is known");
+}

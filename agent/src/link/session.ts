@@ -1,0 +1,287 @@
+/**
+ * The life of the link as a pure reducer; an adapter runs the effects. There is at most one connection, and
+ * until it is stopped there is always a next try.
+ *
+ * idle -> connecting (start) or expired (start with an expired certificate)
+ * connecting -> up (welcomed), waiting (lost, or no welcome in time), expired
+ * up -> waiting (lost, or asked to leave), connecting (renewed: the new certificate is used at once)
+ * waiting -> connecting (timer), expired (the certificate ended meanwhile)
+ * expired -> connecting (renewed)
+ * any -> stopped
+ *
+ * Renewal goes on beside this, in all phases but idle and stopped.
+ */
+import type { Random } from "@holdfast/shared/clock.ts";
+
+/** First ceiling of the wait after a failure, and the highest. */
+export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
+/** Bound on what a hub may announce. */
+export const SPREAD_MS_MAX = 3_600_000;
+/** From the connection's start to Welcome. */
+export const WELCOME_MS_MAX = 20_000;
+/** A link that was up for less than this counts as a failed try, so that a hub which fails late is not hammered. */
+export const STABLE_MS_MIN = 10_000;
+/** Renewal is looked at this often at least: a suspended machine's timers stand still, its certificate does not. */
+export const RENEW_CHECK_MS_MAX = 3_600_000;
+/** Renewals are spread over this share of the time between half-life and end. */
+const RENEW_JITTER_SHARE = 0.2;
+
+export type CertificateTimes = Readonly<{ renewAt: number; notAfter: number }>;
+
+export type SessionState = Readonly<{
+  phase: "idle" | "connecting" | "up" | "waiting" | "expired" | "stopped";
+  /** Number of the newest connection; events of older ones are ignored. */
+  connection: number;
+  endpoints: number;
+  endpoint: number;
+  /** Rounds through all endpoints that failed in a row. */
+  failures: number;
+  spreadMs: number;
+  upSince: number;
+  certificate: CertificateTimes;
+  renewing: boolean;
+  renewFailures: number;
+}>;
+
+/**
+ * Why a connection ended. `refused`: the hub does not want this agent, or this protocol; trying often is no
+ * use. `expired`: the hub holds the certificate for expired.
+ */
+export type LostKind = "unreachable" | "refused" | "expired";
+
+export type SessionEvent =
+  | Readonly<{ type: "start" | "stop" }>
+  | Readonly<{ type: "timer"; timer: TimerName }>
+  | Readonly<{ type: "welcomed" | "asked-to-leave"; connection: number; spreadMs: number }>
+  | Readonly<{ type: "lost"; connection: number; kind: LostKind; message: string }>
+  | Readonly<{ type: "renewed"; certificate: CertificateTimes }>
+  | Readonly<{ type: "renewal-failed"; message: string }>;
+
+export type TimerName = "connect" | "welcome" | "renew";
+
+export type SessionEffect =
+  /** Always after the previous connection's `disconnect`. */
+  | Readonly<{ type: "connect"; connection: number; endpoint: number }>
+  | Readonly<{ type: "disconnect"; connection: number }>
+  /** Takes the place of a running timer of this name. */
+  | Readonly<{ type: "timer"; timer: TimerName; afterMs: number }>
+  | Readonly<{ type: "cancel"; timer: TimerName }>
+  /** Through the identity endpoint with this number, modulo their count. */
+  | Readonly<{ type: "renew"; endpoint: number }>
+  | Readonly<{ type: "report"; up: boolean; message: string }>;
+
+export type Step = readonly [SessionState, readonly SessionEffect[]];
+
+export function initialSession(endpoints: number, certificate: CertificateTimes): SessionState {
+  return {
+    phase: "idle",
+    connection: 0,
+    endpoints,
+    endpoint: 0,
+    failures: 0,
+    spreadMs: RETRY_MS.base,
+    upSince: 0,
+    certificate,
+    renewing: false,
+    renewFailures: 0,
+  };
+}
+
+/** `now` is wall-clock milliseconds, because certificates are; waits are durations. */
+export function step(state: SessionState, event: SessionEvent, now: number, random: Random): Step {
+  if (state.phase === "stopped") return [state, []];
+  switch (event.type) {
+    case "start":
+      return state.phase === "idle" ? start(state, now, random) : [state, []];
+    case "stop":
+      return stop(state);
+    case "timer":
+      return timer(state, event.timer, now, random);
+    case "welcomed":
+      return isCurrent(state, event) && state.phase === "connecting"
+        ? welcomed(state, event.spreadMs, now)
+        : [state, []];
+    case "asked-to-leave":
+      return isCurrent(state, event) && isConnected(state)
+        ? leave(state, event.spreadMs, random)
+        : [state, []];
+    case "lost":
+      return isCurrent(state, event) && isConnected(state)
+        ? lost(state, event, now, random)
+        : [state, []];
+    case "renewed":
+      return renewed(state, event.certificate, now, random);
+    case "renewal-failed":
+      return renewalFailed(state, event.message, random);
+  }
+}
+
+function start(state: SessionState, now: number, random: Random): Step {
+  const certificate = withJitter(state.certificate, random);
+  return joined([{ ...state, certificate }, [renewTimer(certificate, now)]], (next) =>
+    connect(next, now),
+  );
+}
+
+function stop(state: SessionState): Step {
+  const disconnects = isConnected(state) ? [disconnectOf(state)] : [];
+  return [
+    { ...state, phase: "stopped" },
+    [...disconnects, cancel("connect"), cancel("welcome"), cancel("renew")],
+  ];
+}
+
+function timer(state: SessionState, name: TimerName, now: number, random: Random): Step {
+  switch (name) {
+    case "connect":
+      return state.phase === "waiting" ? connect(state, now) : [state, []];
+    case "welcome": {
+      if (state.phase !== "connecting") return [state, []];
+      const message = `no welcome within ${WELCOME_MS_MAX} ms`;
+      return lost(state, { kind: "unreachable", message }, now, random);
+    }
+    case "renew":
+      if (state.phase === "idle" || state.renewing) return [state, []];
+      return now < state.certificate.renewAt
+        ? [state, [renewTimer(state.certificate, now)]]
+        : renew(state);
+  }
+}
+
+function connect(state: SessionState, now: number): Step {
+  if (now >= state.certificate.notAfter) return expired(state, "the certificate has expired");
+  const connection = state.connection + 1;
+  return [
+    { ...state, phase: "connecting", connection },
+    [
+      { type: "connect", connection, endpoint: state.endpoint },
+      { type: "timer", timer: "welcome", afterMs: WELCOME_MS_MAX },
+    ],
+  ];
+}
+
+function welcomed(state: SessionState, spreadMs: number, now: number): Step {
+  return [
+    { ...state, phase: "up", upSince: now, spreadMs: boundedSpread(spreadMs) },
+    [cancel("welcome"), { type: "report", up: true, message: "connected" }],
+  ];
+}
+
+function leave(state: SessionState, spreadMs: number, random: Random): Step {
+  const next = { ...state, spreadMs: boundedSpread(spreadMs), endpoint: 0, failures: 0 };
+  return waiting(next, next.spreadMs, "the hub asked to come back later", random);
+}
+
+function lost(
+  state: SessionState,
+  event: Readonly<{ kind: LostKind; message: string }>,
+  now: number,
+  random: Random,
+): Step {
+  if (event.kind === "expired") {
+    return joined([state, [disconnectOf(state), cancel("welcome")]], (next) =>
+      expired(next, event.message),
+    );
+  }
+  const wasStable = state.phase === "up" && now - state.upSince >= STABLE_MS_MIN;
+  if (wasStable) {
+    const next = { ...state, endpoint: 0, failures: 0 };
+    return waiting(next, state.spreadMs, event.message, random);
+  }
+  const isRoundOver = state.endpoint + 1 >= state.endpoints;
+  const endpoint = isRoundOver ? 0 : state.endpoint + 1;
+  const failures = isRoundOver ? state.failures + 1 : state.failures;
+  const ceilingMs = isRoundOver ? retryCeilingMs(state, event.kind) : RETRY_MS.base;
+  return waiting({ ...state, endpoint, failures }, ceilingMs, event.message, random);
+}
+
+function retryCeilingMs({ failures, spreadMs }: SessionState, kind: LostKind): number {
+  if (kind === "refused") return RETRY_MS.cap;
+  const doubled = RETRY_MS.base * 2 ** Math.min(failures, 30);
+  return Math.max(spreadMs, Math.min(RETRY_MS.cap, doubled));
+}
+
+/** From a connection into the wait for the next one: full jitter over the ceiling. */
+function waiting(state: SessionState, ceilingMs: number, message: string, random: Random): Step {
+  return [
+    { ...state, phase: "waiting" },
+    [
+      disconnectOf(state),
+      cancel("welcome"),
+      { type: "timer", timer: "connect", afterMs: Math.floor(random() * ceilingMs) },
+      { type: "report", up: false, message },
+    ],
+  ];
+}
+
+function expired(state: SessionState, message: string): Step {
+  const report: SessionEffect = { type: "report", up: false, message };
+  const next: SessionState = { ...state, phase: "expired" };
+  return next.renewing ? [next, [report]] : joined([next, [report]], renew);
+}
+
+function renew(state: SessionState): Step {
+  return [
+    { ...state, renewing: true },
+    [cancel("renew"), { type: "renew", endpoint: state.renewFailures }],
+  ];
+}
+
+function renewed(state: SessionState, fresh: CertificateTimes, now: number, random: Random): Step {
+  const certificate = withJitter(fresh, random);
+  const next = { ...state, certificate, renewing: false, renewFailures: 0 };
+  const planned: Step = [next, [renewTimer(certificate, now)]];
+  if (state.phase === "expired") return joined(planned, (each) => connect(each, now));
+  if (state.phase !== "up") return planned;
+  const reconnect: SessionEffect[] = [
+    disconnectOf(state),
+    { type: "report", up: false, message: "reconnecting with the new certificate" },
+  ];
+  return joined([next, [...planned[1], ...reconnect]], (each) => connect(each, now));
+}
+
+function renewalFailed(state: SessionState, message: string, random: Random): Step {
+  const doubled = RETRY_MS.base * 2 ** Math.min(state.renewFailures, 30);
+  const afterMs = Math.floor(RETRY_MS.base + random() * Math.min(RETRY_MS.cap, doubled));
+  const retry: SessionEffect = { type: "timer", timer: "renew", afterMs };
+  const next = { ...state, renewing: false, renewFailures: state.renewFailures + 1 };
+  return state.phase === "expired"
+    ? [next, [retry, { type: "report", up: false, message }]]
+    : [next, [retry]];
+}
+
+function withJitter({ renewAt, notAfter }: CertificateTimes, random: Random): CertificateTimes {
+  const span = Math.max(0, notAfter - renewAt) * RENEW_JITTER_SHARE;
+  return { renewAt: renewAt + Math.floor(random() * span), notAfter };
+}
+
+function renewTimer({ renewAt }: CertificateTimes, now: number): SessionEffect {
+  const afterMs = Math.min(RENEW_CHECK_MS_MAX, Math.max(0, renewAt - now));
+  return { type: "timer", timer: "renew", afterMs };
+}
+
+function boundedSpread(spreadMs: number): number {
+  return Math.min(SPREAD_MS_MAX, Math.max(RETRY_MS.base, spreadMs));
+}
+
+function isCurrent(state: SessionState, event: Readonly<{ connection: number }>): boolean {
+  return event.connection === state.connection;
+}
+
+function isConnected({ phase }: SessionState): boolean {
+  return phase === "connecting" || phase === "up";
+}
+
+function disconnectOf({ connection }: SessionState): SessionEffect {
+  return { type: "disconnect", connection };
+}
+
+function cancel(timer: TimerName): SessionEffect {
+  return { type: "cancel", timer };
+}
+
+/** Goes on from a step's state; effects of both, in order. */
+function joined([state, effects]: Step, next: (state: SessionState) => Step): Step {
+  const [last, more] = next(state);
+  return [last, [...effects, ...more]];
+}

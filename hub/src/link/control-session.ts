@@ -1,0 +1,199 @@
+/**
+ * One control stream, from Welcome to its end. Level-triggered: it knows what the agent holds (from Hello and
+ * from what was written since) and, whenever it is woken, asks for what differs and writes the latest. A slow
+ * agent costs one page of offers and a flag: nothing queues behind what it has not read yet.
+ */
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import {
+  type ControlRequest,
+  type ControlResponse,
+  ControlResponseSchema,
+  type Held,
+  type Hello,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { Action } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { fullJitter } from "@holdfast/shared/backoff.ts";
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import type { Encodable } from "@holdfast/shared/grpc-service.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { written } from "./grpc-status.ts";
+import { OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
+import { freshnessPauseMs, heldAfter } from "./offered.ts";
+import type { AgentSession, LinkHub } from "./port.ts";
+
+export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlResponse>>;
+
+type ResponseInit = NonNullable<MessageInitShape<typeof ControlResponseSchema>["message"]>;
+
+export type ControlSessionDeps = Readonly<{ hub: LinkHub; clock: Clock; random: Random; log: Log }>;
+
+export class ControlSession {
+  readonly agent: AgentSession;
+  readonly #call: ControlCall;
+  readonly #deps: ControlSessionDeps;
+  readonly #stop = new AbortController();
+  readonly #held = new Map<string, Held>();
+  #stale = false;
+  #refreshing = false;
+  #end: ((fault: Fault | undefined) => void) | undefined;
+  /** Rejects with the fault that ended the session from within, resolves when it was ended well. */
+  readonly ended: Promise<void>;
+
+  constructor(agent: AgentSession, call: ControlCall, deps: ControlSessionDeps) {
+    this.agent = agent;
+    this.#call = call;
+    this.#deps = deps;
+    this.ended = new Promise((resolve, reject) => {
+      this.#end = (fault) => (fault === undefined ? resolve() : reject(fault));
+    });
+    // It may end before anybody waits for it.
+    this.ended.catch(() => undefined);
+  }
+
+  /** Welcome, key sets, note and what differs, in this order. Returns once the note is written. */
+  async welcome(hello: Hello, protocol: number, spreadMs: number): Promise<void> {
+    const { hub, clock } = this.#deps;
+    for (const held of hello.held) this.#held.set(held.instanceId, held);
+    await this.#write({
+      case: "welcome",
+      value: {
+        protocol,
+        incarnation: hub.incarnation,
+        hubTime: timestampFromMs(clock.now()),
+        reconnectSpread: durationFromMs(spreadMs),
+        session: this.agent.session,
+      },
+    });
+    if (!this.agent.active) return;
+    for (const value of await hub.newerKeySets(this.agent, hello)) await this.keySet(value);
+    const note = await hub.freshness(this.agent);
+    await this.#writeBytes(note);
+    void this.#keepFresh(note);
+    this.refresh(false);
+  }
+
+  /** Something may differ now. Returns at once; at most one look is under way. */
+  refresh(isChange = true): void {
+    if (!this.agent.active) return;
+    this.#stale = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    this.#offerAll(isChange)
+      .catch((error: unknown) => this.end(asEnd(error)))
+      .finally(() => {
+        this.#refreshing = false;
+      });
+  }
+
+  keySet(value: Envelope): Promise<void> {
+    return this.#write({ case: "keySet", value });
+  }
+
+  act(value: Action): Promise<void> {
+    return this.#write({ case: "action", value });
+  }
+
+  rehearse(id: string, assignment: Envelope): Promise<void> {
+    return this.#write({ case: "rehearse", value: { id, assignment } });
+  }
+
+  /** Nothing of the instance is left at the agent. */
+  removed(instanceId: string): void {
+    const held = this.#held.get(instanceId);
+    if (held !== undefined) this.#held.set(instanceId, { ...held, removed: true });
+  }
+
+  /** Tells the agent to come back within the spread, then ends the stream well. */
+  async leave(spreadMs: number, reason: string): Promise<void> {
+    await this.#write({
+      case: "leave",
+      value: { reconnectSpread: durationFromMs(spreadMs), reason },
+    });
+    this.end(undefined);
+  }
+
+  /** Ends the stream; with a fault the agent is told it. The first call counts. */
+  end(fault: Fault | undefined): void {
+    this.#stop.abort();
+    this.#end?.(fault);
+  }
+
+  async #offerAll(isChange: boolean): Promise<void> {
+    let isNoteDue = false;
+    for (let failures = 0; this.#stale && !this.#stop.signal.aborted; ) {
+      this.#stale = false;
+      try {
+        isNoteDue = (await this.#offerPage()) || isNoteDue;
+        failures = 0;
+      } catch (error) {
+        if (!(error instanceof Fault) || !error.retryable) throw error;
+        this.#deps.log.warn(
+          { error: causeChain(error) },
+          "no desired state to be had; trying again",
+        );
+        this.#stale = true;
+        await this.#pause(fullJitter(RETRY_BACKOFF, failures++, this.#deps.random));
+      }
+    }
+    // The note lists the latest digests, so a change makes a new one due.
+    if (isNoteDue && isChange && !this.#stop.signal.aborted) {
+      await this.#writeBytes(await this.#deps.hub.freshness(this.agent));
+    }
+  }
+
+  /** Whether anything was written. */
+  async #offerPage(): Promise<boolean> {
+    const held = [...this.#held.values()];
+    const frames = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
+    for (const frame of frames) {
+      if (this.#stop.signal.aborted) return false;
+      this.#held.set(frame.instanceId, heldAfter(frame, this.#held.get(frame.instanceId)));
+      await this.#writeBytes(frame.bytes);
+      // Rung while the agent was slow: what is left of this page may no longer be the latest.
+      if (this.#stale) return true;
+    }
+    if (frames.length === OFFERS_PAGE_MAX) this.#stale = true;
+    return frames.length > 0;
+  }
+
+  async #keepFresh(first: Uint8Array): Promise<void> {
+    const { hub, clock, random, log } = this.#deps;
+    let pauseMs = freshnessPauseMs(first, clock.now());
+    for (let failures = 0; ; ) {
+      await this.#pause(pauseMs);
+      if (this.#stop.signal.aborted) return;
+      try {
+        const note = await hub.freshness(this.agent);
+        await this.#writeBytes(note);
+        pauseMs = freshnessPauseMs(note, clock.now());
+        failures = 0;
+      } catch (error) {
+        log.warn({ error: causeChain(error) }, "no freshness note to be had; trying again");
+        pauseMs = RETRY_BACKOFF.baseMs + fullJitter(RETRY_BACKOFF, failures++, random);
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return this.#deps.clock.sleep(ms, this.#stop.signal);
+  }
+
+  #write(message: ResponseInit): Promise<void> {
+    return written(this.#call, create(ControlResponseSchema, { message }), this.#stop.signal);
+  }
+
+  #writeBytes(bytes: Uint8Array): Promise<void> {
+    return written(this.#call, bytes, this.#stop.signal);
+  }
+}
+
+function asEnd(error: unknown): Fault {
+  return error instanceof Fault
+    ? error
+    : new Fault("INTERNAL", "INTERNAL", "could not offer what differs", { cause: error });
+}

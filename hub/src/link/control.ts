@@ -1,0 +1,173 @@
+/**
+ * The control stream's handler: Hello is checked against the certificate, the agent is admitted, then what it
+ * says is handed to the use cases one message at a time, so that a busy hub slows the agent down.
+ */
+import type { ControlRequest, Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { fullJitter } from "@holdfast/shared/backoff.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { VerifiedAgent } from "../pki/agent-certificate.ts";
+import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
+import { type Incoming, incoming } from "./incoming.ts";
+import {
+  HELD_MAX,
+  type LinkTiming,
+  RETRIES_MAX,
+  RETRY_BACKOFF,
+  STATUSES_PER_REPORT_MAX,
+} from "./limits.ts";
+import type { AgentSession } from "./port.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Protocol versions that this hub speaks. */
+export const PROTOCOLS = { min: 1, max: 1 } as const;
+
+export type ControlDeps = ControlSessionDeps &
+  Readonly<{
+    sessions: Sessions;
+    timing: LinkTiming;
+    callerOf: (call: ControlCall) => VerifiedAgent;
+  }>;
+
+/** Returns when the agent has gone; throws what ends the stream. */
+export async function control(call: ControlCall, deps: ControlDeps): Promise<void> {
+  const caller = deps.callerOf(call);
+  const messages = incoming<ControlRequest>(call);
+  const { message } = await messages.first(deps.timing.firstMessageMs, deps.clock);
+  if (message.case !== "hello") {
+    throw new Fault("INVALID_ARGUMENT", "HELLO_MISSING", "the first message must be a hello");
+  }
+  const hello = message.value;
+  const protocol = chooseProtocol(hello);
+  checkHello(hello, caller, deps);
+  const agent = await deps.hub.admit(caller, hello);
+  const log = deps.log.child({ agent: caller.agentId, session: agent.session.toString() });
+  const session = new ControlSession(agent, call, { ...deps, log });
+  const gone = new AbortController();
+  try {
+    deps.sessions.add(session);
+    log.info({ version: hello.agentVersion }, "agent connected");
+    await session.welcome(hello, protocol, deps.sessions.spreadMs);
+    const expired = expiry(caller, deps, gone.signal);
+    await Promise.race([session.ended, expired, serve(messages, session, { ...deps, log })]);
+  } finally {
+    gone.abort();
+    deps.sessions.remove(session);
+    session.end(undefined);
+    await deps.hub.left(agent);
+    log.info({}, "agent disconnected");
+  }
+}
+
+/** A stream ends with the certificate that opened it; the agent has renewed long before, or is told to. */
+async function expiry(caller: VerifiedAgent, { clock }: ControlDeps, gone: AbortSignal) {
+  await clock.sleep(caller.notAfter - clock.now(), gone);
+  if (gone.aborted) return;
+  throw new Fault("UNAUTHENTICATED", "CERTIFICATE_EXPIRED", "client certificate: it has expired");
+}
+
+async function serve(
+  messages: Incoming<ControlRequest>,
+  session: ControlSession,
+  deps: ControlDeps,
+): Promise<void> {
+  for (;;) {
+    const request = await messages.next();
+    if (request === undefined) return;
+    // A fenced agent may drain its reports on a stream of its own; what it says here no longer counts.
+    if (session.agent.active) await handle(request, session, deps);
+  }
+}
+
+async function handle(
+  { message }: ControlRequest,
+  session: ControlSession,
+  deps: ControlDeps,
+): Promise<void> {
+  const { agent } = session;
+  switch (message.case) {
+    case "status": {
+      const { instances } = message.value;
+      if (instances.length > STATUSES_PER_REPORT_MAX) {
+        throw new Fault(
+          "RESOURCE_EXHAUSTED",
+          "STATUSES_TOO_MANY",
+          `status: ${instances.length} instances; at most ${STATUSES_PER_REPORT_MAX}`,
+        );
+      }
+      await tried(agent, deps, () => deps.hub.statusReported(agent, message.value));
+      for (const { instanceId, removed } of instances) if (removed) session.removed(instanceId);
+      return;
+    }
+    case "actionResult":
+      return tried(agent, deps, () => deps.hub.actionEnded(agent, message.value));
+    case "rehearsal":
+      return tried(agent, deps, () => deps.hub.rehearsed(agent, message.value));
+    default:
+      throw new Fault(
+        "INVALID_ARGUMENT",
+        "MESSAGE_UNEXPECTED",
+        `control: got ${message.case ?? "an unknown message"} after the hello`,
+      );
+  }
+}
+
+/**
+ * What the hub cannot take now is tried again while the agent waits. What it will never take is dropped with
+ * a warning: the agent would only send it again. A caller that is no longer welcome ends the stream.
+ */
+async function tried(agent: AgentSession, deps: ControlDeps, work: () => Promise<void>) {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      if (error.retryable && failures < RETRIES_MAX) {
+        await deps.clock.sleep(fullJitter(RETRY_BACKOFF, failures, deps.random));
+        continue;
+      }
+      const isUnwelcome = error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED";
+      if (error.retryable || isUnwelcome) throw error;
+      const { reason, message } = error;
+      deps.log.warn({ agent: agent.agentId, reason, error: message }, "dropped what an agent said");
+      return;
+    }
+  }
+}
+
+function chooseProtocol({ minProtocol, maxProtocol }: Hello): number {
+  const protocol = Math.min(maxProtocol, PROTOCOLS.max);
+  if (protocol >= Math.max(minProtocol, PROTOCOLS.min)) return protocol;
+  throw new Fault(
+    "FAILED_PRECONDITION",
+    "PROTOCOL_UNSUPPORTED",
+    `hello: the agent speaks protocol ${minProtocol} to ${maxProtocol}; ` +
+      `this hub speaks ${PROTOCOLS.min} to ${PROTOCOLS.max}`,
+  );
+}
+
+function checkHello(hello: Hello, caller: VerifiedAgent, deps: ControlDeps): void {
+  if (hello.held.length > HELD_MAX) {
+    throw new Fault(
+      "RESOURCE_EXHAUSTED",
+      "HELD_TOO_MANY",
+      `hello: ${hello.held.length} instances held; at most ${HELD_MAX}`,
+    );
+  }
+  if (hello.fencing === caller.fencing) return;
+  throw identityMismatch(deps, caller, `fencing ${hello.fencing}`, `${caller.fencing}`);
+}
+
+/** A message that names somebody else than the certificate does. */
+export function identityMismatch(
+  { log }: Pick<ControlDeps, "log">,
+  caller: VerifiedAgent,
+  claimed: string,
+  proven: string,
+): Fault {
+  log.warn({ agent: caller.agentId, claimed, proven }, "identity mismatch");
+  return new Fault(
+    "PERMISSION_DENIED",
+    "IDENTITY_MISMATCH",
+    `the message says ${claimed}; the certificate says ${proven}`,
+  );
+}

@@ -1,0 +1,52 @@
+/** Releases and artefacts by digest, for agents that were admitted. Bytes go out as fast as the agent takes them. */
+
+import { create } from "@bufbuild/protobuf";
+import type { ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import {
+  type FetchArtefactRequest,
+  type FetchArtefactResponse,
+  FetchArtefactResponseSchema,
+  type FetchReleaseRequest,
+  type FetchReleaseResponse,
+  FetchReleaseResponseSchema,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { parseDigest } from "@holdfast/shared/digest.ts";
+import type { VerifiedAgent } from "../pki/agent-certificate.ts";
+import { written } from "./grpc-status.ts";
+import { ARTEFACT_CHUNK_BYTES_MAX } from "./limits.ts";
+import type { LinkHub } from "./port.ts";
+
+export type ReleaseCall = ServerUnaryCall<FetchReleaseRequest, FetchReleaseResponse>;
+export type ArtefactCall = ServerWritableStream<FetchArtefactRequest, FetchArtefactResponse>;
+
+export type FetchDeps = Readonly<{
+  hub: LinkHub;
+  callerOf: (call: ReleaseCall | ArtefactCall) => VerifiedAgent;
+}>;
+
+export async function fetchRelease(
+  call: ReleaseCall,
+  { hub, callerOf }: FetchDeps,
+): Promise<FetchReleaseResponse> {
+  const digest = parseDigest(call.request.releaseDigest, "release_digest");
+  const session = await hub.admit(callerOf(call), undefined);
+  return create(FetchReleaseResponseSchema, { release: await hub.release(session, digest) });
+}
+
+export async function fetchArtefact(
+  call: ArtefactCall,
+  { hub, callerOf }: FetchDeps,
+): Promise<void> {
+  const digest = parseDigest(call.request.digest);
+  const session = await hub.admit(callerOf(call), undefined);
+  const stop = new AbortController();
+  call.once("cancelled", () => stop.abort());
+  call.once("close", () => stop.abort());
+  for await (const bytes of hub.artefact(session, digest, call.request.offset)) {
+    for (let at = 0; at < bytes.length; at += ARTEFACT_CHUNK_BYTES_MAX) {
+      const data = bytes.subarray(at, at + ARTEFACT_CHUNK_BYTES_MAX);
+      await written(call, create(FetchArtefactResponseSchema, { data }), stop.signal);
+      if (stop.signal.aborted) return;
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The listener where agents get and renew their certificates; it serves nothing else. TLS asks for a client
+ * certificate but accepts any or none: Enroll needs none, and for Renew our own check also takes one that
+ * ended up to 35 days ago.
+ */
+import type { ServerUnaryCall } from "@grpc/grpc-js";
+import {
+  type EnrollRequest,
+  type EnrollResponse,
+  IdentityService,
+  type RenewRequest,
+  type RenewResponse,
+} from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { grpcService } from "@holdfast/shared/grpc-service.ts";
+import { RENEW_GRACE_MS, verifyAgentCertificate } from "../pki/agent-certificate.ts";
+import { AddressBuckets, Admission } from "./admission.ts";
+import { callerOf, peerOf } from "./caller.ts";
+import { createGrpcServer } from "./grpc-server.ts";
+import { unary } from "./grpc-status.ts";
+import {
+  ADDRESSES_MAX,
+  ENROLL_FAILURES_MAX,
+  ENROLL_FAILURES_WINDOW_MS,
+  ENROLLS_IN_FLIGHT_MAX,
+  LINK_TIMING,
+} from "./limits.ts";
+import { ADMISSION, type ListenerDeps } from "./link-server.ts";
+import type { IdentityHub } from "./port.ts";
+import { listenSecurely } from "./secure-listener.ts";
+
+export type IdentityServerDeps = ListenerDeps & Readonly<{ hub: IdentityHub }>;
+
+export interface IdentityServer {
+  readonly port: number;
+  reload(): void;
+  stop(msMax: number): Promise<void>;
+}
+
+export async function startIdentityServer(deps: IdentityServerDeps): Promise<IdentityServer> {
+  const { clock, log } = deps;
+  const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock);
+  const enrolls = new Enrolls(deps);
+  grpc.server.addService(grpcService(IdentityService), {
+    enroll: unary(log, (call: EnrollCall) => enrolls.enroll(call)),
+    renew: unary(log, (call: RenewCall) => renew(call, deps)),
+  });
+  const listener = await listenSecurely({
+    ...deps,
+    admission: new Admission(deps.admission ?? ADMISSION, clock),
+    clientRoots: () => deps.authorities().map(({ certificate }) => certificate.raw),
+    requireClientCertificate: false,
+    connected: (socket) => {
+      // grpc-js shows handlers the certificate of an authorized connection only, and TLS calls one that has
+      // expired unauthorized. So the word is ours here; Renew checks again with the time of the call.
+      socket.authorized = isOurs(socket.getPeerCertificate().raw, deps);
+      grpc.inject(socket);
+    },
+  });
+  return {
+    port: listener.port,
+    reload: () => listener.reload(),
+    stop: async (msMax) => {
+      listener.refuse();
+      grpc.drain(msMax);
+      await Promise.race([enrolls.idle(), clock.sleep(msMax)]);
+      grpc.close();
+      await listener.close();
+    },
+  };
+}
+
+type EnrollCall = ServerUnaryCall<EnrollRequest, EnrollResponse>;
+type RenewCall = ServerUnaryCall<RenewRequest, RenewResponse>;
+
+function isOurs(der: Uint8Array | undefined, { authorities, clock }: IdentityServerDeps): boolean {
+  try {
+    verifyAgentCertificate(der, authorities(), clock.now(), RENEW_GRACE_MS);
+    return true;
+  } catch {
+    // Whoever needs a certificate is told so by the call; enrolling agents have none yet.
+    return false;
+  }
+}
+
+function renew(call: RenewCall, deps: IdentityServerDeps): Promise<RenewResponse> {
+  const agent = callerOf(call, deps.authorities(), deps.clock.now(), RENEW_GRACE_MS);
+  const { certificateRequest, identityProof } = call.request;
+  return deps.hub.renew(agent, certificateRequest, identityProof, peerOf(call));
+}
+
+/** Enrolments: bounded at once and, when they fail, per address; all that a wrong token can be has one text. */
+class Enrolls {
+  readonly #deps: IdentityServerDeps;
+  readonly #failures: AddressBuckets;
+  readonly #running = new Set<Promise<unknown>>();
+
+  constructor(deps: IdentityServerDeps) {
+    this.#deps = deps;
+    const perSecond = (ENROLL_FAILURES_MAX * 1000) / ENROLL_FAILURES_WINDOW_MS;
+    const bounds = { perSecond, burst: ENROLL_FAILURES_MAX };
+    this.#failures = new AddressBuckets(bounds, ADDRESSES_MAX, deps.clock);
+  }
+
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  async enroll(call: EnrollCall): Promise<EnrollResponse> {
+    const peer = peerOf(call);
+    if (!this.#failures.has(peer.address)) {
+      const what = `more than ${ENROLL_FAILURES_MAX} failed enrolments from this address`;
+      throw busy("ENROLL_FAILURES_TOO_MANY", what, ENROLL_FAILURES_WINDOW_MS);
+    }
+    if (this.#running.size >= ENROLLS_IN_FLIGHT_MAX) {
+      throw busy(
+        "ENROLLS_TOO_MANY",
+        `more than ${ENROLLS_IN_FLIGHT_MAX} enrolments at once`,
+        1_000,
+      );
+    }
+    const running = this.#deps.hub.enroll(call.request, peer);
+    this.#running.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      if (!isTokenProblem(error)) throw error;
+      this.#failures.take(peer.address);
+      throw tokenRefused(error);
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+}
+
+function isTokenProblem(error: unknown): error is Fault {
+  const codes = ["UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND"];
+  return error instanceof Fault && codes.includes(error.code);
+}
+
+/** Unknown, expired, used, revoked and for another cell look the same from outside; the audit tells them apart. */
+function tokenRefused(cause: Fault): Fault {
+  return new Fault(
+    "UNAUTHENTICATED",
+    "JOIN_TOKEN_REFUSED",
+    "join token not accepted: it is unknown, expired, used or revoked",
+    { cause },
+  );
+}
+
+function busy(reason: string, what: string, retryAfterMs: number): Fault {
+  return new Fault("RESOURCE_EXHAUSTED", reason, what, { retryAfterMs });
+}

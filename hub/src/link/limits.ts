@@ -1,0 +1,68 @@
+/** Every bound of the hub's two agent listeners, with its unit. None is left to a library's default. */
+
+/** Largest message either way. A batch has at most 512 KiB, an assignment far less. */
+export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** Calls at once on one connection; an agent needs two streams and a few fetches. */
+export const STREAMS_PER_CONNECTION_MAX = 64;
+/** HTTP/2 session memory, in MB (Node's unit): a few messages in flight, not more. */
+export const SESSION_MEMORY_MB_MAX = 16;
+export const HEADER_LIST_BYTES_MAX = 16 * 1024;
+export const CONNECTIONS_MAX = 20_000;
+
+export const KEEPALIVE_MS = 10_000;
+export const KEEPALIVE_TIMEOUT_MS = 5_000;
+/** A connection without a call is closed after this. */
+export const IDLE_MS_MAX = 60_000;
+export const HANDSHAKE_MS_MAX = 10_000;
+
+/** Pings that a peer may send at once, and the time in which it earns another; ours sends one in 10 s. */
+export const PINGS_BURST_MAX = 20;
+export const PING_EARN_MS = 2_000;
+
+/** Handshakes a second. One core does about 680 full ones, so this leaves room for the work itself. */
+export const HANDSHAKES_PER_SECOND_MAX = 500;
+export const HANDSHAKES_BURST_MAX = 1_000;
+/** From one address: many agents may stand behind one gateway. */
+export const ADDRESS_HANDSHAKES_PER_SECOND_MAX = 100;
+export const ADDRESS_HANDSHAKES_BURST_MAX = 400;
+/** Addresses that are remembered; the one that was quiet longest is forgotten. */
+export const ADDRESSES_MAX = 10_000;
+
+/** The first message of a stream must come within this. */
+export const FIRST_MESSAGE_MS_MAX = 5_000;
+/** Offers asked for at once; a slow agent has no more than these waiting for it. */
+export const OFFERS_PAGE_MAX = 64;
+/** Streams that are written to before other work gets its turn. */
+export const FAN_OUT_TURN_STREAMS = 100;
+export const STATUSES_PER_REPORT_MAX = 64;
+export const HELD_MAX = 10_000;
+export const ARTEFACT_CHUNK_BYTES_MAX = 256 * 1024;
+
+/** Reconnects a second that the announced spread aims at, in a fleet of N: N / 500 s. */
+export const RECONNECTS_PER_SECOND = 500;
+export const SPREAD_MS_MIN = 1_000;
+
+/** A note is sent again at half of its life; these bound what a wrong note could ask for. */
+export const FRESHNESS_MS_MIN = 1_000;
+export const FRESHNESS_MS_MAX = 6 * 3_600_000;
+
+/** Tries of a use case that says "later", before the stream is given up. */
+export const RETRIES_MAX = 4;
+export const RETRY_BACKOFF = { baseMs: 250, capMs: 5_000 } as const;
+
+/** Failed enrolments of one address in a minute. */
+export const ENROLL_FAILURES_MAX = 10;
+export const ENROLL_FAILURES_WINDOW_MS = 60_000;
+export const ENROLLS_IN_FLIGHT_MAX = 256;
+
+/** Times that tests shorten; the defaults are the constants above. */
+export type LinkTiming = Readonly<{
+  keepaliveMs: number;
+  keepaliveTimeoutMs: number;
+  firstMessageMs: number;
+}>;
+export const LINK_TIMING: LinkTiming = {
+  keepaliveMs: KEEPALIVE_MS,
+  keepaliveTimeoutMs: KEEPALIVE_TIMEOUT_MS,
+  firstMessageMs: FIRST_MESSAGE_MS_MAX,
+};

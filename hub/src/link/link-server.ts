@@ -1,0 +1,127 @@
+/**
+ * The listener that agents connect to: mutual TLS, the three streams of LinkService, and the fan-out of
+ * changes. Composes the parts of this folder; the use cases behind it come as a LinkHub.
+ */
+import { LinkService } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { grpcService } from "@holdfast/shared/grpc-service.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import type { AgentAuthority } from "../pki/agent-certificate.ts";
+import { Admission, type AdmissionBounds } from "./admission.ts";
+import { callerOf } from "./caller.ts";
+import { control } from "./control.ts";
+import type { ControlCall } from "./control-session.ts";
+import { fetchArtefact, fetchRelease } from "./fetch.ts";
+import { createGrpcServer } from "./grpc-server.ts";
+import { streaming, unary } from "./grpc-status.ts";
+import {
+  ADDRESS_HANDSHAKES_BURST_MAX,
+  ADDRESS_HANDSHAKES_PER_SECOND_MAX,
+  ADDRESSES_MAX,
+  HANDSHAKES_BURST_MAX,
+  HANDSHAKES_PER_SECOND_MAX,
+  LINK_TIMING,
+  type LinkTiming,
+} from "./limits.ts";
+import type { LinkHub } from "./port.ts";
+import { type ReportCall, report } from "./report.ts";
+import { type ListenerTls, listenSecurely } from "./secure-listener.ts";
+import { Sessions } from "./sessions.ts";
+
+export const ADMISSION: AdmissionBounds = {
+  hub: { perSecond: HANDSHAKES_PER_SECOND_MAX, burst: HANDSHAKES_BURST_MAX },
+  address: { perSecond: ADDRESS_HANDSHAKES_PER_SECOND_MAX, burst: ADDRESS_HANDSHAKES_BURST_MAX },
+  addressesMax: ADDRESSES_MAX,
+};
+
+export type ListenerDeps = Readonly<{
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Asked at start and at reload(). */
+  tls: () => ListenerTls;
+  /** The agent authorities of all vendors. Asked at start, at reload() and at each call. */
+  authorities: () => readonly AgentAuthority[];
+  timing?: LinkTiming;
+  admission?: AdmissionBounds;
+}>;
+
+export type LinkServerDeps = ListenerDeps & Readonly<{ hub: LinkHub }>;
+
+export interface LinkServer {
+  readonly port: number;
+  /** Agents with a control stream here. */
+  readonly connected: number;
+  readonly sessions: Sessions;
+  /** After a vendor was added or a server certificate renewed: for new connections. */
+  reload(): void;
+  /** Tells all agents to come back later, then ends; what is left after `msMax` is cut. */
+  stop(msMax: number): Promise<void>;
+}
+
+export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer> {
+  const timing = deps.timing ?? LINK_TIMING;
+  const sessions = new Sessions();
+  const grpc = createGrpcServer(timing, deps.clock);
+  addHandlers(grpc.server, deps, sessions, timing);
+  const stopListening = deps.hub.onCellChanged((cell) => sessions.ring(cell));
+  const listener = await listenSecurely({
+    ...deps,
+    admission: new Admission(deps.admission ?? ADMISSION, deps.clock),
+    clientRoots: () => deps.authorities().map(({ certificate }) => certificate.raw),
+    requireClientCertificate: true,
+    connected: (socket) => grpc.inject(socket),
+  });
+  return {
+    port: listener.port,
+    get connected() {
+      return sessions.count;
+    },
+    sessions,
+    reload: () => listener.reload(),
+    stop: async (msMax) => {
+      stopListening();
+      listener.refuse();
+      const { spreadMs } = sessions;
+      const leaving: Promise<void>[] = [];
+      await sessions.each((each) => leaving.push(each.leave(spreadMs, "the hub is stopping")));
+      await Promise.race([Promise.all(leaving), deps.clock.sleep(msMax)]);
+      grpc.drain(msMax);
+      await sessionsGone(sessions, msMax, deps.clock);
+      grpc.close();
+      await listener.close();
+    },
+  };
+}
+
+const GONE_POLL_MS = 10;
+
+async function sessionsGone(sessions: Sessions, msMax: number, clock: Clock): Promise<void> {
+  const until = clock.monotonic() + msMax;
+  while (sessions.count > 0 && clock.monotonic() < until) await clock.sleep(GONE_POLL_MS);
+}
+
+function addHandlers(
+  server: ReturnType<typeof createGrpcServer>["server"],
+  deps: LinkServerDeps,
+  sessions: Sessions,
+  timing: LinkTiming,
+): void {
+  const { log, clock } = deps;
+  const caller = (call: Parameters<typeof callerOf>[0]) =>
+    callerOf(call, deps.authorities(), clock.now());
+  const shared = { ...deps, timing, sessions, reports: new Map(), callerOf: caller };
+  server.addService(grpcService(LinkService), {
+    control: streaming(log, (call: ControlCall) => control(call, shared)),
+    report: streaming(log, (call: ReportCall) => report(call, shared)),
+    fetchRelease: unary(log, (call: Parameters<typeof fetchRelease>[0]) =>
+      fetchRelease(call, shared),
+    ),
+    fetchArtefact: streaming(log, (call: Parameters<typeof fetchArtefact>[0]) =>
+      fetchArtefact(call, shared),
+    ),
+  });
+}

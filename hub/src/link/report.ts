@@ -1,0 +1,120 @@
+/**
+ * The reporting stream's handler: Open, then batches that are ingested one after the other. What an agent
+ * has in flight waits in the connection's window, not here.
+ */
+
+import { create } from "@bufbuild/protobuf";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import {
+  type ReportRequest,
+  type ReportResponse,
+  ReportResponseSchema,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { Clock } from "@holdfast/shared/clock.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type { VerifiedAgent } from "../pki/agent-certificate.ts";
+import { identityMismatch } from "./control.ts";
+import { written } from "./grpc-status.ts";
+import { incoming } from "./incoming.ts";
+import type { LinkTiming } from "./limits.ts";
+import type { LinkHub } from "./port.ts";
+
+export type ReportCall = ServerDuplexStream<ReportRequest, ReportResponse>;
+
+export type ReportDeps = Readonly<{
+  hub: LinkHub;
+  clock: Clock;
+  log: Log;
+  timing: LinkTiming;
+  callerOf: (call: ReportCall) => VerifiedAgent;
+  /** The stream of each agent; a newer one replaces the older. */
+  reports: Map<string, AbortController>;
+}>;
+
+export async function report(call: ReportCall, deps: ReportDeps): Promise<void> {
+  const caller = deps.callerOf(call);
+  const stop = new AbortController();
+  call.once("close", () => stop.abort());
+  const replaced = new Promise<never>((_, reject) => {
+    stop.signal.addEventListener("abort", () => {
+      const message = "a newer reporting stream of this agent took its place";
+      reject(new Fault("ABORTED", "SESSION_REPLACED", message));
+    });
+  });
+  deps.reports.get(caller.agentId)?.abort();
+  deps.reports.set(caller.agentId, stop);
+  try {
+    await Promise.race([replaced, ingestAll(call, caller, deps, stop.signal)]);
+  } finally {
+    if (deps.reports.get(caller.agentId) === stop) deps.reports.delete(caller.agentId);
+    stop.abort();
+  }
+}
+
+async function ingestAll(
+  call: ReportCall,
+  caller: VerifiedAgent,
+  deps: ReportDeps,
+  ended: AbortSignal,
+): Promise<void> {
+  const messages = incoming<ReportRequest>(call);
+  const { message } = await messages.first(deps.timing.firstMessageMs, deps.clock);
+  if (message.case !== "open") {
+    throw new Fault("INVALID_ARGUMENT", "OPEN_MISSING", "the first message must be an open");
+  }
+  const session = await deps.hub.admit(caller, undefined);
+  for (const page of await deps.hub.openStream(session, message.value)) {
+    await answer(call, { case: "opened", value: page }, ended);
+  }
+  for (let next = await messages.next(); next !== undefined; next = await messages.next()) {
+    if (ended.aborted) return;
+    if (next.message.case !== "batch") {
+      throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", "only batches follow an open");
+    }
+    const batch = next.message.value;
+    const agentId = agentIdOf(batch.batch);
+    const proven = idOf("agent", caller.agentId);
+    if (agentId !== proven) throw identityMismatch(deps, caller, shown(agentId), proven);
+    const result = await deps.hub.ingest(session, batch);
+    if (result.$typeName === "holdfast.link.v1.Fenced") {
+      return answer(call, { case: "fenced", value: result }, ended);
+    }
+    await answer(call, { case: "ack", value: result }, ended);
+  }
+}
+
+function answer(
+  call: ReportCall,
+  message: ReportResponse["message"],
+  ended: AbortSignal,
+): Promise<void> {
+  return written(call, create(ReportResponseSchema, { message }), ended);
+}
+
+/** Number of Batch.agent_id. */
+const AGENT_ID_FIELD = 1;
+
+/**
+ * The agent that a batch names, without decoding its records: the use case decodes them once. The last
+ * occurrence counts, as in any protobuf reader.
+ */
+function agentIdOf(batch: Uint8Array): string {
+  try {
+    const reader = new BinaryReader(batch);
+    let agentId = "";
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === AGENT_ID_FIELD) agentId = reader.string();
+      else reader.skip(wireType, field);
+    }
+    return agentId;
+  } catch (error) {
+    throw new Fault("INVALID_ARGUMENT", "BATCH_MALFORMED", "batch: its bytes cannot be read", {
+      cause: error,
+    });
+  }
+}

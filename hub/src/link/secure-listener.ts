@@ -1,0 +1,115 @@
+/**
+ * A TCP listener with our own TLS in front of grpc-js: TLS 1.3 only, client certificates, ticket keys that
+ * outlive the process, and admission before the handshake. grpc-js gets finished connections only.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import {
+  createServer as createTlsServer,
+  type TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
+import type { Log } from "@holdfast/shared/log.ts";
+import { pemOf } from "@holdfast/shared/pem.ts";
+import type { Admission } from "./admission.ts";
+import { CONNECTIONS_MAX, HANDSHAKE_MS_MAX } from "./limits.ts";
+
+/** Certificate and key as PEM; 48 bytes of ticket keys, shared by all replicas and kept in the secret store. */
+export type ListenerTls = Readonly<{
+  certificate: string;
+  privateKey: string;
+  ticketKeys: Uint8Array;
+}>;
+
+export type SecureListenerDeps = Readonly<{
+  host: string;
+  port: number;
+  log: Log;
+  admission: Admission;
+  /** Asked at start and at reload(). */
+  tls: () => ListenerTls;
+  /** DER of the roots that client certificates are checked against. Asked at start and at reload(). */
+  clientRoots: () => readonly Uint8Array[];
+  /** True: TLS itself refuses a client without a good certificate. */
+  requireClientCertificate: boolean;
+  /** Takes a connection whose handshake is done. */
+  connected: (socket: TLSSocket) => void;
+}>;
+
+export interface SecureListener {
+  readonly port: number;
+  /** Serves new connections with what tls() and clientRoots() say now. */
+  reload(): void;
+  /** Accepts no more; connections go on. */
+  refuse(): void;
+  /** Ends all that is left. */
+  close(): Promise<void>;
+}
+
+export async function listenSecurely(deps: SecureListenerDeps): Promise<SecureListener> {
+  const sockets = new Set<Socket>();
+  const tlsServer = tlsServerOf(deps);
+  const server = createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => socket.destroy());
+    if (deps.admission.admits(socket.remoteAddress ?? "")) tlsServer.emit("connection", socket);
+    else socket.destroy();
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  const port = await listen(server, deps.host, deps.port);
+  return {
+    port,
+    reload: () => tlsServer.setSecureContext(contextOptions(deps)),
+    refuse: () => void server.close(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+}
+
+function tlsServerOf(deps: SecureListenerDeps): TlsServer {
+  const tlsServer = createTlsServer({
+    ...contextOptions(deps),
+    requestCert: true,
+    rejectUnauthorized: deps.requireClientCertificate,
+    ALPNProtocols: ["h2"],
+    handshakeTimeout: HANDSHAKE_MS_MAX,
+    // The default is derived from the command line, and a resumption across a restart would fail with it.
+    sessionIdContext: "holdfast",
+  });
+  tlsServer.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
+    deps.log.debug({ address: socket.remoteAddress, error: error.code }, "handshake failed");
+    socket.destroy();
+  });
+  tlsServer.on("secureConnection", (socket) => {
+    socket.on("error", () => socket.destroy());
+    if (socket.alpnProtocol === "h2") deps.connected(socket);
+    else socket.destroy();
+  });
+  return tlsServer;
+}
+
+function contextOptions(deps: SecureListenerDeps) {
+  const { certificate, privateKey, ticketKeys } = deps.tls();
+  return {
+    cert: certificate,
+    key: privateKey,
+    // An empty list trusts nobody; an absent one would trust the public authorities.
+    ca: deps.clientRoots().map((der) => pemOf("CERTIFICATE", der)),
+    minVersion: "TLSv1.3",
+    ticketKeys: Buffer.from(ticketKeys),
+  } as const;
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, backlog: 4096 }, () => {
+      server.off("error", reject);
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : port);
+    });
+  });
+}
