@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import pg from "pg";
@@ -27,6 +28,8 @@ export interface Database {
   /** The key that signs now; `renewContextKey` replaces it. */
   contextKey: ContextKey;
   readonly keyConnection: Connection;
+  /** Rung after each commit that appended events; the sequencer waits at it. */
+  readonly eventBell: Doorbell;
   close(): Promise<void>;
 }
 
@@ -79,6 +82,7 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     random: deps.random,
     contextKey,
     keyConnection: deps.key,
+    eventBell: new Doorbell(deps.clock),
     close: () => pool.end(),
   };
 }

@@ -72,6 +72,7 @@ export const SUBSCRIPTIONS: ObjectTable = {
   json: ["overrides"],
 };
 
+/** The generation of the newest assignment is written by `assignments.nextGeneration` alone. */
 export const INSTANCES: ObjectTable = {
   table: "instance",
   kind: "instance",
@@ -87,8 +88,6 @@ export const INSTANCES: ObjectTable = {
     "parameters",
     "run_state",
     "local_secrets",
-    "assigned_incarnation",
-    "assigned_number",
   ],
   json: ["parameters", "local_secrets"],
 };

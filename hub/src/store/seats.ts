@@ -102,3 +102,16 @@ export function views(tx: Tx, seatIds: readonly string[]): Promise<SeatView[]> {
     [seatIds],
   );
 }
+
+/** By subscription; subscriptions without a seat are absent. */
+export async function idsOfSubscriptions(
+  tx: Tx,
+  subscriptionIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await tx.query<{ subscriptionId: string; id: string }>(
+    `select subscription_id as "subscriptionId", id from seat
+      where subscription_id = any ($1::uuid[]) and gone_at is null`,
+    [subscriptionIds],
+  );
+  return new Map(rows.map(({ subscriptionId, id }) => [subscriptionId, id]));
+}

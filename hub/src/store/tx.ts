@@ -22,6 +22,8 @@ export interface Tx {
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>;
   /** Runs once the transaction is committed, in order; must not throw. For doorbells. */
   afterCommit(run: () => void): void;
+  /** For its clock and doorbells; statements go through `query` alone. */
+  readonly database: Database;
 }
 
 export type TxOptions = Readonly<{ statementMsMax?: number }>;
@@ -77,6 +79,7 @@ async function once<T>(
     await begin(database, client, context, mode, options);
     const tx: Tx = {
       context,
+      database,
       async query<Row>(sql: string, params: readonly unknown[] = []) {
         try {
           return (await client.query(sql, params as unknown[])).rows as Row[];
