@@ -61,8 +61,8 @@ export type StepOrder = Readonly<{
 
 /**
  * Orders that are in no plan and that `run` of every driver knows. Both succeed where there is nothing to do.
- * `restart`: input {handle}; ends that copy, after which `steps` asks for its start at once.
- * `signal`: input {signal: "SIGHUP"}; tells every running copy of the resource that a file it reads has changed.
+ * `restart`: input {instance, handle}; ends that copy, after which `steps` asks for its start at once.
+ * `signal`: input {instance, signal: "SIGHUP"}; tells every running copy of the resource that a file it reads has changed.
  */
 export const STANDING_VERBS = { restart: "restart", signal: "signal" } as const;
 

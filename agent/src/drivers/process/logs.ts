@@ -35,20 +35,26 @@ export function logPath(logs: string, handle: string): string {
   return join(logs, `${handle}.log`);
 }
 
-export function openLog(logs: string, resourceId: string, handle: string) {
+/** `kept`: copies whose logs are in use, however old. */
+export function openLog(
+  logs: string,
+  resourceId: string,
+  { handle, kept }: Readonly<{ handle: string; kept: readonly string[] }>,
+) {
   mkdirSync(logs, { recursive: true, mode: 0o700 });
-  pruneLogs(logs, resourceId);
+  pruneLogs(logs, resourceId, new Set(kept.map((each) => logPath(logs, each))));
   const file = openSync(logPath(logs, handle), "a", 0o600);
   return { file, close: () => closeSync(file) };
 }
 
-function pruneLogs(logs: string, resourceId: string): void {
+function pruneLogs(logs: string, resourceId: string, kept: ReadonlySet<string>): void {
   const own = new RegExp(`^${resourceId}-\\d+\\.\\d+-[0-9a-z]*-\\d+r\\d+\\.log$`);
   const files = readdirSync(logs)
     .filter((name) => own.test(name))
     .map((name) => ({ path: join(logs, name), writtenAt: writtenAt(join(logs, name)) }))
-    .sort((a, b) => b.writtenAt - a.writtenAt);
-  for (const { path } of files.slice(LOG_FILES_MAX - 1)) rmSync(path, { force: true });
+    .sort((a, b) => b.writtenAt - a.writtenAt)
+    .filter(({ path }, index) => index >= LOG_FILES_MAX - 1 && !kept.has(path));
+  for (const { path } of files) rmSync(path, { force: true });
 }
 
 function writtenAt(path: string): number {

@@ -42,6 +42,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 const mode = process.env.MODE ?? "";
 console.log("hello from " + process.env.HOLDFAST_RELEASE);
+if (mode === "reexec") {
+  const { HOLDFAST_PORT_HTTP, HOLDFAST_DATA_DIR } = process.env;
+  process.execve(process.execPath, [process.execPath, process.argv[1]], { HOLDFAST_PORT_HTTP, HOLDFAST_DATA_DIR });
+}
 if (mode === "crash") { console.error("cannot go on"); process.exit(3); }
 if (mode === "stubborn" || mode === "child") process.on("SIGTERM", () => console.log("no"));
 if (mode === "child") setInterval(() => {}, 1000);

@@ -86,7 +86,10 @@ async function startNew(
     ...{ wanted, spec, handle, runDir, ports, directories },
     stateDir: context.stateDir,
   });
-  const log = openLog(directories.logs, wanted.key.resourceId, handle);
+  const log = openLog(directories.logs, wanted.key.resourceId, {
+    handle,
+    kept: copies.map((each) => each.handle),
+  });
   const child = launch(host, { ...program, env, cwd: runDir, output: log.file });
   log.close();
   // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.

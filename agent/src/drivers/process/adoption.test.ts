@@ -1,0 +1,171 @@
+/**
+ * Workloads outlive the agent. A small agent is killed with SIGKILL; a fresh driver in another process finds its
+ * work by the record, by the marks, or by both.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Live } from "../driver.ts";
+import { processDriver } from "./index.ts";
+import { readProcess } from "./proc.ts";
+import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
+import { readRecord, writeRecord } from "./record.ts";
+
+let world: World;
+beforeEach(() => {
+  world = createWorld();
+});
+afterEach(() => world.end());
+
+/** Starts a workload by another process, kills that process, and says what was started. */
+async function orphan(
+  mode = "",
+): Promise<Readonly<{ handle: string; runDir: string; pid: number }>> {
+  const program = join(import.meta.dirname, "process.test-parent.ts");
+  const parent = spawn(process.execPath, [program, world.stateDir, mode], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(parent.stdout, "data")) as [Buffer];
+  const { handle } = JSON.parse(line.toString()) as { handle: string };
+  parent.kill("SIGKILL");
+  await once(parent, "exit");
+  const runDir = join(world.context.directories(INSTANCE).run, handle);
+  const pid = readRecord(runDir)?.process?.pid ?? 0;
+  return { handle, runDir, pid };
+}
+
+async function only(): Promise<Live> {
+  const found = await world.observe();
+  expect(found).toHaveLength(1);
+  return found[0] as Live;
+}
+
+describe("a workload whose agent was killed", () => {
+  it("goes on, and is found as it was", async () => {
+    const { handle, pid } = await orphan();
+    const live = await only();
+    expect(live).toMatchObject({ handle, phase: "running", restarts: 0 });
+    expect((await ask(live)).pid).toBe(pid);
+    expect(world.driver().steps([live], world.wanted(), world.wanted(), 0)).toEqual([]);
+  });
+
+  it("leads a session of its own and holds no file of the agent", async () => {
+    const { pid } = await orphan();
+    const { group, session } = readProcess("/proc", pid) ?? {};
+    expect({ group, session }).toEqual({ group: pid, session: pid });
+    const fds = join("/proc", String(pid), "fd");
+    const links = readdirSync(fds).map((fd) => readlinkSync(join(fds, fd)));
+    expect(links).toContain("/dev/null");
+    expect(links.filter((link) => link.endsWith("agent.db") || link.startsWith("pipe:"))).toEqual(
+      links.filter((link) => link.startsWith("pipe:")),
+    );
+  });
+
+  it.each([
+    { what: "its record", remove: "record.json" },
+    { what: "its whole run directory", remove: "." },
+  ])("is found by its marks without $what", async ({ remove }) => {
+    const { handle, runDir, pid } = await orphan();
+    const before = await only();
+    rmSync(join(runDir, remove), { recursive: true });
+    const live = await only();
+    expect({ ...live, startedAt: 0 }).toEqual({ ...before, startedAt: 0 });
+    expect(Math.abs(live.startedAt - before.startedAt)).toBeLessThan(1_000);
+    expect(live.handle).toBe(handle);
+    const health = await world.driver().health(live, world.wanted(), world.context);
+    expect(health.state).toBe("ready");
+    await stop(live);
+    expect(readProcess("/proc", pid)?.ended ?? true).toBe(true);
+    expect(await world.observe()).toEqual([]);
+  });
+
+  it("is found by its record after it has replaced its environment", async () => {
+    const { handle, pid } = await orphan("reexec");
+    const live = await only();
+    expect(live).toMatchObject({ handle, phase: "running" });
+    expect((await ask(live)).env).not.toHaveProperty("HOLDFAST_COPY");
+    await stop(live);
+    expect(readProcess("/proc", pid)?.ended ?? true).toBe(true);
+  });
+
+  it("is not started a second time when its start is run again", async () => {
+    const { runDir, pid } = await orphan();
+    const [start] = world.driver().steps([], undefined, world.wanted(), 0);
+    if (start === undefined) throw new Error("no step");
+    for (const remove of [undefined, "record.json", "."]) {
+      if (remove !== undefined) rmSync(join(runDir, remove), { recursive: true });
+      const outcome = await world.driver().run(start, world.known(world.wanted()));
+      const live = await only();
+      expect(outcome).toMatchObject({ handle: live.handle, outputs: live.outputs });
+      expect((await ask(live)).pid).toBe(pid);
+      expect(readRecord(runDir)?.process?.pid).toBe(pid);
+    }
+  });
+
+  it("that has ended meanwhile is seen to have, with an unknown status and its last line", async () => {
+    const { pid } = await orphan();
+    process.kill(pid, "SIGKILL");
+    const live = await eventually("it has ended", async () =>
+      (await world.observe()).find(({ phase }) => phase === "exited"),
+    );
+    expect(live.message).toBe("exit status unknown after adoption: hello from 1.0.0");
+    expect((await world.observe())[0]?.exitedAt).toBe(live.exitedAt);
+  });
+});
+
+describe("a record that names another process", () => {
+  it.each([
+    { what: "an earlier start time", change: { startTicks: 1 } },
+    { what: "another boot", change: { bootId: "00000000-0000-0000-0000-000000000000" } },
+  ])("does not adopt or touch it: $what", async ({ change }) => {
+    const stranger = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], {
+      detached: true,
+      stdio: "ignore",
+    });
+    try {
+      const { runDir, pid } = await orphan();
+      process.kill(pid, "SIGKILL");
+      await eventually("it has ended", () => (readProcess("/proc", pid) ? undefined : true));
+      const record = readRecord(runDir);
+      const strange = readProcess("/proc", stranger.pid ?? 0);
+      if (!record?.process || !strange) throw new Error("nothing to forge");
+      const forged = {
+        ...record.process,
+        pid: strange.pid,
+        startTicks: strange.startTicks,
+        ...change,
+      };
+      writeRecord(runDir, { ...record, process: forged });
+      const live = await only();
+      expect(live.phase).toBe("exited");
+      await stop(live);
+      expect(readProcess("/proc", strange.pid)?.ended).toBe(false);
+      expect(await world.observe()).toEqual([]);
+    } finally {
+      stranger.kill("SIGKILL");
+    }
+  });
+});
+
+describe("a /proc that cannot be read everywhere", () => {
+  it("still shows what can be read, by record alone where environments are closed", async () => {
+    const { handle, pid } = await orphan();
+    const procDir = join(world.stateDir, "proc");
+    for (const folder of ["7", "8", "9", String(pid)])
+      mkdirSync(join(procDir, folder), { recursive: true });
+    writeFileSync(join(procDir, "7", "stat"), "7 (half a li");
+    writeFileSync(join(procDir, "8", "stat"), "");
+    for (const file of ["stat", "status"])
+      symlinkSync(`/proc/${pid}/${file}`, join(procDir, String(pid), file));
+    for (const file of ["uptime", "sys"]) symlinkSync(`/proc/${file}`, join(procDir, file));
+    const found = await processDriver({ ...world.host, procDir }).observe(world.context);
+    expect(found).toMatchObject([{ handle, phase: "running" }]);
+  });
+});
+
+async function stop(live: Live): Promise<void> {
+  const steps = world.driver().steps([live], world.wanted(), undefined, world.context.clock.now());
+  await world.carryOut(steps, world.wanted());
+}
