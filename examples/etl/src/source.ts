@@ -73,8 +73,9 @@ export class SourceFile {
     }
   }
 
+  /** May be repeated. */
   close(): void {
-    this.#database.close();
+    if (this.#database.isOpen) this.#database.close();
   }
 
   #add(firstId: number, lastId: number): void {

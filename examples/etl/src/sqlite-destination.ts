@@ -7,9 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { integer, text } from "./decode.ts";
 import { type Destination, type Lease, progressAfter, type WriteOutcome } from "./model.ts";
 import { LEASE_MS_MAX } from "./settings.ts";
-
-/** Waiting blocks the event loop, so it stays well below the deadline of a health probe (1 s). */
-const BUSY_TIMEOUT_MS = 200;
+import { BUSY_TIMEOUT_MS, fileIdentity } from "./sqlite-file.ts";
 
 const SCHEMA = `
 create table if not exists etl_destination (
@@ -32,13 +30,17 @@ export type DestinationDeps = Readonly<{
   newId: () => string;
 }>;
 
+class FileReplaced extends Error {
+  override readonly name = "FileReplaced";
+}
+
 /** Opens the file and creates what is missing in it. Throws when it is locked or not a database. */
 export function openSqliteDestination(path: string, deps: DestinationDeps): Destination {
   const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on");
     const id = inTransaction(database, () => createSchema(database, deps));
-    return new SqliteDestination(database, id, deps);
+    return new SqliteDestination(path, database, id, deps);
   } catch (error) {
     database.close();
     throw error;
@@ -47,17 +49,22 @@ export function openSqliteDestination(path: string, deps: DestinationDeps): Dest
 
 class SqliteDestination implements Destination {
   readonly id: string;
+  readonly #path: string;
+  readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #deps: DestinationDeps;
 
-  constructor(database: DatabaseSync, id: string, deps: DestinationDeps) {
+  constructor(path: string, database: DatabaseSync, id: string, deps: DestinationDeps) {
     this.id = id;
+    this.#path = path;
+    this.#file = fileIdentity(path);
     this.#database = database;
     this.#deps = deps;
   }
 
   async acquire(holder: string): Promise<Lease | undefined> {
     // Looking first keeps a stand-by, which asks many times a second, from taking the write lock.
+    this.#checkFile();
     if (!this.#isFreeFor(holder)) return undefined;
     return inTransaction(this.#database, () => {
       if (!this.#isFreeFor(holder)) return undefined;
@@ -71,6 +78,7 @@ class SqliteDestination implements Destination {
   }
 
   async renew(lease: Lease): Promise<boolean> {
+    this.#checkFile();
     return inTransaction(this.#database, () => this.#extend(lease));
   }
 
@@ -98,6 +106,7 @@ class SqliteDestination implements Destination {
   }
 
   async write(...[lease, batch]: Parameters<Destination["write"]>): Promise<WriteOutcome> {
+    this.#checkFile();
     return inTransaction(this.#database, () => {
       if (!this.#extend(lease)) return "lease_lost";
       if (!this.#advance(batch)) return "moved";
@@ -127,6 +136,12 @@ class SqliteDestination implements Destination {
 
   async close(): Promise<void> {
     this.#database.close();
+  }
+
+  /** Throws once the file is gone or another; the caller then opens what is there. */
+  #checkFile(): void {
+    if (fileIdentity(this.#path) === this.#file) return;
+    throw new FileReplaced("the destination's file was replaced by another one");
   }
 
   /** An expiry further ahead than any lease lasts was written before the clock was set back. */

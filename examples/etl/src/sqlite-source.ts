@@ -2,13 +2,10 @@
  * Reads rows from a SQLite file, read-only. A file that is missing, locked or replaced by another is an error of
  * that read alone: the next read opens what is there then.
  */
-import { type BigIntStats, statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { decodeSourceRows, SOURCE_COLUMNS, SOURCE_TABLE } from "./decode.ts";
 import type { Source } from "./model.ts";
-
-/** Waiting blocks the event loop, so it stays well below the deadline of a health probe (1 s). */
-const BUSY_TIMEOUT_MS = 200;
+import { BUSY_TIMEOUT_MS, fileIdentity } from "./sqlite-file.ts";
 
 type Opened = Readonly<{ database: DatabaseSync; read: StatementSync; file: string }>;
 
@@ -21,7 +18,7 @@ export function sqliteSource(path: string): Source {
   return {
     async read(account, afterId, limit) {
       try {
-        const file = identityOf(statSync(path, { bigint: true }));
+        const file = fileIdentity(path);
         if (opened !== undefined && opened.file !== file) close();
         opened ??= open(path, file);
         return decodeSourceRows(opened.read.all(account, afterId, limit));
@@ -48,8 +45,4 @@ function open(path: string, file: string): Opened {
     database.close();
     throw error;
   }
-}
-
-function identityOf(stats: BigIntStats): string {
-  return `${stats.dev}:${stats.ino}`;
 }
