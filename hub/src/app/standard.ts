@@ -53,7 +53,7 @@ export type Kind<M extends ObjectMessage> = Readonly<{
   /** What is not a column: whether the message asks for a change of it. */
   isChanged?(work: Work, message: M, row: ObjectRow): Promise<boolean>;
   /** After the row was written: what belongs to it in other tables. */
-  written?(work: Work, row: ObjectRow, message: M): Promise<void>;
+  written?(work: Work, row: ObjectRow, message: M, isSpecChange: boolean): Promise<void>;
   /** What a deleted one still waits for; may refuse. Removes what belongs to it. */
   ending?(work: Work, row: ObjectRow): Promise<readonly string[]>;
 }>;
@@ -210,7 +210,7 @@ async function write<M extends ObjectMessage>(
     throw isTaken ? nameTaken(reference) : error;
   }
   await setLabels(tx, kind.table, target, labels);
-  await kind.written?.(work, await resolve(tx, reference), message);
+  await kind.written?.(work, await resolve(tx, reference), message, true);
   const row = await resolve(tx, reference);
   const after = await viewOne(tx, kind, row);
   await record(tx, actorOf(call), deps.clock.now(), {
@@ -252,7 +252,7 @@ async function rewrite<M extends ObjectMessage>(
   });
   await setLabels(tx, kind.table, row, labels);
   const reference = referenceTo(kind, row.name, tenantId);
-  await kind.written?.(work, await resolve(tx, reference), message);
+  await kind.written?.(work, await resolve(tx, reference), message, isSpecChange);
   const changed = await resolve(tx, reference);
   const after = await viewOne(tx, kind, changed);
   await record(tx, actorOf(call), deps.clock.now(), {

@@ -1,0 +1,109 @@
+/** Instances as callers see them: spec with names, what the agent said last, all conditions. */
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Instance, InstanceSchema } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import type { RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { type Condition, viewConditions } from "../../domain/conditions.ts";
+import { namesOf, type ObjectRow } from "../../store/objects.ts";
+import * as presence from "../../store/presence.ts";
+import * as seats from "../../store/seats.ts";
+import * as statuses from "../../store/statuses.ts";
+import type { Tx } from "../../store/tx.ts";
+import * as visible from "../../store/visible.ts";
+import { metadataOf } from "../metadata.ts";
+import { conditionViews, jsonObject, sessionOf } from "../views.ts";
+
+type Names = Readonly<
+  Record<
+    "product" | "release" | "plan" | "environment" | "cell" | "subscription",
+    ReadonlyMap<string, string>
+  >
+>;
+
+type Around = Readonly<{
+  names: Names;
+  status: ReadonlyMap<string, statuses.StatusRow>;
+  present: ReadonlyMap<string, presence.Presence>;
+  seats: ReadonlyMap<string, number>;
+}>;
+
+export async function instanceViews(
+  tx: Tx,
+  rows: readonly ObjectRow[],
+): Promise<readonly Instance[]> {
+  const idsOf = (column: string) =>
+    rows.flatMap(({ fields }) => (typeof fields[column] === "string" ? [fields[column]] : []));
+  const ids = rows.map(({ id }) => id);
+  const around: Around = {
+    names: {
+      product: await visible.names(tx, "product", idsOf("product_id")),
+      release: await visible.names(tx, "release", idsOf("release_id")),
+      plan: await visible.names(tx, "plan", idsOf("plan_id")),
+      environment: await visible.names(tx, "environment", idsOf("environment_id")),
+      cell: await visible.names(tx, "cell", idsOf("cell_id")),
+      subscription: await namesOf(tx, "subscription", idsOf("subscription_id")),
+    },
+    status: new Map((await statuses.list(tx, ids)).map((each) => [each.instanceId, each])),
+    present: await presence.ofCells(tx, idsOf("cell_id")),
+    seats: await seats.countOfInstances(tx, ids),
+  };
+  return rows.map((row) => instanceView(row, around));
+}
+
+function instanceView(row: ObjectRow, around: Around): Instance {
+  return create(InstanceSchema, {
+    metadata: metadataOf("instance", row),
+    spec: specView(row, around.names),
+    status: statusView(row, around),
+  });
+}
+
+function specView({ fields }: ObjectRow, names: Names) {
+  const nameOf = (kind: keyof Names) => names[kind].get(String(fields[`${kind}_id`])) ?? "";
+  const product = nameOf("product");
+  return {
+    product,
+    // Releases are named product-version.
+    release: nameOf("release").slice(product.length + 1),
+    plan: nameOf("plan"),
+    subscription: nameOf("subscription"),
+    environment: nameOf("environment"),
+    cell: nameOf("cell"),
+    parameters: jsonObject(fields["parameters"]),
+    runState: Number(fields["run_state"]) as RunState,
+    localSecrets: { ...(fields["local_secrets"] as Record<string, string>) },
+  };
+}
+
+function statusView(row: ObjectRow, around: Around) {
+  const { fields, createdAt } = row;
+  const assigned = {
+    incarnation: fields["assigned_incarnation"] as bigint,
+    number: fields["assigned_number"] as bigint,
+  };
+  const said = around.status.get(row.id);
+  const report = said === undefined ? undefined : fromBinary(InstanceStatusSchema, said.report);
+  const conditions = viewConditions((said?.conditions ?? []) as readonly Condition[], {
+    assigned,
+    observed: said?.observed,
+    session: sessionOf(around.present.get(String(fields["cell_id"])), createdAt),
+    createdAt: createdAt.toISOString(),
+  });
+  return {
+    generation: assigned,
+    conditions: conditionViews(conditions),
+    seats: around.seats.get(row.id) ?? 0,
+    ...(said === undefined || report === undefined
+      ? {}
+      : {
+          observedGeneration: said.observed,
+          committedGeneration: said.committed,
+          committedRelease: said.committedRelease,
+          outputs: jsonObject(said.outputs),
+          resources: report.resources,
+          reportTime: timestampFromDate(said.reportedAt),
+          ...(report.attempt === undefined ? {} : { attempt: report.attempt }),
+        }),
+  };
+}
