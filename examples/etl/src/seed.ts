@@ -9,16 +9,7 @@ import { SourceFile } from "./source.ts";
 const EXIT_USAGE = 2;
 const ROWS_MAX = 10_000_000;
 
-const { values } = parseArgs({
-  options: {
-    file: { type: "string" },
-    accounts: { type: "string" },
-    rows: { type: "string", default: "1000" },
-    seed: { type: "string", default: "1" },
-    "every-ms": { type: "string" },
-    batch: { type: "string", default: "5" },
-  },
-});
+const values = options();
 
 const stop = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => stop.abort());
@@ -40,6 +31,24 @@ while (everyMs && !stop.signal.aborted && source.rowCount < ROWS_MAX) {
   if (!stop.signal.aborted) source.fillTo(source.rowCount + batch);
 }
 source.close();
+
+function options() {
+  try {
+    const text = { type: "string" } as const;
+    return parseArgs({
+      options: {
+        file: text,
+        accounts: text,
+        rows: { ...text, default: "1000" },
+        seed: { ...text, default: "1" },
+        "every-ms": text,
+        batch: { ...text, default: "5" },
+      },
+    }).values;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
 
 function integer(name: string, given: string, min: number): number {
   const value = /^\d{1,8}$/.test(given) ? Number(given) : Number.NaN;
