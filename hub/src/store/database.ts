@@ -30,6 +30,8 @@ export interface Database {
   readonly keyConnection: Connection;
   /** Rung after each commit that appended events; the sequencer waits at it. */
   readonly eventBell: Doorbell;
+  /** The database's clock as last seen, and when by the monotonic clock: contexts expire by it. */
+  serverTime: Readonly<{ ms: number; seenAt: number }>;
   close(): Promise<void>;
 }
 
@@ -76,15 +78,36 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     maxLifetimeSeconds: 3_600,
   });
   pool.on("error", (error) => deps.log.warn({ error: error.message }, "idle connection lost"));
-  return {
+  const database: Database = {
     pool,
     clock: deps.clock,
     random: deps.random,
     contextKey,
     keyConnection: deps.key,
     eventBell: new Doorbell(deps.clock),
+    serverTime: { ms: 0, seenAt: 0 },
     close: () => pool.end(),
   };
+  await lookAtServerClock(database);
+  return database;
+}
+
+/** Reads the database's clock. */
+export async function lookAtServerClock(database: Database): Promise<void> {
+  const sql = "select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms";
+  const { rows } = await database.pool.query<{ ms: number }>(sql).catch((error: unknown) => {
+    throw databaseFault(error);
+  });
+  noteServerClock(database, rows[0]?.ms ?? 0);
+}
+
+export function noteServerClock(database: Database, ms: number): void {
+  database.serverTime = { ms, seenAt: database.clock.monotonic() };
+}
+
+/** The database's clock now, as far as the hub can tell; ms since 1970. */
+export function serverNow({ serverTime, clock }: Database): number {
+  return serverTime.ms + clock.monotonic() - serverTime.seenAt;
 }
 
 /** To be called at least every CONTEXT_KEY_LIFE_MS_MAX / 2; the old key stays good until it expires. */

@@ -48,13 +48,20 @@ export async function prepareRoles(client: pg.Client, lock: number): Promise<voi
   }
 }
 
-// Nobody gets temporary tables: one could shadow a table's name for the rest of a session.
+// Limits for statements outside of transactions, which set their own. Nobody gets temporary tables: one
+// could shadow a table's name for the rest of a session.
 const GRANTS = `
   grant ${VIEW_ROLE} to ${OWNER_ROLE};
   do $$ begin
     execute format('grant create, connect on database %I to ${OWNER_ROLE}', current_database());
     execute format('grant connect on database %I to ${APP_ROLE}, ${KEY_ROLE}', current_database());
     execute format('revoke temporary on database %I from public', current_database());
+  end $$;
+  do $$ begin
+    execute format('alter role ${APP_ROLE} in database %I set statement_timeout = 10000', current_database());
+    execute format('alter role ${APP_ROLE} in database %I set lock_timeout = 5000', current_database());
+    execute format('alter role ${APP_ROLE} in database %I set idle_in_transaction_session_timeout = 15000',
+                   current_database());
   end $$;
   revoke create on schema public from public;
   grant usage, create on schema public to ${OWNER_ROLE} with grant option;

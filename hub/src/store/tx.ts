@@ -7,7 +7,7 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type pg from "pg";
 import { CONTEXT_LIFE_MS_MAX, type Context, signContext } from "./context.ts";
-import type { Database } from "./database.ts";
+import { type Database, noteServerClock } from "./database.ts";
 import { databaseFault, isConnectionLoss, isTransient } from "./sqlstate.ts";
 
 export const STATEMENT_MS_MAX = 5_000;
@@ -126,6 +126,7 @@ async function begin(
   const row = results.at(-1)?.rows[0];
   if (row === undefined)
     throw new Fault("INTERNAL", "DATABASE", "the database named no transaction");
+  noteServerClock(database, row.now);
   const life = Math.max(CONTEXT_LIFE_MS_MAX, options.statementMsMax ?? 0);
   const { said, mac } = signContext(
     database.contextKey,
