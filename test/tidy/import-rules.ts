@@ -41,7 +41,7 @@ const ZONES: readonly Zone[] = [
     may: [...SHARED, LINK, "hub/src/domain/", "hub/src/pki/"],
     types: HUB_PORTS,
   },
-  { prefix: "hub/src/cluster/", may: [...SHARED, "hub/src/cluster/"] },
+  { prefix: "hub/src/cluster/", may: [...SHARED, ...HUB_STORE, "hub/src/cluster/"] },
   { prefix: "hub/src/store/", may: [...SHARED, "hub/src/domain/", "hub/src/store/"] },
   { prefix: "hub/src/app/", may: [...HUB_APP, LINK], types: HUB_PORTS },
   { prefix: "hub/src/api/", may: [...HUB_APP, "hub/src/api/"] },
