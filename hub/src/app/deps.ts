@@ -40,6 +40,8 @@ export type AppDeps = Readonly<{
   endpoints: () => Endpoints;
   blobs: Blobs;
   cellBells: CellBells;
+  /** Rings when events of the vendor got their place. Returns how to stop listening. */
+  eventsPlaced(vendorId: string, ring: () => void): () => void;
 }>;
 
 /** The range that the caller acts in: the vendor's whole for staff, else the tenant's own rows. */
