@@ -270,6 +270,7 @@ describe("sizeProblems", () => {
       file("hub/src/a.ts", "export function f() {", ...body(68), "}"),
       file("hub/src/b.ts", ...body(400)),
       file("hub/src/a.test.ts", ...chapter),
+      file("hub/src/b.test.ts", "export function suite() {", ...chapter, "}"),
     ];
     expect(sizeProblems(decent)).toEqual([]);
   });

@@ -49,11 +49,11 @@ function fileLength({ path, text }: SourceFile): Length {
   return { where: path, lines: text.replace(/\n$/, "").split("\n").length };
 }
 
-/** The callbacks of `describe` are chapters of a test, not functions of a program. */
+/** The callbacks of `describe`, and functions that only hold one, are chapters of a test and no part of a program. */
 function functionLengths(file: SourceFile): readonly Length[] {
   const lengths: Length[] = [];
   walk(file.program, (node, { parents }) => {
-    if (!isFunction(node) || isChapter(parents.at(-1))) return;
+    if (!isFunction(node) || isDescribe(parents.at(-1)) || holdsDescribe(node)) return;
     const first = lineOf(file.text, node.start);
     const lines = lineOf(file.text, node.end) - first + 1;
     if (lines === 1 && node.type === "ArrowFunctionExpression") return;
@@ -62,9 +62,18 @@ function functionLengths(file: SourceFile): readonly Length[] {
   return lengths;
 }
 
-function isChapter(parent: Node | undefined): boolean {
-  if (parent?.type !== "CallExpression") return false;
-  let callee: Node = parent.callee;
+function holdsDescribe(node: Node): boolean {
+  const body = "body" in node ? (node.body as Node | null) : null;
+  if (body?.type !== "BlockStatement") return false;
+  return body.body.some(
+    (each) => each.type === "ExpressionStatement" && isDescribe(each.expression),
+  );
+}
+
+/** `describe(…)`, `describe.each(…)(…)` and their like. */
+function isDescribe(node: Node | undefined): boolean {
+  if (node?.type !== "CallExpression") return false;
+  let callee: Node = node.callee;
   while (callee.type === "CallExpression" || callee.type === "MemberExpression") {
     callee = callee.type === "CallExpression" ? callee.callee : callee.object;
   }
