@@ -52,15 +52,14 @@ describe("a workload whose agent was killed", () => {
   });
 
   it("leads a session of its own and holds no file of the agent", async () => {
-    const { pid } = await orphan();
+    const { handle, pid } = await orphan();
     const { group, session } = readProcess("/proc", pid) ?? {};
     expect({ group, session }).toEqual({ group: pid, session: pid });
     const fds = join("/proc", String(pid), "fd");
-    const links = readdirSync(fds).map((fd) => readlinkSync(join(fds, fd)));
-    expect(links).toContain("/dev/null");
-    expect(links.filter((link) => link.endsWith("agent.db") || link.startsWith("pipe:"))).toEqual(
-      links.filter((link) => link.startsWith("pipe:")),
-    );
+    const links = new Map(readdirSync(fds).map((fd) => [fd, readlinkSync(join(fds, fd))]));
+    const log = join(world.context.directories(INSTANCE).logs, `${handle}.log`);
+    expect(["0", "1", "2"].map((fd) => links.get(fd))).toEqual(["/dev/null", log, log]);
+    expect([...links.values()]).not.toContain(join(world.stateDir, "agent.db"));
   });
 
   it.each([
@@ -74,6 +73,7 @@ describe("a workload whose agent was killed", () => {
     expect({ ...live, startedAt: 0 }).toEqual({ ...before, startedAt: 0 });
     expect(Math.abs(live.startedAt - before.startedAt)).toBeLessThan(1_000);
     expect(live.handle).toBe(handle);
+    expect(readRecord(runDir)?.process?.pid).toBe(pid);
     const health = await world.driver().health(live, world.wanted(), world.context);
     expect(health.state).toBe("ready");
     await stop(live);

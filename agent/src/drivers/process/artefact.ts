@@ -2,11 +2,23 @@
  * Turns argv of a spec into a program and its arguments: `node`, or a file inside the verified artefact. PATH is
  * never searched, and no link leads out of the artefact.
  */
-import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
 import { join, sep } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { ProcessSpec } from "./spec.ts";
+
+const PROGRAM_RULE = "an ELF program or a script whose first line begins with #!";
+/** First bytes of what the kernel itself can run. Anything else would be handed to a shell by exec. */
+const MAGICS = [Buffer.from("\x7fELF", "latin1"), Buffer.from("#!")];
 
 export type Program = Readonly<{ file: string; args: readonly string[] }>;
 
@@ -45,12 +57,24 @@ function fileInside(root: string, path: string, field: string, access: number): 
       throw refused(field, path, "a link must not lead out of the artefact");
     if (!statSync(file).isFile()) throw refused(field, path, "a file");
     accessSync(file, access);
+    if (access === constants.X_OK && !isProgram(file)) throw refused(field, path, PROGRAM_RULE);
     return file;
   } catch (error) {
     if (error instanceof Fault) throw error;
     const rule =
       access === constants.X_OK ? "an executable file of the artefact" : "a file of the artefact";
     throw refused(field, path, rule, error);
+  }
+}
+
+function isProgram(file: string): boolean {
+  const opened = openSync(file, "r");
+  try {
+    const head = Buffer.alloc(4);
+    readSync(opened, head);
+    return MAGICS.some((magic) => head.subarray(0, magic.length).equals(magic));
+  } finally {
+    closeSync(opened);
   }
 }
 

@@ -3,8 +3,9 @@
  * and the marks in the environments that /proc shows. Either one is enough. A process counts as ours only if
  * its start time and boot, or its marks, say so; a pid alone proves nothing.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
 import {
   bootId,
@@ -23,7 +24,9 @@ import {
   readExit,
   readHealth,
   readRecord,
+  writeRecord,
 } from "./record.ts";
+import { STOP_UNKNOWN } from "./spec.ts";
 
 /** One start of one process, and what is left of it. */
 export type Copy = Readonly<{
@@ -68,7 +71,10 @@ export const MARK = {
   port: "HOLDFAST_PORT_",
 } as const;
 
-/** Every copy of this state directory, oldest first. One pass over /proc. */
+/**
+ * Every copy of this state directory, oldest first. One pass over /proc. Where only marks tell of a copy, its
+ * record is written again, so that its end will be noticed: with the process the marks go.
+ */
 export async function findCopies(
   procDir: string,
   context: DriverContext,
@@ -78,9 +84,46 @@ export async function findCopies(
   const handles = new Set([...places.keys(), ...sight.marked.keys()]);
   const copies = [...handles].flatMap((name) => {
     const copy = copyOf(sight, name, places.get(name), context);
+    if (copy?.running === true && copy.record?.process === undefined) writeAgain(copy, context);
     return copy === undefined ? [] : [copy];
   });
   return copies.sort((a, b) => a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1));
+}
+
+/**
+ * As findCopies, but of a child of this agent that has just ended how it ended is known: the event that says so
+ * comes after the moment from which /proc shows it.
+ */
+export async function findSettledCopies(
+  procDir: string,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  const copies = await findCopies(procDir, context);
+  const isUnexplained = (copy: Copy) =>
+    !copy.running && copy.process !== undefined && copy.exit === undefined;
+  if (!copies.some(isUnexplained)) return copies;
+  // Between two turns of the event loop it has asked for signals once.
+  for (const _ of ["this turn", "the next turn"]) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return await findCopies(procDir, context);
+}
+
+/** In the same turn as the look: whoever removes the directory does it after the process has ended. */
+function writeAgain(copy: Copy, context: DriverContext): void {
+  const { key, handle, digest, generation, ports, restarts, record } = copy;
+  try {
+    mkdirSync(copy.runDir, { recursive: true, mode: 0o700 });
+    writeRecord(copy.runDir, {
+      ...{ instance: key.instanceId, resource: key.resourceId },
+      ...{ handle, digest, generation, ports, restarts, process: copy.process },
+      stop: record?.stop ?? STOP_UNKNOWN,
+      beganAt: copy.startedAt,
+      stopping: record?.stopping ?? false,
+    });
+  } catch (error) {
+    context.log.warn({ copy: handle, error: causeChain(error) }, "could not write a record again");
+  }
 }
 
 /** One copy by its name; undefined if nothing is left of it. */

@@ -9,7 +9,7 @@ import type { ProbeTarget } from "@holdfast/shared/blueprint/kinds/process.ts";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
-import { type Copy, findCopy } from "./copies.ts";
+import { type Copy, findSettledCopies } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
 import { describeExit } from "./live.ts";
 import { LOOPBACK } from "./ports.ts";
@@ -25,7 +25,10 @@ export async function healthOf(
   wanted: Wanted,
   context: DriverContext,
 ): Promise<Health> {
-  const copy = await findCopy(host.procDir, context, live.key, live.handle);
+  const copies = await findSettledCopies(host.procDir, context);
+  const copy = copies.find(
+    ({ key, handle }) => handle === live.handle && key.instanceId === live.key.instanceId,
+  );
   if (copy === undefined)
     return { state: "failed", alive: false, message: "nothing is left of it" };
   if (!copy.running) return ended(copy, live, context);

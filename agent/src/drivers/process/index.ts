@@ -14,7 +14,7 @@ import type {
   StepOrder,
   StepOutcome,
 } from "../driver.ts";
-import { findCopies } from "./copies.ts";
+import { findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
@@ -44,7 +44,7 @@ export function processDriver(host: ProcessHost): Driver {
     missing: async () => whyMissing(procDir),
     check: checkProcessSpec,
     observe: async (context) =>
-      (await findCopies(procDir, context)).map((copy) => liveOf(copy, context)),
+      (await findSettledCopies(procDir, context)).map((copy) => liveOf(copy, context)),
     prepare: (wanted, context) => prepareStart(host, wanted, context),
     steps: stepsFor,
     run: (order, context) => runStep(host, order, context),
@@ -91,7 +91,7 @@ function runStep(host: ProcessHost, order: StepOrder, context: StepContext): Pro
 async function readAll(procDir: string, context: DriverContext): Promise<readonly DriverReading[]> {
   const at = context.clock.now();
   const running: DriverReading[] = [];
-  for (const copy of await findCopies(procDir, context)) {
+  for (const copy of await findSettledCopies(procDir, context)) {
     const meter = copy.running ? sampleMeter(procDir, copy) : undefined;
     if (meter !== undefined) running.push(...readingsOf(copy, meter, at));
     else if (!copy.running) endMeter(copy, liveOf(copy, context).exitedAt ?? at, context);

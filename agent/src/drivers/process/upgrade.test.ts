@@ -1,4 +1,5 @@
 /** Changes of release as users of the workload see them: a prober follows the published outputs throughout. */
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, Step, Wanted } from "../driver.ts";
@@ -47,6 +48,8 @@ function startProber(published: () => number) {
   };
 }
 
+const asked = (counts: Counts, number: number) =>
+  eventually(`${number} requests`, () => counts.asked >= number || undefined);
 const before = (steps: readonly Step[]) => steps.filter(({ when }) => when === "before-commit");
 const after = (steps: readonly Step[]) => steps.filter(({ when }) => when === "after-commit");
 
@@ -63,17 +66,14 @@ describe("an upgrade with free ports", () => {
     const [old, next] = [world.wanted(), second()];
     let published = portOf(await world.running(old));
     const prober = startProber(() => published);
+    await asked(prober.counts, 10);
     const steps = world.driver().steps(await world.observe(), old, next, world.context.clock.now());
     await world.carryOut(before(steps), old, next);
     published = portOf(await readyCopy(next));
     await world.carryOut(after(steps), old, next);
-    await eventually(
-      "the new release answered",
-      () => prober.counts.releases.has("1.1.0") || undefined,
-    );
+    await asked(prober.counts, prober.counts.asked + 10);
     await prober.end();
     expect(prober.counts.failed).toBe(0);
-    expect(prober.counts.asked).toBeGreaterThan(20);
     expect([...prober.counts.releases].sort()).toEqual(["1.0.0", "1.1.0"]);
     expect((await world.observe()).map(({ digest }) => digest)).toEqual([next.digest]);
   });
@@ -93,9 +93,7 @@ describe("an upgrade with free ports", () => {
       const { state, message } = await world.driver().health(live, next, world.context);
       return state === "failed" ? message : undefined;
     });
-    expect(health).toMatch(
-      /^not ready within 400 ms: GET http:\/\/127\.0\.0\.1:\d+\/healthz: 503$/,
-    );
+    expect(health).toMatch(/^not ready within 400 ms: GET http:\/\/127\.0\.0\.1:\d+\/healthz: /);
     for (const { undo } of before(steps).toReversed()) {
       if (undo) await world.driver().run(undo, world.known(old, next));
     }
@@ -183,10 +181,15 @@ describe("an upgrade with a fixed port", () => {
   });
 });
 
+/** Outside of the range from which the kernel gives ports to others. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }
