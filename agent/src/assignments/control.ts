@@ -1,0 +1,141 @@
+/** The agent's end of the control stream: what is held, what is offered, what is to be done once. */
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  CapabilitySchema,
+  HeldFloorSchema,
+  HeldKeySetSchema,
+  HeldSchema,
+  type Offer,
+  type Welcome,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type {
+  Action,
+  ActionResult,
+  Rehearsal,
+} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
+import type { Clock } from "@holdfast/shared/clock.ts";
+import type { Doorbell } from "@holdfast/shared/doorbell.ts";
+import { causeChain } from "@holdfast/shared/fault.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import type { ControlPort, Identity } from "../link/port.ts";
+import { act } from "../reconcile/actions.ts";
+import type { Engine } from "../reconcile/engine.ts";
+import { rehearse } from "../reconcile/rehearse.ts";
+import * as assignments from "../store/assignments.ts";
+import type { Store } from "../store/database.ts";
+import * as facts from "../store/facts.ts";
+import * as pins from "../store/pins.ts";
+import type { VersionedStatus } from "../store/statuses.ts";
+import type { Intake } from "./intake.ts";
+import { noteFreshness, pinKeySet } from "./pinning.ts";
+
+export type ControlDeps = Readonly<{
+  store: Store;
+  engine: Engine;
+  intake: Intake;
+  clock: Clock;
+  log: Log;
+  identity(): Identity;
+  agentVersion: string;
+  bootId: string;
+  platform: string;
+  /** Kind of every known driver to why it cannot work here. */
+  drivers: ReadonlyMap<string, string | undefined>;
+}>;
+
+export class Control implements ControlPort {
+  readonly statusBell: Doorbell;
+  readonly #deps: ControlDeps;
+
+  constructor(deps: ControlDeps) {
+    this.#deps = deps;
+    this.statusBell = deps.engine.statusBell;
+  }
+
+  hello(): ReturnType<ControlPort["hello"]> {
+    const { store, agentVersion, bootId, platform, drivers, clock, identity } = this.#deps;
+    return {
+      agentVersion,
+      bootId,
+      platform,
+      fencing: identity().fencing,
+      incarnation: facts.findIncarnation(store),
+      capabilities: [...drivers].map(([kind, why]) =>
+        create(CapabilitySchema, {
+          name: `driver/${kind}`,
+          available: why === undefined,
+          reason: why ?? "",
+        }),
+      ),
+      held: assignments.list(store).map((each) => this.#held(each)),
+      keySets: pins.listKeySets(store).map(({ purpose, version }) => {
+        return create(HeldKeySetSchema, { purpose: KeyPurpose[purpose], version });
+      }),
+      floors: pins.listFloors(store).map((floor) => create(HeldFloorSchema, floor)),
+      agentTime: timestampFromMs(clock.now()),
+    };
+  }
+
+  #held({ instanceId, generation, digest, removed }: assignments.HeldAssignment) {
+    const entitlement = assignments.findEntitlement(this.#deps.store, instanceId);
+    return create(HeldSchema, {
+      instanceId,
+      generation,
+      assignmentDigest: digest,
+      ...(entitlement !== undefined && { entitlementRevision: entitlement.revision }),
+      removed,
+    });
+  }
+
+  welcomed(welcome: Welcome): void {
+    facts.raiseIncarnation(this.#deps.store, welcome.incarnation);
+  }
+
+  async offered(offer: Offer): Promise<void> {
+    await this.#deps.intake.offered(offer);
+  }
+
+  keySetOffered(envelope: Envelope): void {
+    const { store, log, identity } = this.#deps;
+    try {
+      pinKeySet(store, envelope, identity().vendorId);
+    } catch (error) {
+      log.warn({ error: causeChain(error) }, "key set refused");
+    }
+  }
+
+  freshnessNoted(envelope: Envelope): void {
+    const { store, log, engine, identity } = this.#deps;
+    try {
+      noteFreshness(store, envelope, identity());
+      engine.wakeAll();
+    } catch (error) {
+      log.warn({ error: causeChain(error) }, "freshness note refused");
+    }
+  }
+
+  async act(action: Action): Promise<ActionResult> {
+    return await act(this.#deps, action);
+  }
+
+  async rehearse(id: string, assignment: Envelope | undefined): Promise<Rehearsal> {
+    return await rehearse(this.#deps, id, assignment);
+  }
+
+  statuses(): readonly VersionedStatus[] {
+    return this.#deps.engine.statuses();
+  }
+
+  linkChanged(up: boolean, message: string): void {
+    const { store, clock, engine } = this.#deps;
+    const last = facts.findLink(store);
+    const since = last?.up === up ? last.since : clock.now();
+    if (last?.up !== up || last.message !== message) {
+      facts.replaceLink(store, { up, message, since });
+    }
+    if (up) engine.wakeAll();
+  }
+}

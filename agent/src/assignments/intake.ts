@@ -1,0 +1,206 @@
+/**
+ * Takes offers in: fetches the release that an assignment names, judges both, and stores what is acceptable in
+ * one transaction. What is refused becomes part of the instance's status and touches nothing that serves.
+ */
+import type { Offer } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { Assignment } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
+import { fullJitter } from "@holdfast/shared/backoff.ts";
+import { checkBlueprint } from "@holdfast/shared/blueprint/check.ts";
+import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { describeViolation, Fault } from "@holdfast/shared/fault.ts";
+import { type Generation, generationOf, NO_GENERATION } from "@holdfast/shared/generation.ts";
+import { uuidOf } from "@holdfast/shared/ids.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type { FetchPort } from "../link/port.ts";
+import * as assignments from "../store/assignments.ts";
+import type { Store } from "../store/database.ts";
+import * as pins from "../store/pins.ts";
+import {
+  type Addressee,
+  judgeAssignment,
+  judgeEntitlement,
+  judgeFloor,
+  judgeRelease,
+  keysOf,
+} from "./judge.ts";
+
+export type IntakeDeps = Readonly<{
+  store: Store;
+  fetch: Pick<FetchPort, "fetchRelease">;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  addressee: Addressee;
+  signal: AbortSignal;
+  /** What the store holds about this instance has changed. */
+  changed(instanceId: string): void;
+}>;
+
+const FETCH_TRIES_MAX = 5;
+const FETCH_BACKOFF = { baseMs: 200, capMs: 5_000 };
+
+/** One after the other for each instance; throws only UNAVAILABLE, when the hub is to offer it again. */
+export class Intake {
+  readonly #deps: IntakeDeps;
+  readonly #last = new Map<string, Promise<void>>();
+
+  constructor(deps: IntakeDeps) {
+    this.#deps = deps;
+  }
+
+  async offered(offer: Offer): Promise<void> {
+    const { instanceId } = offer;
+    const before = this.#last.get(instanceId) ?? Promise.resolve();
+    const taken = before.catch(() => undefined).then(() => this.#take(offer));
+    this.#last.set(instanceId, taken);
+    try {
+      await taken;
+    } finally {
+      if (this.#last.get(instanceId) === taken) this.#last.delete(instanceId);
+    }
+  }
+
+  async #take(offer: Offer): Promise<void> {
+    const claim = { generation: NO_GENERATION, releaseVersion: "" };
+    try {
+      if (offer.floor !== undefined) this.#raiseFloor(offer.floor);
+      if (offer.assignment !== undefined) await this.#assign(offer, claim);
+      if (offer.entitlement !== undefined) this.#entitle(offer.instanceId, offer.entitlement);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code === "INTERNAL") throw error;
+      if (error.retryable) throw error;
+      this.#refuse(offer.instanceId, claim, error);
+    }
+  }
+
+  #raiseFloor(envelope: Envelope): void {
+    const { store, addressee } = this.#deps;
+    const keys = keysOf(pins.findKeySet(store, KeyPurpose.RELEASE));
+    const floor = judgeFloor(envelope, keys, addressee.vendorId);
+    pins.raiseFloor(store, floor, envelope);
+  }
+
+  async #assign(
+    { instanceId, assignment: envelope }: Offer,
+    claim: { generation: Generation; releaseVersion: string },
+  ): Promise<void> {
+    const { store, addressee, clock } = this.#deps;
+    const held = assignments.find(store, instanceId);
+    const keys = keysOf(pins.findKeySet(store, KeyPurpose.ASSIGNMENT));
+    const judged = judgeAssignment(envelope, keys, addressee, held);
+    const { assignment, generation, digest } = judged;
+    claim.generation = generationOf(assignment.generation);
+    claim.releaseVersion = assignment.releaseVersion;
+    if (assignment.instanceId !== instanceId) {
+      throw refusal(
+        "WRONG_INSTANCE",
+        `assignment: for ${shown(assignment.instanceId)}; offered for ${shown(instanceId)}`,
+      );
+    }
+    if (judged.verdict === "keep") return this.#accepted(instanceId);
+    if (held === undefined && assignments.count(store) >= assignments.INSTANCES_MAX) {
+      const message = `this agent holds ${assignments.INSTANCES_MAX} instances already`;
+      throw new Fault("RESOURCE_EXHAUSTED", "INSTANCES_MAX", message);
+    }
+    const release =
+      assignment.tombstone === undefined ? await this.#release(assignment) : undefined;
+    store.transaction(() => {
+      const acceptedAt = clock.now();
+      const releaseDigest = release === undefined ? "" : assignment.releaseDigest;
+      if (release !== undefined) {
+        assignments.putRelease(store, assignment.releaseDigest, release, acceptedAt);
+      }
+      if (envelope === undefined) return;
+      const accepted = { instanceId, envelope, digest, generation, releaseDigest, acceptedAt };
+      assignments.replace(store, accepted);
+      assignments.pruneReleases(store);
+    });
+    this.#accepted(instanceId);
+  }
+
+  #accepted(instanceId: string): void {
+    assignments.removeRefusal(this.#deps.store, instanceId);
+    this.#deps.changed(instanceId);
+  }
+
+  /** The release that the assignment names, judged as if the hub had checked nothing. */
+  async #release(assignment: Assignment): Promise<Envelope> {
+    const { store } = this.#deps;
+    const { releaseDigest, product } = assignment;
+    const envelope =
+      assignments.findRelease(store, releaseDigest) ?? (await this.#fetch(releaseDigest));
+    const keys = keysOf(pins.findKeySet(store, KeyPurpose.RELEASE));
+    const floor = pins.findFloor(store, product);
+    judgeContent(judgeRelease(envelope, keys, assignment, floor), assignment);
+    return envelope;
+  }
+
+  async #fetch(digest: string): Promise<Envelope> {
+    const { fetch, clock, random, signal } = this.#deps;
+    for (let failures = 0; ; failures++) {
+      try {
+        return await fetch.fetchRelease(digest, signal);
+      } catch (error) {
+        const mayRetry = error instanceof Fault && error.retryable && !signal.aborted;
+        if (!mayRetry || failures + 1 >= FETCH_TRIES_MAX) throw error;
+        await clock.sleep(fullJitter(FETCH_BACKOFF, failures, random), signal);
+      }
+    }
+  }
+
+  #entitle(instanceId: string, envelope: Envelope): void {
+    const { store, addressee } = this.#deps;
+    const held = assignments.findEntitlement(store, instanceId);
+    const keys = keysOf(pins.findKeySet(store, KeyPurpose.ASSIGNMENT));
+    const holding = held && { generation: held.revision, digest: held.digest };
+    const judged = judgeEntitlement(envelope, keys, addressee, instanceId, holding);
+    if (judged.verdict === "keep") return;
+    const { revision, digest } = judged;
+    assignments.replaceEntitlement(store, { instanceId, envelope, digest, revision });
+    this.#deps.changed(instanceId);
+  }
+
+  #refuse(
+    instanceId: string,
+    claim: Readonly<{ generation: Generation; releaseVersion: string }>,
+    { reason, message }: Fault,
+  ): void {
+    const { store, clock, log } = this.#deps;
+    log.warn({ instance: shown(instanceId), reason, message }, "offer refused");
+    if (!isInstanceId(instanceId)) return;
+    const known = assignments.findRefusal(store, instanceId);
+    // The hub offers again at each contact: the same refusal keeps its time.
+    if (known?.reason === reason && known.message === message) return;
+    const at = clock.now();
+    assignments.putRefusal(store, { instanceId, ...claim, reason, message, at });
+    this.#deps.changed(instanceId);
+  }
+}
+
+function isInstanceId(text: string): boolean {
+  try {
+    return uuidOf("instance", text) !== "";
+  } catch {
+    return false;
+  }
+}
+
+function judgeContent(blueprint: Blueprint, assignment: Assignment): void {
+  const violations = checkBlueprint(blueprint);
+  const [first] = violations;
+  if (first !== undefined) {
+    const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
+    throw refusal("BLUEPRINT_INVALID", describeViolation(first) + more);
+  }
+  const plan = { lockedParameters: [] };
+  resolveParameters(blueprint, plan, assignment.parameters ?? {});
+}
+
+function refusal(reason: string, message: string): Fault {
+  return new Fault("PERMISSION_DENIED", reason, message);
+}

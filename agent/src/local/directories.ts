@@ -1,0 +1,21 @@
+/** Where an instance's files are. The directory's name is the id without its prefix: data outlives everything. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { uuidOf } from "@holdfast/shared/ids.ts";
+import type { InstanceDirectories } from "../drivers/driver.ts";
+
+/** They exist when it returns. Throws INVALID_ARGUMENT `ID_MALFORMED`, so that no id names another place. */
+export function instanceDirectories(stateDir: string, instanceId: string): InstanceDirectories {
+  const name = uuidOf("instance", instanceId).replaceAll("-", "");
+  const root = join(stateDir, "instances", name);
+  const directories = {
+    run: join(root, "run"),
+    data: join(root, "data"),
+    logs: join(root, "logs"),
+    seatsFile: join(root, "seats.json"),
+  };
+  for (const path of [directories.run, directories.data, directories.logs]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+  return directories;
+}

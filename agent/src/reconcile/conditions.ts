@@ -1,0 +1,142 @@
+/** The facts about an instance that people and the hub are told, each with a reason and one line. Pure. */
+import { formatGeneration, type Generation } from "@holdfast/shared/generation.ts";
+import type { Refusal } from "../store/assignments.ts";
+import type { AttemptRecord } from "../store/attempts.ts";
+import type { Hold } from "./decide.ts";
+import type { ResourceView, ServingView } from "./settle.ts";
+
+export type ConditionType = "Ready" | "InSync" | "Healthy" | "Allowed" | "Drifted";
+export type Fact = Readonly<{
+  type: ConditionType;
+  status: "TRUE" | "FALSE" | "UNKNOWN";
+  reason: string;
+  message: string;
+}>;
+
+export type InstanceView = Readonly<{
+  wanted: Readonly<{ generation: Generation; tombstone: boolean }> | undefined;
+  committed: Readonly<{ generation: Generation; isRunning: boolean }> | undefined;
+  removed: boolean;
+  attempt: AttemptRecord | undefined;
+  refusal: Refusal | undefined;
+  hold: Hold | undefined;
+  /** Undefined before the first look. */
+  serving: ServingView | undefined;
+}>;
+
+export function conditionsOf(view: InstanceView): readonly Fact[] {
+  return [readyOf(view), inSyncOf(view), healthyOf(view), allowedOf(view), driftedOf(view)];
+}
+
+function readyOf({ removed, committed, serving }: InstanceView): Fact {
+  const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
+    type: "Ready",
+    status,
+    reason,
+    message,
+  });
+  if (removed) return fact("FALSE", "REMOVED", "the instance was removed; its data is kept");
+  if (committed === undefined) return fact("FALSE", "NOT_INSTALLED", "no generation serves yet");
+  if (!committed.isRunning) return fact("FALSE", "STOPPED", "it is to be stopped");
+  if (serving === undefined) return fact("UNKNOWN", "NOT_LOOKED", "no look was taken yet");
+  const unknown = serving.resources.find(({ phase }) => phase === "unknown");
+  if (unknown !== undefined) return fact("UNKNOWN", "NOT_KNOWN", line(unknown));
+  const failed = serving.resources.find(({ phase }) => phase === "failed");
+  if (failed !== undefined) return fact("FALSE", "RESOURCE_FAILED", line(failed));
+  const missing = serving.resources.find(({ phase }) => phase !== "ready");
+  if (missing === undefined) {
+    const { length } = serving.resources;
+    return fact(
+      "TRUE",
+      "READY",
+      length === 1 ? "its resource is ready" : `all ${length} are ready`,
+    );
+  }
+  const reason = missing.phase === "stopped" ? "RESOURCE_DOWN" : "RESOURCE_STARTING";
+  return fact("FALSE", reason, line(missing));
+}
+
+function inSyncOf({ wanted, committed, removed, attempt, refusal, hold }: InstanceView): Fact {
+  const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
+    type: "InSync",
+    status,
+    reason,
+    message,
+  });
+  if (refusal !== undefined) {
+    return fact("FALSE", "STATE_REFUSED", `${refusal.reason}: ${refusal.message}`);
+  }
+  if (wanted === undefined) return fact("UNKNOWN", "NO_ASSIGNMENT", "nothing is assigned");
+  const generation = formatGeneration(wanted.generation);
+  if (wanted.tombstone) {
+    if (removed) return fact("TRUE", "REMOVED", `removed as generation ${generation} says`);
+    return fact("FALSE", hold?.reason ?? "REMOVING", hold?.message ?? "it is being removed");
+  }
+  if (committed !== undefined && formatGeneration(committed.generation) === generation) {
+    return fact("TRUE", "COMMITTED", `generation ${generation} serves`);
+  }
+  if (hold !== undefined) return fact("FALSE", hold.reason, hold.message);
+  if (attempt === undefined || formatGeneration(attempt.generation) !== generation) {
+    return fact("FALSE", "PENDING", `generation ${generation} is accepted, no attempt began yet`);
+  }
+  if (attempt.phase !== "ENDED") {
+    const what = attempt.phase === "UNDOING" ? "is being undone" : "is under way";
+    return fact("FALSE", `ATTEMPT_${attempt.phase}`, `the attempt at ${generation} ${what}`);
+  }
+  return fact("FALSE", attempt.reason, attempt.message);
+}
+
+function healthyOf({ committed, removed, serving }: InstanceView): Fact {
+  const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
+    type: "Healthy",
+    status,
+    reason,
+    message,
+  });
+  if (removed || committed?.isRunning !== true) {
+    return fact("UNKNOWN", "NOT_RUNNING", "nothing runs that could be healthy");
+  }
+  if (serving === undefined) return fact("UNKNOWN", "NOT_LOOKED", "no look was taken yet");
+  if (serving.trouble !== "") return fact("FALSE", "REPAIR_FAILED", serving.trouble);
+  const dead = serving.resources.find(({ alive }) => !alive);
+  if (dead !== undefined) return fact("FALSE", "NOT_ALIVE", line(dead));
+  const unknown = serving.resources.find(({ phase }) => phase === "unknown");
+  if (unknown !== undefined) return fact("UNKNOWN", "NOT_KNOWN", line(unknown));
+  const down = serving.resources.find(({ phase }) => phase === "failed" || phase === "stopped");
+  if (down !== undefined) return fact("FALSE", "RESOURCE_DOWN", line(down));
+  return fact("TRUE", "HEALTHY", "every liveness check passes");
+}
+
+function allowedOf({ hold }: InstanceView): Fact {
+  const isConsent = hold?.reason === "CONSENT_HELD" || hold?.reason === "CONSENT_VETOED";
+  if (!isConsent || hold === undefined) {
+    return { type: "Allowed", status: "TRUE", reason: "ALLOWED", message: "no rule holds it" };
+  }
+  return { type: "Allowed", status: "FALSE", reason: hold.reason, message: hold.message };
+}
+
+function driftedOf({ committed, serving }: InstanceView): Fact {
+  const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
+    type: "Drifted",
+    status,
+    reason,
+    message,
+  });
+  if (committed === undefined || serving === undefined) {
+    return fact("UNKNOWN", "NOT_LOOKED", "nothing is committed or no look was taken yet");
+  }
+  if (serving.resources.some(({ phase }) => phase === "unknown")) {
+    return fact("UNKNOWN", "NOT_KNOWN", "what is there could not be looked at");
+  }
+  const [repair] = serving.repairs;
+  if (repair !== undefined) return fact("TRUE", "REPAIRING", repair);
+  const { strays } = serving;
+  if (strays.length > 0) {
+    return fact("TRUE", "STRAYS", `${strays.length} copies that nothing explains: ${strays[0]}`);
+  }
+  return fact("FALSE", "AS_COMMITTED", "what runs is what was committed");
+}
+
+function line({ id, phase, message }: ResourceView): string {
+  return message === "" ? `${id}: ${phase}` : `${id}: ${phase}: ${message}`;
+}

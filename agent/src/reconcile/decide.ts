@@ -1,0 +1,47 @@
+/**
+ * What the loop of an instance does next. Pure: from what is wanted, what is committed and how the last attempt
+ * ended. Absence never deletes: without a wish nothing is touched.
+ */
+import { compareGenerations, type Generation } from "@holdfast/shared/generation.ts";
+import type { AttemptRecord } from "../store/attempts.ts";
+
+export type Hold = Readonly<{ reason: string; message: string }>;
+
+export type Situation = Readonly<{
+  wanted: Readonly<{ generation: Generation; tombstone: boolean; removed: boolean }> | undefined;
+  /** Digest of all that goes into the attempt that would be made now. */
+  inputsDigest: string;
+  committed: Generation | undefined;
+  attempt: AttemptRecord | undefined;
+  hold: Hold | undefined;
+}>;
+
+export type Decision =
+  /** A crash or a shutdown left an attempt in the middle. */
+  | Readonly<{ kind: "resume" }>
+  | Readonly<{ kind: "remove" }>
+  | Readonly<{ kind: "attempt" }>
+  /** Nothing changes until the reason is gone; what serves is looked after. */
+  | Readonly<{ kind: "hold"; hold: Hold }>
+  /** Wanted and committed are the same, or the attempt failed: look after what serves. */
+  | Readonly<{ kind: "settle" }>
+  | Readonly<{ kind: "nothing" }>;
+
+/** Attempts that ended in one of these are not made again with the same inputs. */
+const HELD_STATES: readonly string[] = ["RETURNED", "PARTIAL"];
+
+export function decide({ wanted, inputsDigest, committed, attempt, hold }: Situation): Decision {
+  if (wanted === undefined) return { kind: "nothing" };
+  if (wanted.tombstone) return { kind: wanted.removed ? "nothing" : "remove" };
+  if (attempt !== undefined && attempt.phase !== "ENDED") return { kind: "resume" };
+  const isCommitted =
+    committed !== undefined && compareGenerations(committed, wanted.generation) === 0;
+  if (isCommitted) return { kind: "settle" };
+  const wasTried =
+    attempt !== undefined &&
+    HELD_STATES.includes(attempt.state) &&
+    attempt.inputsDigest === inputsDigest &&
+    compareGenerations(attempt.generation, wanted.generation) === 0;
+  if (wasTried) return { kind: "settle" };
+  return hold === undefined ? { kind: "attempt" } : { kind: "hold", hold };
+}

@@ -1,0 +1,323 @@
+/**
+ * An agent's engine on a real store and a real directory, with a vendor and a hub that sign for it. The engine
+ * can be ended and begun again on what it left behind.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { OfferSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import {
+  type Assignment,
+  AssignmentSchema,
+  EntitlementSchema,
+} from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { GenerationSchema } from "@holdfast/proto/holdfast/model/v1/condition_pb.js";
+import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { KeyPurpose, KeySetSchema } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
+import type { InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { systemClock } from "@holdfast/shared/clock.ts";
+import { digestOf } from "@holdfast/shared/digest.ts";
+import {
+  rawPublicKeyOf,
+  type SigningKey,
+  signEnvelope,
+  signingKey,
+} from "@holdfast/shared/dsse.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { pack } from "tar-stream";
+import { ArtefactCache } from "../artefacts/cache.ts";
+import { Intake } from "../assignments/intake.ts";
+import { openPolicy } from "../consent/open.ts";
+import type { DriverContext } from "../drivers/driver.ts";
+import type { FetchPort } from "../link/port.ts";
+import { instanceDirectories } from "../local/directories.ts";
+import { localSecrets } from "../local/secrets.ts";
+import { openStore, type Store } from "../store/database.ts";
+import * as pins from "../store/pins.ts";
+import { Engine } from "./engine.ts";
+import { copies, type FileDriver, type FoundCopy, fileDriver } from "./file-driver.test-world.ts";
+import { type Journal, storeJournal } from "./journal.ts";
+
+export const VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
+export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
+export const DEADLINE_MS = 15_000;
+
+export function instanceId(n = 1): string {
+  return idOf("instance", `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`);
+}
+
+export const quietLog: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => quietLog,
+};
+
+export type ResourceInput = Readonly<{
+  id?: string;
+  mode?: string;
+  dependsOn?: readonly string[];
+  args?: readonly string[];
+  secretFiles?: Readonly<Record<string, string>>;
+}>;
+
+export type OfferInput = Readonly<{
+  instance?: string;
+  incarnation?: bigint;
+  number: bigint;
+  release?: number;
+  resources?: readonly ResourceInput[];
+  tombstone?: boolean;
+  stopped?: boolean;
+  /** Fields that differ from what the rest says. */
+  assignment?: Partial<Omit<Assignment, "$typeName">>;
+  signWith?: readonly SigningKey[];
+}>;
+
+export type AgentWorld = Awaited<ReturnType<typeof agentWorld>>;
+
+/** Everything below one temporary directory, removed by `dispose`. */
+export async function agentWorld() {
+  const stateDir = mkdtempSync(join(tmpdir(), "holdfast-engine-"));
+  const hubKey = signingKey(new Uint8Array(32).fill(1));
+  const releaseKey = signingKey(new Uint8Array(32).fill(2));
+  const releases = new Map<string, Envelope>();
+  const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
+  const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
+  const link = { isUp: true };
+  const fetch: FetchPort = {
+    async fetchRelease(digest) {
+      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      const release = releases.get(digest);
+      if (release === undefined) throw new Fault("NOT_FOUND", "RELEASE_UNKNOWN", digest);
+      return release;
+    },
+    async *fetchArtefact(digest, offset) {
+      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      const bytes = artefacts.get(digest);
+      if (bytes === undefined) throw new Fault("NOT_FOUND", "ARTEFACT_UNKNOWN", digest);
+      yield bytes.subarray(Number(offset));
+    },
+  };
+  const secretsDir = join(stateDir, "secrets");
+  mkdirSync(secretsDir, { mode: 0o700 });
+  const store = openStore(join(stateDir, "agent.db"), 0).store;
+  for (const [purpose, key] of [
+    [KeyPurpose.ASSIGNMENT, hubKey],
+    [KeyPurpose.RELEASE, releaseKey],
+  ] as const) {
+    const set = keySet(purpose, 1n, [key]);
+    pins.replaceKeySet(store, set, toBinary(KeySetSchema, set));
+  }
+  store.close();
+
+  /** The signed release with these resources; the hub has it from now on. */
+  const publish = (number: number, resources: readonly ResourceInput[]): Envelope => {
+    const blueprint = create(BlueprintSchema, {
+      vendorId: VENDOR,
+      product: "etl",
+      version: `${number}.0.0`,
+      number: BigInt(number),
+      artefacts: [
+        {
+          name: "worker",
+          digest: digestOf(artefact),
+          size: BigInt(artefact.length),
+          mediaType: "application/x-tar",
+        },
+      ],
+      secrets: resources.flatMap(({ secretFiles = {} }) =>
+        Object.keys(secretFiles).map((name) => ({ name, description: "" })),
+      ),
+      resources: resources.map(
+        ({ id = "worker", mode = "", dependsOn = [], args = [], ...rest }) => ({
+          id,
+          kind: "process",
+          dependsOn: [...dependsOn],
+          spec: {
+            artefact: "worker",
+            argv: ["node", "main.mjs", ...args],
+            env: { MODE: mode, RELEASE: String(number) },
+            ports: { http: {} },
+            readiness: {
+              tcp: { port: "http" },
+              intervalMs: 20,
+              timeoutMs: 100,
+              deadlineMs: 400,
+            },
+            ...(rest.secretFiles && { secretFiles: { ...rest.secretFiles } }),
+          },
+        }),
+      ),
+      outputs: Object.fromEntries(
+        resources.map(({ id = "worker" }) => [
+          id.replaceAll("-", "_"),
+          `http://127.0.0.1:\${resources.${id}.outputs.ports.http}`,
+        ]),
+      ),
+    });
+    const envelope = signEnvelope("blueprint", toBinary(BlueprintSchema, blueprint), [releaseKey]);
+    releases.set(digestOf(envelope.payload), envelope);
+    return envelope;
+  };
+
+  const offerOf = (input: OfferInput) => {
+    const { instance = instanceId(), incarnation = 1n, number, release = Number(number) } = input;
+    const published = publish(release, input.resources ?? [{}]);
+    const assignment = create(AssignmentSchema, {
+      vendorId: VENDOR,
+      cellId: CELL,
+      instanceId: instance,
+      instanceName: `etl-${Number.parseInt(instance.slice(-6), 16)}`,
+      generation: create(GenerationSchema, { incarnation, number }),
+      product: "etl",
+      releaseDigest: digestOf(published.payload),
+      releaseVersion: `${release}.0.0`,
+      releaseNumber: BigInt(release),
+      runState: input.stopped ? 2 : 1,
+      ...(input.tombstone && { tombstone: { keepData: true } }),
+      signTime: timestampFromMs(Date.now()),
+      ...input.assignment,
+    });
+    const payload = toBinary(AssignmentSchema, assignment);
+    const envelope = signEnvelope("assignment", payload, input.signWith ?? [hubKey]);
+    return create(OfferSchema, { instanceId: instance, assignment: envelope });
+  };
+
+  const world = {
+    stateDir,
+    secretsDir,
+    fetch,
+    link,
+    releases,
+    artefacts,
+    hubKey,
+    releaseKey,
+    publish,
+    offerOf,
+    copies: (): readonly FoundCopy[] => copies({ stateDir }),
+    /** An engine on what is there; `journal` wraps the store's. */
+    begin(options: { driver?: FileDriver; journal?: (inner: Journal) => Journal } = {}) {
+      return beginAgent(world, options.driver ?? fileDriver(), options.journal ?? ((each) => each));
+    },
+    entitlementOf(number: bigint, seats: readonly string[], instance = instanceId()): Envelope {
+      const entitlement = create(EntitlementSchema, {
+        vendorId: VENDOR,
+        cellId: CELL,
+        instanceId: instance,
+        revision: { incarnation: 1n, number },
+        seats: seats.map((name, n) => ({ seatId: idOf("seat", SEATS[n] ?? ""), name })),
+      });
+      return signEnvelope("entitlement", toBinary(EntitlementSchema, entitlement), [hubKey]);
+    },
+    dispose: () => rmSync(stateDir, { recursive: true, force: true }),
+  };
+  return world;
+}
+
+const SEATS = [
+  "00000000-0000-7000-8000-0000000000a1",
+  "00000000-0000-7000-8000-0000000000a2",
+] as const;
+
+type Base = Readonly<{ stateDir: string; secretsDir: string; fetch: FetchPort }>;
+
+export type RunningAgent = ReturnType<typeof beginAgent>;
+
+function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Journal) {
+  const { stateDir } = base;
+  const stop = new AbortController();
+  const store: Store = openStore(join(stateDir, "agent.db"), 0).store;
+  const context: DriverContext = {
+    log: quietLog,
+    clock: systemClock,
+    random: Math.random,
+    signal: stop.signal,
+    stateDir,
+    directories: (id) => instanceDirectories(stateDir, id),
+  };
+  const engine = new Engine({
+    store,
+    journal: wrap(storeJournal(store)),
+    clock: systemClock,
+    random: Math.random,
+    log: quietLog,
+    drivers: new Map([[driver.kind, driver]]),
+    missingDrivers: new Map(),
+    context,
+    artefacts: new ArtefactCache(stateDir, base.fetch),
+    consent: openPolicy([]),
+    secrets: localSecrets(base.secretsDir, process.getuid?.() ?? 0),
+    intervalMs: 100,
+  });
+  const intake = new Intake({
+    store,
+    fetch: base.fetch,
+    clock: systemClock,
+    random: Math.random,
+    log: quietLog,
+    addressee: { vendorId: VENDOR, cellId: CELL },
+    signal: stop.signal,
+    changed: (id) => engine.wake(id),
+  });
+  engine.start();
+  const statusOf = (instance = instanceId()): InstanceStatus | undefined =>
+    engine.statuses().find(({ status }) => status.instanceId === instance)?.status;
+  return {
+    store,
+    engine,
+    intake,
+    driver,
+    statusOf,
+    /** Waits for a status; fails with the last one seen. */
+    async until(
+      holds: (status: InstanceStatus) => boolean,
+      instance = instanceId(),
+    ): Promise<InstanceStatus> {
+      const endsAt = Date.now() + DEADLINE_MS;
+      for (;;) {
+        const status = statusOf(instance);
+        if (status !== undefined && holds(status)) return status;
+        if (Date.now() > endsAt) throw new Error(`not reached; last: ${shownStatus(status)}`);
+        await systemClock.sleep(5);
+      }
+    },
+    async end(): Promise<void> {
+      stop.abort();
+      await engine.stop();
+      store.close();
+    },
+  };
+}
+
+function shownStatus(status: InstanceStatus | undefined): string {
+  return JSON.stringify(status, (_, value) => (typeof value === "bigint" ? String(value) : value));
+}
+
+export function keySet(purpose: KeyPurpose, version: bigint, keys: readonly SigningKey[]) {
+  return create(KeySetSchema, {
+    vendorId: VENDOR,
+    version,
+    purpose,
+    keys: keys.map(({ keyId, privateKey }) => ({
+      keyId,
+      purpose,
+      publicKey: rawPublicKeyOf(privateKey),
+    })),
+  });
+}
+
+export async function tarOf(files: Readonly<Record<string, string>>): Promise<Uint8Array> {
+  const tar = pack();
+  for (const [name, content] of Object.entries(files)) tar.entry({ name }, content);
+  tar.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,129 @@
+/**
+ * All instances of this agent: one loop each, one shared look at what runs, and the statuses that the link and
+ * the local page read. Adopts at its start whatever the store knows.
+ */
+import { equals } from "@bufbuild/protobuf";
+import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { Doorbell } from "@holdfast/shared/doorbell.ts";
+import { causeChain } from "@holdfast/shared/fault.ts";
+import * as assignments from "../store/assignments.ts";
+import * as attempts from "../store/attempts.ts";
+import type { VersionedStatus } from "../store/statuses.ts";
+import * as statuses from "../store/statuses.ts";
+import { InstanceLoop } from "./instance.ts";
+import { Snapshots } from "./snapshots.ts";
+import { statusOf } from "./status.ts";
+import type { EngineDeps, Work } from "./work.ts";
+
+type Running = Readonly<{ loop: InstanceLoop; work: Work; ended: Promise<void> }>;
+
+export class Engine {
+  readonly statusBell: Doorbell;
+  readonly snapshots: Snapshots;
+  readonly #deps: EngineDeps;
+  readonly #stop = new AbortController();
+  readonly #running = new Map<string, Running>();
+  readonly #stored = new Map<string, number>();
+  readonly #statuses = new Map<string, VersionedStatus>();
+
+  constructor(deps: EngineDeps) {
+    this.#deps = deps;
+    this.statusBell = new Doorbell(deps.clock);
+    this.snapshots = new Snapshots(deps.clock, deps.drivers, deps.context);
+    for (const each of statuses.list(deps.store)) {
+      this.#statuses.set(each.status.instanceId, each);
+    }
+  }
+
+  /** Begins the loop of every instance that the store knows. */
+  start(): void {
+    for (const { instanceId } of assignments.list(this.#deps.store)) this.wake(instanceId);
+    for (const instanceId of assignments.listRefused(this.#deps.store)) this.wake(instanceId);
+  }
+
+  /** Something about this instance has changed in the store. */
+  wake(instanceId: string): void {
+    const running = this.#running.get(instanceId) ?? this.#begin(instanceId);
+    running?.loop.retryNow();
+  }
+
+  wakeAll(): void {
+    for (const { loop } of this.#running.values()) loop.retryNow();
+  }
+
+  statuses(): readonly VersionedStatus[] {
+    return [...this.#statuses.values()];
+  }
+
+  /** The work of one instance, for what is done to it outside of its loop. */
+  workOf(instanceId: string): Work | undefined {
+    return this.#running.get(instanceId)?.work;
+  }
+
+  /** For a look at an instance that has no loop. */
+  visitorOf(instanceId: string): Work {
+    return {
+      ...this.#deps,
+      log: this.#deps.log.child({ instance: instanceId }),
+      instanceId,
+      snapshots: this.snapshots,
+      signal: this.#stop.signal,
+      changed: () => undefined,
+      settled: () => undefined,
+    };
+  }
+
+  /** Loops end at their next safe point; workloads are not touched. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  /** Content that neither a committed nor a running attempt names may go. */
+  async pruneArtefacts(): Promise<void> {
+    const { store, artefacts, log } = this.#deps;
+    const kept = new Set(
+      attempts
+        .listRenderings(store)
+        .flatMap((rendering) => Object.values(rendering.artefacts).map(({ digest }) => digest)),
+    );
+    const removed = await artefacts.prune(kept);
+    if (removed > 0) log.info({ removed }, "unused artefacts removed");
+  }
+
+  #begin(instanceId: string): Running | undefined {
+    if (this.#stop.signal.aborted) return undefined;
+    const work: Work = {
+      ...this.visitorOf(instanceId),
+      changed: () => this.#changed(instanceId),
+      settled: () => this.#settled(instanceId),
+    };
+    const loop = new InstanceLoop(work, new Doorbell(this.#deps.clock));
+    const ended = loop.run().catch((error: unknown) => {
+      this.#deps.log.error({ instance: instanceId, error: causeChain(error) }, "loop ended");
+    });
+    const running = { loop, work, ended };
+    this.#running.set(instanceId, running);
+    return running;
+  }
+
+  /** For whoever asks without a running agent. Not at every change: an attempt would pay for each write. */
+  #settled(instanceId: string): void {
+    const status = this.#statuses.get(instanceId);
+    if (status === undefined || this.#stored.get(instanceId) === status.version) return;
+    statuses.replace(this.#deps.store, status);
+    this.#stored.set(instanceId, status.version);
+  }
+
+  #changed(instanceId: string): void {
+    const loop = this.#running.get(instanceId)?.loop;
+    if (loop === undefined) return;
+    const { clock } = this.#deps;
+    const last = this.#statuses.get(instanceId);
+    const status = statusOf(instanceId, loop.view(), last?.status, clock.now());
+    if (last !== undefined && equals(InstanceStatusSchema, last.status, status)) return;
+    const next = { version: (last?.version ?? 0) + 1, status };
+    this.#statuses.set(instanceId, next);
+    this.statusBell.ring();
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * A driver whose copies are files of the instance's run directory: real effects that outlive the engine, and no
+ * memory, like any driver. What a copy does is said by MODE in its environment: fail (to start, half done),
+ * never-ready, sick (failed at once), hang (the start never ends), keep (cannot be stopped).
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
+import type {
+  Driver,
+  DriverContext,
+  JsonObject,
+  Live,
+  Step,
+  StepContext,
+  StepOrder,
+  StepOutcome,
+  Wanted,
+} from "../drivers/driver.ts";
+
+type CopyFile = Readonly<{
+  instanceId: string;
+  resourceId: string;
+  digest: string;
+  incarnation: string;
+  number: string;
+  startedAt: number;
+  mode: string;
+  /** What the copy was told, for others to read. */
+  argv: readonly string[];
+  port: number;
+  exited: boolean;
+  restarts: number;
+}>;
+
+export type FileDriver = Driver &
+  Readonly<{
+    /** Every order that was run, oldest first. */
+    orders: readonly string[];
+    /** Wait here before each start, if set. */
+    faults: { observe?: string };
+  }>;
+
+const PORT_FIRST = 40_000;
+
+export function fileDriver(): FileDriver {
+  const orders: string[] = [];
+  const faults: FileDriver["faults"] = {};
+  return {
+    kind: "process",
+    orders,
+    faults,
+    missing: async () => undefined,
+    check: checkProcessSpec,
+    async observe(context) {
+      if (faults.observe !== undefined) throw new Error(faults.observe);
+      return copies(context).map(({ handle, file }) => liveOf(handle, file));
+    },
+    async prepare() {},
+    steps,
+    async run(order, context) {
+      orders.push(`${order.resourceId}/${order.verb}`);
+      return await runOrder(order, context);
+    },
+    async health(live, wanted, context) {
+      const file = read(context, live.key.instanceId, live.handle);
+      if (file === undefined || file.exited) {
+        return { state: "failed", alive: false, message: "it has exited" };
+      }
+      const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+      if (mode === "never-ready") return { state: "starting", alive: true, message: "answers 503" };
+      if (mode === "sick") return { state: "failed", alive: true, message: "says it is sick" };
+      return { state: "ready", alive: true, message: "ready" };
+    },
+    readings: async () => [],
+    readingsKept: async () => undefined,
+    logs: async () => [],
+    async drop(instanceId, context) {
+      rmSync(context.directories(instanceId).run, { recursive: true, force: true });
+    },
+  };
+}
+
+function steps(
+  live: readonly Live[],
+  last: Wanted | undefined,
+  wanted: Wanted | undefined,
+): readonly Step[] {
+  const stops = live
+    .filter(({ digest, phase }) => digest !== wanted?.digest || phase === "exited")
+    .map((copy): Step => stopStep(copy));
+  if (wanted === undefined) return stops;
+  const serving = live.find(({ digest, phase }) => digest === wanted.digest && phase !== "exited");
+  if (serving !== undefined) return stops;
+  const restarts = live.filter(({ digest }) => digest === wanted.digest).length;
+  return [startStep(wanted, restarts, last), ...stops];
+}
+
+function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): Step {
+  const { instanceId: instance, resourceId } = wanted.key;
+  const handle = `${resourceId}-${wanted.digest.slice(7, 19)}-${restarts}`;
+  const order = { resourceId, kind: "process" };
+  return {
+    ...order,
+    verb: "start",
+    input: { instance, handle, digest: wanted.digest, restarts },
+    id: `${resourceId}/start`,
+    class: "reversible",
+    when: "before-commit",
+    summary: `start ${resourceId} of ${wanted.releaseVersion}${last === undefined ? "" : " again"}`,
+    undo: {
+      ...order,
+      verb: "stop",
+      input: { instance, handle },
+      summary: `stop the new ${handle}`,
+    },
+  };
+}
+
+function stopStep({ key, handle }: Live): Step {
+  const { instanceId: instance, resourceId } = key;
+  return {
+    resourceId,
+    kind: "process",
+    verb: "stop",
+    input: { instance, handle },
+    id: `${resourceId}/stop/${handle}`,
+    class: "reversible",
+    when: "after-commit",
+    summary: `stop ${handle}`,
+  };
+}
+
+async function runOrder(order: StepOrder, context: StepContext): Promise<StepOutcome> {
+  const instance = String(order.input["instance"]);
+  const handle = String(order.input["handle"]);
+  if (order.verb === "signal") {
+    const { run } = context.directories(instance);
+    writeFileSync(join(run, "..", `signalled-${order.resourceId}`), String(order.input["signal"]));
+    return {};
+  }
+  const path = pathOf(context, instance, handle);
+  if (order.verb === "stop" || order.verb === "restart") {
+    if (read(context, instance, handle)?.mode === "keep") throw new Error("it cannot be stopped");
+    rmSync(path, { force: true });
+    return { handle };
+  }
+  const wanted = context.wanted(String(order.input["digest"]));
+  const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+  if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
+  mkdirSync(context.directories(instance).run, { recursive: true });
+  if (!existsSync(path)) {
+    const file: CopyFile = {
+      instanceId: instance,
+      resourceId: order.resourceId,
+      digest: wanted.digest,
+      incarnation: String(wanted.generation.incarnation),
+      number: String(wanted.generation.number),
+      startedAt: context.clock.now(),
+      mode,
+      argv: (wanted.spec["argv"] as readonly unknown[]).map(String),
+      port: freePort(context),
+      exited: false,
+      restarts: Number(order.input["restarts"]),
+    };
+    writeFileSync(path, JSON.stringify(file));
+  }
+  if (mode === "fail") throw new Error("the disk said no, half way");
+  return { handle };
+}
+
+function abort(signal: AbortSignal, reject: (error: Error) => void): void {
+  const stop = () => reject(new Error("aborted"));
+  if (signal.aborted) return stop();
+  signal.addEventListener("abort", stop, { once: true });
+}
+
+function liveOf(handle: string, file: CopyFile): Live {
+  return {
+    key: { instanceId: file.instanceId, resourceId: file.resourceId },
+    handle,
+    digest: file.digest,
+    generation: { incarnation: BigInt(file.incarnation), number: BigInt(file.number) },
+    phase: file.exited ? "exited" : "running",
+    outputs: { ports: { http: file.port } },
+    startedAt: file.startedAt,
+    restarts: file.restarts,
+    message: "",
+  };
+}
+
+export type FoundCopy = Readonly<{ handle: string; file: CopyFile }>;
+
+/** What is there, without any driver. */
+export function copies(context: Pick<DriverContext, "stateDir">): readonly FoundCopy[] {
+  const instances = join(context.stateDir, "instances");
+  if (!existsSync(instances)) return [];
+  return readdirSync(instances).flatMap((instance) => {
+    const run = join(instances, instance, "run");
+    if (!existsSync(run)) return [];
+    return readdirSync(run).map((name) => ({
+      handle: name,
+      file: JSON.parse(readFileSync(join(run, name), "utf8")) as CopyFile,
+    }));
+  });
+}
+
+function read(context: DriverContext, instance: string, handle: string): CopyFile | undefined {
+  const path = pathOf(context, instance, handle);
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as CopyFile) : undefined;
+}
+
+function pathOf(context: DriverContext, instance: string, handle: string): string {
+  return join(context.directories(instance).run, handle);
+}
+
+function freePort(context: DriverContext): number {
+  const taken = copies(context).map(({ file }) => file.port);
+  return Math.max(PORT_FIRST, ...taken) + 1;
+}

@@ -1,0 +1,82 @@
+/** Waits until a copy is ready to take over, or has failed, or its time is over. */
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Health, JsonObject, Live, Wanted } from "../drivers/driver.ts";
+import type { AttemptRun } from "./run.ts";
+import {
+  copiesOf,
+  driverOf,
+  HEALTH_MS_MAX,
+  Interrupted,
+  outside,
+  servingCopy,
+  within,
+} from "./work.ts";
+
+/** Where the spec says nothing. */
+const READY_DEADLINE_MS = 30_000;
+const READY_INTERVAL_MS = 200;
+/** First looks come quickly: most programs are ready long before one interval has passed. */
+const READY_FIRST_MS = 10;
+const READY_GROWTH = 1.5;
+
+/** Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
+export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<Live> {
+  const { work } = run;
+  const { resourceId } = wanted.key;
+  const { deadlineMs, intervalMs } = readinessOf(wanted.spec);
+  const endsAt = work.clock.monotonic() + deadlineMs;
+  let pauseMs = Math.min(READY_FIRST_MS, intervalMs);
+  let seen = "no copy was seen";
+  for (;;) {
+    run.safePoint();
+    const found = await look(run, wanted);
+    if (found?.health.state === "ready") return found.live;
+    seen = found?.health.message ?? seen;
+    if (found?.health.state === "failed") {
+      throw new Interrupted("failed", "NOT_READY", `${resourceId}: ${seen}`);
+    }
+    if (work.clock.monotonic() >= endsAt) {
+      const message = `${resourceId}: not ready within ${deadlineMs} ms: ${seen}`;
+      throw new Interrupted("failed", "READY_DEADLINE", message);
+    }
+    await work.clock.sleep(pauseMs, work.signal);
+    pauseMs = Math.min(intervalMs, pauseMs * READY_GROWTH);
+  }
+}
+
+async function look(
+  { work }: AttemptRun,
+  wanted: Wanted,
+): Promise<Readonly<{ live: Live; health: Health }> | undefined> {
+  const { kind, digest, key } = wanted;
+  try {
+    const lives = await work.snapshots.fresh(kind);
+    const live = servingCopy(copiesOf(lives, work.instanceId, key.resourceId), digest);
+    if (live === undefined) return undefined;
+    const health = await outside(`health of ${key.resourceId}`, () =>
+      within(work, HEALTH_MS_MAX, `health of ${key.resourceId}`, (context) =>
+        driverOf(work, kind).health(live, wanted, context),
+      ),
+    );
+    return { live, health };
+  } catch (error) {
+    // A look that fails says nothing about the copy; the deadline bounds how often it is taken.
+    if (error instanceof Interrupted || error instanceof Fault) return undefined;
+    throw error;
+  }
+}
+
+function readinessOf(spec: JsonObject): Readonly<{ deadlineMs: number; intervalMs: number }> {
+  const readiness = spec["readiness"];
+  const field = (name: string, fallback: number) => {
+    if (typeof readiness !== "object" || readiness === null || Array.isArray(readiness)) {
+      return fallback;
+    }
+    const value = (readiness as JsonObject)[name];
+    return typeof value === "number" && value > 0 ? value : fallback;
+  };
+  return {
+    deadlineMs: field("deadlineMs", READY_DEADLINE_MS),
+    intervalMs: field("intervalMs", READY_INTERVAL_MS),
+  };
+}

@@ -1,0 +1,275 @@
+/**
+ * The loop of one instance: look what is wanted and what is there, do the next thing, say how it is, wait for a
+ * ring. It takes no input, so lost and doubled rings do no harm; no instance waits for another.
+ */
+import { rm } from "node:fs/promises";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FreshnessSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { fullJitter } from "@holdfast/shared/backoff.ts";
+import type { Doorbell } from "@holdfast/shared/doorbell.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { deliverSeats } from "../entitlement/deliver.ts";
+import * as assignments from "../store/assignments.ts";
+import type { AttemptRecord } from "../store/attempts.ts";
+import * as attempts from "../store/attempts.ts";
+import * as pins from "../store/pins.ts";
+import { resumeAttempt, runAttempt } from "./attempt.ts";
+import type { InstanceView } from "./conditions.ts";
+import { type Decision, decide, type Hold } from "./decide.ts";
+import { findHold, inputsDigestOf, judgeConsent, judgeStale, planAttempt } from "./plan.ts";
+import { outputsFile } from "./publish.ts";
+import { type RepairState, type ServingView, settle } from "./settle.ts";
+import { findWanted, type Target } from "./target.ts";
+import { STEP_MS_MAX, type Work, within } from "./work.ts";
+
+/** After a failed download, a failed look or a failed removal. */
+const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
+
+export class InstanceLoop {
+  readonly #work: Work;
+  readonly #bell: Doorbell;
+  readonly #repair: RepairState = { failures: 0, notBefore: 0 };
+  #hold: Hold | undefined;
+  #serving: ServingView | undefined;
+  #retry = { failures: 0, at: 0 };
+
+  constructor(work: Work, bell: Doorbell) {
+    this.#work = work;
+    this.#bell = bell;
+  }
+
+  /** What was held for lack of a link is tried again at once. */
+  retryNow(): void {
+    this.#retry = { failures: 0, at: 0 };
+    this.#bell.ring();
+  }
+
+  view(): InstanceView & Readonly<{ committed: attempts.Committed | undefined }> {
+    const { store, instanceId } = this.#work;
+    const held = assignments.find(store, instanceId);
+    const removed = held?.removed ?? false;
+    return {
+      wanted: held && { generation: held.generation, tombstone: held.releaseDigest === "" },
+      committed: attempts.findCommitted(store, instanceId),
+      removed,
+      attempt: attempts.find(store, instanceId),
+      refusal: assignments.findRefusal(store, instanceId),
+      hold: this.#hold,
+      serving: removed ? undefined : this.#serving,
+    };
+  }
+
+  async run(): Promise<void> {
+    const { signal, clock, log, instanceId } = this.#work;
+    signal.addEventListener("abort", () => this.#bell.ring(), { once: true });
+    while (!signal.aborted) {
+      let waitMs = this.#work.intervalMs;
+      try {
+        waitMs = await this.#pass();
+      } catch (error) {
+        // The store or a bug: what was begun is in the journal, the next pass goes on from there.
+        log.error({ instance: instanceId, error: causeChain(error) }, "pass failed");
+        await clock.sleep(fullJitter(RETRY_BACKOFF, 0, this.#work.random), signal);
+      }
+      this.#work.changed();
+      this.#work.settled();
+      if (!signal.aborted) await this.#bell.wait(waitMs);
+    }
+  }
+
+  /** One decision and what follows from it; how long to wait then, in ms. */
+  async #pass(): Promise<number> {
+    const { clock, signal, intervalMs } = this.#work;
+    const target = findWanted(this.#work.store, this.#work.instanceId);
+    const decision = this.#decide(target);
+    this.#hold = decision.kind === "hold" ? decision.hold : undefined;
+    if (target !== undefined) {
+      if (!target.tombstone) await this.#deliverSeats();
+      await this.#act(decision, target);
+    }
+    if (signal.aborted) return 0;
+    const next = this.#decide(findWanted(this.#work.store, this.#work.instanceId));
+    const isDue = next.kind === "attempt" || next.kind === "resume" || next.kind === "remove";
+    if (decision.kind !== "settle" && next.kind === "settle") return 0;
+    if (isDue && this.#hold === undefined && clock.now() >= this.#retry.at) return 0;
+    const nextAt = this.#serving?.nextAt ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(intervalMs, nextAt - clock.now()));
+  }
+
+  #decide(target: Target | undefined): Decision {
+    const { store, instanceId } = this.#work;
+    const held = assignments.find(store, instanceId);
+    const attempt = attempts.find(store, instanceId);
+    const committed = attempts.findCommitted(store, instanceId);
+    const hold = target === undefined || target.tombstone ? undefined : this.#holdOf(target);
+    return decide({
+      wanted: held &&
+        target && {
+          generation: held.generation,
+          tombstone: target.tombstone,
+          removed: held.removed,
+        },
+      inputsDigest: target === undefined ? "" : inputsDigestOf(this.#work, target),
+      committed: committed?.generation,
+      attempt,
+      hold,
+    });
+  }
+
+  #holdOf(target: Target): Hold | undefined {
+    const { store, clock, instanceId } = this.#work;
+    const envelope = pins.findFreshness(store);
+    const note = envelope && fromBinary(FreshnessSchema, envelope.payload);
+    const acceptedAt = assignments.find(store, instanceId)?.acceptedAt ?? clock.now();
+    return judgeStale(note, acceptedAt, clock.now()) ?? findHold(this.#work, target);
+  }
+
+  async #act(decision: Decision, target: Target): Promise<void> {
+    switch (decision.kind) {
+      case "nothing":
+        return;
+      case "resume":
+        await resumeAttempt(
+          this.#work,
+          target,
+          this.#attempt() ?? fail("an attempt was there a moment ago"),
+        );
+        return;
+      case "remove":
+        await this.#retried(() => this.#remove(target));
+        return;
+      case "attempt":
+        await this.#retried(() => this.#begin(target));
+        break;
+      case "hold":
+        this.#noteHold(target, decision.hold);
+        break;
+      case "settle":
+        break;
+    }
+    if (!this.#work.signal.aborted) await this.#settle();
+  }
+
+  /** Before anything starts, so that a new workload finds the file; what fails is tried at the next pass. */
+  async #deliverSeats(): Promise<void> {
+    await deliverSeats(this.#work).catch((error: unknown) => {
+      this.#work.log.warn({ error: causeChain(error) }, "the seat list was not delivered");
+    });
+  }
+
+  async #settle(): Promise<void> {
+    const mayRepair = this.#attempt()?.state !== "PARTIAL";
+    this.#serving = await settle(this.#work, this.#repair, mayRepair);
+  }
+
+  #attempt(): AttemptRecord | undefined {
+    return attempts.find(this.#work.store, this.#work.instanceId);
+  }
+
+  /** Runs it unless it failed a moment ago; what fails outside of the agent is a hold with a back-off. */
+  async #retried(work: () => Promise<void>): Promise<void> {
+    const { clock, random, signal } = this.#work;
+    if (clock.now() < this.#retry.at) return;
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Fault) || signal.aborted) throw error;
+      this.#hold = { reason: error.reason, message: error.message };
+    }
+    if (this.#hold === undefined && this.#attempt()?.state !== "HELD") {
+      this.#retry = { failures: 0, at: 0 };
+      return;
+    }
+    const pauseMs = fullJitter(RETRY_BACKOFF, this.#retry.failures, random);
+    this.#retry = { failures: this.#retry.failures + 1, at: clock.now() + pauseMs };
+  }
+
+  async #begin(target: Target): Promise<void> {
+    const record = this.#record(target);
+    const plan = await planAttempt(this.#work, target).catch((error: unknown) => {
+      if (!(error instanceof Fault) || error.code !== "INVALID_ARGUMENT") throw error;
+      // It can never be applied: held like any failed attempt.
+      const { reason, message } = error;
+      const endedAt = this.#work.clock.now();
+      this.#work.journal.note({
+        ...record,
+        phase: "ENDED",
+        state: "RETURNED",
+        reason,
+        message,
+        endedAt,
+      });
+      return undefined;
+    });
+    if (plan === undefined) return;
+    const hold = judgeConsent(this.#work, target, plan);
+    if (hold !== undefined) {
+      this.#hold = hold;
+      this.#noteHold(target, hold);
+      return;
+    }
+    const steps = plan.steps.map(({ id, summary }) => {
+      return { id, summary, state: "PLANNED" as const, message: "", durationMs: 0 };
+    });
+    await runAttempt(this.#work, target, { ...record, steps });
+  }
+
+  #record(target: Target): AttemptRecord {
+    return {
+      instanceId: target.instanceId,
+      id: (this.#attempt()?.id ?? 0) + 1,
+      generation: target.generation,
+      releaseVersion: target.releaseVersion,
+      inputsDigest: inputsDigestOf(this.#work, target),
+      phase: "APPLYING",
+      state: "RUNNING",
+      reason: "",
+      message: "",
+      steps: [],
+      startedAt: this.#work.clock.now(),
+      endedAt: undefined,
+    };
+  }
+
+  /** Written once, so that a hold of a week is one row and one time. */
+  #noteHold(target: Target, { reason, message }: Hold): void {
+    const last = this.#attempt();
+    const isSame =
+      last?.state === "HELD" &&
+      last.reason === reason &&
+      last.message === message &&
+      last.inputsDigest === inputsDigestOf(this.#work, target);
+    if (isSame) return;
+    const record = this.#record(target);
+    const endedAt = record.startedAt;
+    this.#work.journal.note({
+      ...record,
+      phase: "ENDED",
+      state: "HELD",
+      reason,
+      message,
+      endedAt,
+    });
+  }
+
+  /** All copies end and run/ and logs/ go; data/ stays whatever the tombstone says. */
+  async #remove(target: Target): Promise<void> {
+    const { drivers, instanceId, context, journal } = this.#work;
+    for (const [kind, driver] of drivers) {
+      await within(this.#work, STEP_MS_MAX, `drop ${kind}`, (bounded) =>
+        driver.drop(instanceId, bounded),
+      );
+    }
+    const { run, logs, seatsFile } = context.directories(instanceId);
+    for (const path of [run, logs, seatsFile, outputsFile(seatsFile)]) {
+      await rm(path, { recursive: true, force: true });
+    }
+    journal.removed(instanceId, target.generation);
+    this.#serving = undefined;
+    this.#work.changed();
+  }
+}
+
+function fail(message: string): never {
+  throw new Fault("INTERNAL", "INTERNAL", message);
+}

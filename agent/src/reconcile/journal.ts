@@ -1,0 +1,39 @@
+/**
+ * The writes that an attempt makes, each durable when it returns. The engine may die before or after any of
+ * them; a test enumerates them all by wrapping this interface.
+ */
+
+import type { Generation } from "@holdfast/shared/generation.ts";
+import type { Step } from "../drivers/driver.ts";
+import * as assignments from "../store/assignments.ts";
+import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
+import * as attempts from "../store/attempts.ts";
+import type { Store } from "../store/database.ts";
+
+export interface Journal {
+  /** A new attempt, a hold, or a changed note on the running one. */
+  note(attempt: AttemptRecord): void;
+  rendered(instanceId: string, rendering: Rendering): void;
+  append(attempt: AttemptRecord, entry: JournalEntry, at: number): void;
+  commit(attempt: AttemptRecord, committed: Committed, after: readonly Step[]): void;
+  end(attempt: AttemptRecord): void;
+  /** The tombstone of this generation was executed. */
+  removed(instanceId: string, generation: Generation): void;
+}
+
+export function storeJournal(store: Store): Journal {
+  return {
+    note: (attempt) => attempts.put(store, attempt),
+    rendered: (instanceId, rendering) => attempts.putRendering(store, instanceId, rendering),
+    append: (attempt, entry, at) => attempts.appendJournal(store, attempt, entry, at),
+    commit: (attempt, committed, after) => attempts.commit(store, attempt, committed, after),
+    end: (attempt) => attempts.end(store, attempt),
+    removed: (instanceId, generation) =>
+      store.transaction(() => {
+        attempts.forget(store, instanceId);
+        assignments.removeEntitlement(store, instanceId);
+        assignments.markRemoved(store, instanceId, generation);
+        assignments.pruneReleases(store);
+      }),
+  };
+}

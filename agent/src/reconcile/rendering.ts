@@ -1,0 +1,160 @@
+/**
+ * Renders the resources of a target with what is known: parameters and facts always, outputs of other resources
+ * once those run. Secrets stay expressions: drivers get their values apart from the spec. Pure but for the
+ * secret values, which are read when a step runs and never kept.
+ */
+import type { JsonObject as MessageJson } from "@bufbuild/protobuf";
+import type { ResourceTemplate } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { parseTemplate, referencesOf } from "@holdfast/shared/blueprint/expression.ts";
+import { textsAt } from "@holdfast/shared/blueprint/expressions.ts";
+import { type Hole, type Known, render } from "@holdfast/shared/blueprint/render.ts";
+import { renderedDigest } from "@holdfast/shared/blueprint/rendered-digest.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { JsonObject, Wanted } from "../drivers/driver.ts";
+import type { LocalSecrets } from "../local/secrets.ts";
+import type { Rendering } from "../store/attempts.ts";
+import type { Target } from "./target.ts";
+
+/** Outputs of the copies that serve or are to serve, by resource id. */
+export type Outputs = ReadonlyMap<string, JsonObject>;
+
+export type Provisional = Readonly<{
+  rendering: Rendering;
+  /** What waits for outputs of other resources; empty: the rendering is final. */
+  open: readonly Hole[];
+}>;
+
+/** Throws INVALID_ARGUMENT `EXPRESSION_INVALID`. */
+export function renderResource(
+  target: Target,
+  template: ResourceTemplate,
+  outputs: Outputs,
+): Provisional {
+  const spec = (template.spec ?? {}) as MessageJson;
+  const rendered = render(spec, knownOf(target, outputs));
+  const secretNames = secretsIn(spec);
+  const secrets = secretNames.map((name) => secretOf(target, name));
+  const artefacts = artefactsIn(target, spec);
+  const digest = renderedDigest({
+    kind: template.kind,
+    rendered,
+    artefacts: Object.fromEntries(artefacts.map(({ name, digest }) => [name, digest])),
+    secretVersions: Object.fromEntries(
+      secrets.map(({ name, version, localName }) => [name, `${version}/${localName}`]),
+    ),
+  });
+  return {
+    open: rendered.holes.filter((hole) => isOpen(hole)),
+    rendering: {
+      digest,
+      resourceId: template.id,
+      kind: template.kind,
+      generation: target.generation,
+      releaseVersion: target.releaseVersion,
+      spec: rendered.spec as JsonObject,
+      artefacts: Object.fromEntries(
+        artefacts.map(({ name, digest, mediaType }) => [name, { digest, mediaType }]),
+      ),
+      secrets: Object.fromEntries(secrets.map(({ name, localName }) => [name, localName])),
+    },
+  };
+}
+
+/** Local names of the secrets that a resource uses. */
+export function localSecretsOf(target: Target, template: ResourceTemplate): readonly string[] {
+  const names = secretsIn((template.spec ?? {}) as MessageJson);
+  return names.map((name) => secretOf(target, name).localName);
+}
+
+/** The published outputs of an instance whose resources all run. */
+export function renderOutputs(target: Target, outputs: Outputs): JsonObject {
+  const templates = target.isRunning ? (target.blueprint?.outputs ?? {}) : {};
+  const rendered = render({ ...templates } as MessageJson, knownOf(target, outputs));
+  if (rendered.holes.length === 0) return rendered.spec as JsonObject;
+  const names = rendered.holes.map(({ text }) => text).join(", ");
+  throw new Fault("FAILED_PRECONDITION", "OUTPUT_MISSING", `outputs: ${names} is not known`);
+}
+
+/** With the secrets' values. Throws as LocalSecrets.read does. */
+export function wantedOf(
+  rendering: Rendering,
+  instanceId: string,
+  pathOf: (digest: string) => string,
+  secrets: Pick<LocalSecrets, "read">,
+): Wanted {
+  const values = Object.entries(rendering.secrets).map(([name, local]) => {
+    return [name, secrets.read(local)] as const;
+  });
+  return { ...plannedOf(rendering, instanceId, pathOf), secrets: new Map(values) };
+}
+
+/** Without the secrets' values: enough to plan with. */
+export function plannedOf(
+  rendering: Rendering,
+  instanceId: string,
+  pathOf: (digest: string) => string,
+): Wanted {
+  const { digest, resourceId, kind, generation, releaseVersion, spec, artefacts } = rendering;
+  const paths = Object.entries(artefacts).map(([name, artefact]) => {
+    return [name, pathOf(artefact.digest)] as const;
+  });
+  const key = { instanceId, resourceId };
+  const secrets = new Map<string, string>();
+  return {
+    key,
+    kind,
+    generation,
+    releaseVersion,
+    digest,
+    spec,
+    secrets,
+    artefacts: new Map(paths),
+  };
+}
+
+function knownOf(target: Target, outputs: Outputs): Known {
+  const resources = [...outputs].map(([id, values]) => [id, { outputs: values as MessageJson }]);
+  return {
+    params: target.parameters as MessageJson,
+    facts: target.facts as MessageJson,
+    resources: Object.fromEntries(resources) as Known["resources"],
+  };
+}
+
+function isOpen({ text }: Hole): boolean {
+  return referenced(text).some(({ root }) => root !== "secrets");
+}
+
+function secretsIn(spec: MessageJson): readonly string[] {
+  const names = [...textsAt(spec, [])].flatMap(({ text }) =>
+    referenced(text).flatMap(({ root, names: [name] }) =>
+      root === "secrets" && name !== undefined ? [name] : [],
+    ),
+  );
+  return [...new Set(names)].sort();
+}
+
+function referenced(text: string) {
+  const template = parseTemplate(text);
+  return "problem" in template ? [] : referencesOf(template);
+}
+
+/** The assignment says which local secret is meant; without it the secret's own name is. */
+function secretOf(target: Target, name: string) {
+  const reference = target.secrets.find((each) => each.name === name);
+  const localName = reference?.localName ?? "";
+  return {
+    name,
+    version: reference?.version ?? 0n,
+    localName: localName === "" ? name : localName,
+  };
+}
+
+/** A kind names its artefact in the field of that name; a list may name more. */
+function artefactsIn(target: Target, spec: MessageJson) {
+  const named = [spec["artefact"], spec["artefacts"]].flat();
+  return named.flatMap((name) => {
+    const artefact = typeof name === "string" ? target.artefacts.get(name) : undefined;
+    return artefact === undefined ? [] : [artefact];
+  });
+}

@@ -1,0 +1,99 @@
+/** What an instance is to be, decoded from the signed bytes that the agent keeps: wanted, or committed. */
+import { fromBinary, type JsonObject as MessageJson } from "@bufbuild/protobuf";
+import {
+  AssignmentSchema,
+  RunState,
+  type SecretReference,
+} from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import {
+  type Artefact,
+  type Blueprint,
+  BlueprintSchema,
+  type ResourceTemplate,
+} from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { impliedDependencies } from "@holdfast/shared/blueprint/expressions.ts";
+import { digestOf } from "@holdfast/shared/digest.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { type Generation, generationOf } from "@holdfast/shared/generation.ts";
+import type { JsonObject } from "../drivers/driver.ts";
+import * as assignments from "../store/assignments.ts";
+import * as attempts from "../store/attempts.ts";
+import type { Store } from "../store/database.ts";
+import { inDependencyOrder } from "./order.ts";
+
+export type Target = Readonly<{
+  instanceId: string;
+  instanceName: string;
+  product: string;
+  generation: Generation;
+  assignmentDigest: string;
+  /** The assignment's payload, as signed. */
+  assignment: Uint8Array;
+  releaseDigest: string;
+  releaseVersion: string;
+  tombstone: boolean;
+  /** False: nothing of it is to run, and nothing is lost. */
+  isRunning: boolean;
+  parameters: JsonObject;
+  facts: JsonObject;
+  secrets: readonly SecretReference[];
+  /** Undefined for a tombstone. */
+  blueprint: Blueprint | undefined;
+  /** In dependency order; empty where nothing is to run. */
+  templates: readonly ResourceTemplate[];
+  artefacts: ReadonlyMap<string, Artefact>;
+}>;
+
+/** The newest accepted wish. Undefined if the instance is not known. */
+export function findWanted(store: Store, instanceId: string): Target | undefined {
+  const held = assignments.find(store, instanceId);
+  return held === undefined ? undefined : targetOf(store, held.envelope.payload);
+}
+
+/** What serves. Undefined before the first commit. */
+export function findServing(store: Store, instanceId: string): Target | undefined {
+  const committed = attempts.findCommitted(store, instanceId);
+  return committed === undefined ? undefined : targetOf(store, committed.assignment);
+}
+
+/** From an assignment's payload; its release must be in the store. */
+export function targetOf(store: Store, payload: Uint8Array): Target {
+  const assignment = fromBinary(AssignmentSchema, payload);
+  const tombstone = assignment.tombstone !== undefined;
+  const blueprint = tombstone ? undefined : blueprintOf(store, assignment.releaseDigest);
+  const isRunning = !tombstone && assignment.runState !== RunState.STOPPED;
+  const templates = isRunning ? inDependencyOrder(blueprint?.resources ?? [], needsOf) : [];
+  return {
+    instanceId: assignment.instanceId,
+    instanceName: assignment.instanceName,
+    product: assignment.product,
+    generation: generationOf(assignment.generation),
+    assignmentDigest: digestOf(payload),
+    assignment: payload,
+    releaseDigest: assignment.releaseDigest,
+    releaseVersion: assignment.releaseVersion,
+    tombstone,
+    isRunning,
+    parameters: jsonOf(assignment.parameters),
+    facts: jsonOf(assignment.facts),
+    secrets: assignment.secrets,
+    blueprint,
+    templates,
+    artefacts: new Map(blueprint?.artefacts.map((artefact) => [artefact.name, artefact])),
+  };
+}
+
+function blueprintOf(store: Store, releaseDigest: string): Blueprint {
+  const release = assignments.findRelease(store, releaseDigest);
+  if (release !== undefined) return fromBinary(BlueprintSchema, release.payload);
+  throw new Fault("INTERNAL", "RELEASE_LOST", `release ${releaseDigest} is not in the store`);
+}
+
+/** What a template says it depends on, and whose outputs it names. */
+function needsOf({ dependsOn, spec }: ResourceTemplate): readonly string[] {
+  return [...dependsOn, ...impliedDependencies(spec ?? {})];
+}
+
+function jsonOf(struct: MessageJson | undefined): JsonObject {
+  return (struct ?? {}) as JsonObject;
+}

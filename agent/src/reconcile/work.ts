@@ -1,0 +1,142 @@
+/** What the work on one instance is handed in, and how it ends early. */
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import type { ArtefactRef } from "../artefacts/cache.ts";
+import type { ConsentPort } from "../consent/port.ts";
+import type { Driver, DriverContext, Live, StepContext, Wanted } from "../drivers/driver.ts";
+import type { LocalSecrets } from "../local/secrets.ts";
+import * as attempts from "../store/attempts.ts";
+import type { Store } from "../store/database.ts";
+import type { Journal } from "./journal.ts";
+import { plannedOf, wantedOf } from "./rendering.ts";
+import { bounded, type Snapshots } from "./snapshots.ts";
+
+export type Artefacts = Readonly<{
+  pathOf(digest: string): string;
+  ensure(artefact: ArtefactRef, signal: AbortSignal): Promise<void>;
+  prune(kept: ReadonlySet<string>): Promise<number>;
+}>;
+
+export type EngineDeps = Readonly<{
+  store: Store;
+  journal: Journal;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  drivers: ReadonlyMap<string, Driver>;
+  /** Why a driver cannot work on this host, by kind. */
+  missingDrivers: ReadonlyMap<string, string>;
+  context: DriverContext;
+  artefacts: Artefacts;
+  consent: ConsentPort;
+  secrets: LocalSecrets;
+  /** Loops look again after this long without a ring. */
+  intervalMs: number;
+}>;
+
+/** One instance's share of it. */
+export type Work = EngineDeps &
+  Readonly<{
+    instanceId: string;
+    snapshots: Snapshots;
+    signal: AbortSignal;
+    /** Something that people see has changed. */
+    changed(): void;
+    /** A pass is over: what people see may be kept. */
+    settled(): void;
+  }>;
+
+/** One step must end within this; a driver's own limits are shorter. */
+export const STEP_MS_MAX = 600_000;
+/** A look at the health of one copy. */
+export const HEALTH_MS_MAX = 10_000;
+
+/**
+ * Ends an attempt early at a safe point. `shutdown` leaves the journal for the next start; `later` ends the
+ * attempt before anything was changed, to be begun again.
+ */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly kind: "failed" | "superseded" | "shutdown" | "later";
+  readonly reason: string;
+
+  constructor(kind: Interrupted["kind"], reason: string, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.kind = kind;
+    this.reason = reason;
+  }
+}
+
+/** Failure of something outside of the agent: the attempt's failure, not the agent's. */
+export async function outside<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    const reason = error instanceof Fault ? error.reason : "DRIVER_FAILED";
+    const message = error instanceof Error ? error.message : String(error);
+    throw new Interrupted("failed", reason, `${what}: ${message}`, error);
+  }
+}
+
+export function driverOf(deps: Pick<EngineDeps, "drivers">, kind: string): Driver {
+  const driver = deps.drivers.get(kind);
+  if (driver !== undefined) return driver;
+  throw new Fault("FAILED_PRECONDITION", "DRIVER_MISSING", `no driver for kind ${kind}`);
+}
+
+/** This resource's copies, newest last. */
+export function copiesOf(lives: readonly Live[], instanceId: string, resourceId: string) {
+  return lives
+    .filter(({ key }) => key.instanceId === instanceId && key.resourceId === resourceId)
+    .sort((a, b) => a.startedAt - b.startedAt);
+}
+
+/** The copy that serves or is to serve this rendering. */
+export function servingCopy(copies: readonly Live[], digest: string): Live | undefined {
+  const same = copies.filter((copy) => copy.digest === digest && copy.phase !== "stopping");
+  return same.findLast(({ phase }) => phase !== "exited") ?? same.at(-1);
+}
+
+/** Renderings by digest, as the store keeps them: the wanted ones and the committed ones. */
+export function stepContext(work: Work, signal: AbortSignal): StepContext {
+  const wanted = (digest: string): Wanted => {
+    const rendering = attempts.findRendering(work.store, work.instanceId, digest);
+    if (rendering !== undefined) {
+      return wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+    }
+    throw new Fault("INTERNAL", "RENDERING_LOST", `no rendering with digest ${digest}`);
+  };
+  return { ...work.context, signal, wanted };
+}
+
+/** The committed rendering of a resource, to plan with; undefined if it is not committed. */
+export function plannedCommitted(
+  work: Work,
+  committed: attempts.Committed | undefined,
+  resourceId: string,
+  kind: string,
+): Wanted | undefined {
+  const found = committed?.resources.find((each) => each.id === resourceId && each.kind === kind);
+  if (found === undefined) return undefined;
+  const rendering = attempts.findRendering(work.store, work.instanceId, found.digest);
+  if (rendering === undefined) return undefined;
+  return plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
+}
+
+/** A call of a driver with an end. */
+export async function within<Result>(
+  work: Work,
+  msMax: number,
+  what: string,
+  call: (context: DriverContext) => Promise<Result>,
+): Promise<Result> {
+  return await bounded(
+    work.clock,
+    msMax,
+    what,
+    (signal) => call({ ...work.context, signal }),
+    work.signal,
+  );
+}

@@ -1,0 +1,308 @@
+/**
+ * Attempts and their journal. Every function here is one transaction, synced before it returns: the engine
+ * may be killed before or after any of them and finds its way from what is written.
+ * Phases: APPLYING (steps run) to UNDOING or CLEANING (committed, old copies go); all end in ENDED.
+ */
+import type { AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import type { Generation } from "@holdfast/shared/generation.ts";
+import type { JsonObject, Step } from "../drivers/driver.ts";
+import { LIST_ROWS_MAX, type Store } from "./database.ts";
+
+/** Names of AttemptState and StepState as they are stored and shown. */
+export type AttemptStateName = Exclude<keyof typeof AttemptState, "UNSPECIFIED">;
+export type StepStateName = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDONE";
+export type Phase = "APPLYING" | "UNDOING" | "CLEANING" | "ENDED";
+
+/** A step as people see it. */
+export type ShownStep = Readonly<{
+  id: string;
+  summary: string;
+  state: StepStateName;
+  message: string;
+  durationMs: number;
+}>;
+
+export type AttemptRecord = Readonly<{
+  instanceId: string;
+  /** Grows by one with each attempt of the instance. */
+  id: number;
+  generation: Generation;
+  releaseVersion: string;
+  /** With the generation the identity of an attempt: the same one is not tried twice. */
+  inputsDigest: string;
+  phase: Phase;
+  state: AttemptStateName;
+  reason: string;
+  message: string;
+  steps: readonly ShownStep[];
+  startedAt: number;
+  endedAt: number | undefined;
+}>;
+
+export type JournalState = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDOING" | "UNDONE";
+
+/** One step of the running attempt in its newest state. */
+export type JournalEntry = Readonly<{ position: number; state: JournalState; step: Step }>;
+
+/** A rendered resource without its secrets. */
+export type Rendering = Readonly<{
+  digest: string;
+  resourceId: string;
+  kind: string;
+  generation: Generation;
+  releaseVersion: string;
+  spec: JsonObject;
+  /** Artefact name to digest and to media type. */
+  artefacts: Readonly<Record<string, Readonly<{ digest: string; mediaType: string }>>>;
+  /** Secret name to the name of the agent-local secret. */
+  secrets: Readonly<Record<string, string>>;
+}>;
+
+export type Committed = Readonly<{
+  instanceId: string;
+  generation: Generation;
+  assignmentDigest: string;
+  releaseDigest: string;
+  releaseVersion: string;
+  /** The payload of its assignment: with the release all that is needed to render it again. */
+  assignment: Uint8Array;
+  /** False: this generation says that nothing is to run. */
+  isRunning: boolean;
+  /** In dependency order. */
+  resources: readonly Readonly<{ id: string; kind: string; digest: string }>[];
+  committedAt: number;
+}>;
+
+type AttemptRow = Readonly<{
+  instance_id: string;
+  id: bigint;
+  incarnation: bigint;
+  number: bigint;
+  release_version: string;
+  inputs_digest: string;
+  phase: Phase;
+  state: AttemptStateName;
+  reason: string;
+  message: string;
+  steps: string;
+  started_at: bigint;
+  ended_at: bigint | null;
+}>;
+
+export function find(store: Store, instanceId: string): AttemptRecord | undefined {
+  const row = store.get<AttemptRow>("select * from attempt where instance_id = ?", instanceId);
+  if (row === undefined) return undefined;
+  return {
+    instanceId,
+    id: Number(row.id),
+    generation: { incarnation: row.incarnation, number: row.number },
+    releaseVersion: row.release_version,
+    inputsDigest: row.inputs_digest,
+    phase: row.phase,
+    state: row.state,
+    reason: row.reason,
+    message: row.message,
+    steps: JSON.parse(row.steps) as ShownStep[],
+    startedAt: Number(row.started_at),
+    endedAt: row.ended_at === null ? undefined : Number(row.ended_at),
+  };
+}
+
+/** Takes the place of the attempt before it, which must have ended. */
+export function put(store: Store, attempt: AttemptRecord): void {
+  store.run(
+    `insert into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     on conflict (instance_id) do update set id = excluded.id, incarnation = excluded.incarnation,
+       number = excluded.number, release_version = excluded.release_version,
+       inputs_digest = excluded.inputs_digest, phase = excluded.phase, state = excluded.state,
+       reason = excluded.reason, message = excluded.message, steps = excluded.steps,
+       started_at = excluded.started_at, ended_at = excluded.ended_at`,
+    attempt.instanceId,
+    attempt.id,
+    attempt.generation.incarnation,
+    attempt.generation.number,
+    attempt.releaseVersion,
+    attempt.inputsDigest,
+    attempt.phase,
+    attempt.state,
+    attempt.reason,
+    attempt.message,
+    JSON.stringify(attempt.steps),
+    attempt.startedAt,
+    attempt.endedAt ?? null,
+  );
+}
+
+/** Appends a state of a step and shows it in the attempt. */
+export function appendJournal(
+  store: Store,
+  attempt: AttemptRecord,
+  entry: JournalEntry,
+  at: number,
+): void {
+  store.transaction(() => {
+    const changes = store.get<{ n: bigint }>(
+      "select count(*) as n from journal where instance_id = ? and position = ?",
+      attempt.instanceId,
+      entry.position,
+    );
+    store.run(
+      `insert into journal (instance_id, position, change, state, step, at)
+       values (?, ?, ?, ?, ?, ?)`,
+      attempt.instanceId,
+      entry.position,
+      changes?.n ?? 0n,
+      entry.state,
+      JSON.stringify(entry.step),
+      at,
+    );
+    put(store, attempt);
+  });
+}
+
+/** The running attempt's steps in their newest states, by position. */
+export function listJournal(store: Store, instanceId: string): readonly JournalEntry[] {
+  return store
+    .all<{ position: bigint; state: JournalState; step: string }>(
+      // With max() the other columns are those of the row that has it (sqlite.org/lang_select.html 2.5).
+      `select position, state, step, max(change) from journal where instance_id = ?
+        group by position order by position limit ?`,
+      instanceId,
+      LIST_ROWS_MAX,
+    )
+    .map((row) => ({
+      position: Number(row.position),
+      state: row.state,
+      step: JSON.parse(row.step) as Step,
+    }));
+}
+
+/** Makes the new generation the committed one; what is left to do is `after`. */
+export function commit(
+  store: Store,
+  attempt: AttemptRecord,
+  committed: Committed,
+  after: readonly Step[],
+): void {
+  store.transaction(() => {
+    store.run("delete from journal where instance_id = ?", attempt.instanceId);
+    put(store, attempt);
+    replaceCommitted(store, committed);
+    for (const [position, step] of after.entries()) {
+      appendJournal(store, attempt, { position, state: "PLANNED", step }, committed.committedAt);
+    }
+  });
+}
+
+/** Ends an attempt: its journal is empty, and only the committed renderings are kept. */
+export function end(store: Store, attempt: AttemptRecord): void {
+  store.transaction(() => {
+    put(store, attempt);
+    store.run("delete from journal where instance_id = ?", attempt.instanceId);
+    pruneRenderings(store, attempt.instanceId);
+  });
+}
+
+export function findCommitted(store: Store, instanceId: string): Committed | undefined {
+  const row = store.get<{
+    incarnation: bigint;
+    number: bigint;
+    assignment_digest: string;
+    release_digest: string;
+    release_version: string;
+    assignment: Uint8Array;
+    body: string;
+    committed_at: bigint;
+  }>("select * from committed where instance_id = ?", instanceId);
+  if (row === undefined) return undefined;
+  const body = JSON.parse(row.body) as Pick<Committed, "isRunning" | "resources">;
+  return {
+    instanceId,
+    generation: { incarnation: row.incarnation, number: row.number },
+    assignmentDigest: row.assignment_digest,
+    releaseDigest: row.release_digest,
+    releaseVersion: row.release_version,
+    assignment: row.assignment,
+    isRunning: body.isRunning,
+    resources: body.resources,
+    committedAt: Number(row.committed_at),
+  };
+}
+
+export function replaceCommitted(store: Store, committed: Committed): void {
+  const { isRunning, resources } = committed;
+  store.run(
+    "insert or replace into committed values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    committed.instanceId,
+    committed.generation.incarnation,
+    committed.generation.number,
+    committed.assignmentDigest,
+    committed.releaseDigest,
+    committed.releaseVersion,
+    committed.assignment,
+    JSON.stringify({ isRunning, resources }),
+    committed.committedAt,
+  );
+}
+
+export function putRendering(store: Store, instanceId: string, rendering: Rendering): void {
+  const { incarnation, number } = rendering.generation;
+  const generation = { incarnation: String(incarnation), number: String(number) };
+  store.run(
+    "insert or replace into rendering (instance_id, digest, body) values (?, ?, ?)",
+    instanceId,
+    rendering.digest,
+    JSON.stringify({ ...rendering, generation }),
+  );
+}
+
+export function findRendering(
+  store: Store,
+  instanceId: string,
+  digest: string,
+): Rendering | undefined {
+  const row = store.get<{ body: string }>(
+    "select body from rendering where instance_id = ? and digest = ?",
+    instanceId,
+    digest,
+  );
+  return row === undefined ? undefined : renderingOf(row.body);
+}
+
+/** All that are kept, of every instance: for what may be thrown out of the artefact cache. */
+export function listRenderings(store: Store): readonly Rendering[] {
+  return store
+    .all<{ body: string }>("select body from rendering limit ?", LIST_ROWS_MAX * 10)
+    .map(({ body }) => renderingOf(body));
+}
+
+function renderingOf(body: string): Rendering {
+  const parsed = JSON.parse(body) as Rendering & {
+    generation: { incarnation: string; number: string };
+  };
+  const { incarnation, number } = parsed.generation;
+  return {
+    ...parsed,
+    generation: { incarnation: BigInt(incarnation), number: BigInt(number) },
+  };
+}
+
+export function pruneRenderings(store: Store, instanceId: string): void {
+  const kept = findCommitted(store, instanceId)?.resources.map(({ digest }) => digest) ?? [];
+  store.run(
+    `delete from rendering where instance_id = ?
+        and digest not in (select value from json_each(?))`,
+    instanceId,
+    JSON.stringify(kept),
+  );
+}
+
+/** After a tombstone: nothing of the instance is known any more but that it was removed. */
+export function forget(store: Store, instanceId: string): void {
+  store.transaction(() => {
+    store.run("delete from journal where instance_id = ?", instanceId);
+    store.run("delete from committed where instance_id = ?", instanceId);
+    store.run("delete from rendering where instance_id = ?", instanceId);
+    store.run("delete from attempt where instance_id = ?", instanceId);
+  });
+}

@@ -1,0 +1,171 @@
+/**
+ * The agent's SQLite file. Durable means: WAL with synchronous=FULL, read back at the start rather than
+ * believed. A damaged file is set aside, never repaired or deleted; the caller is told, and workloads are
+ * left alone. Every call is synchronous and short: a long one would stop the whole agent.
+ */
+import { existsSync, renameSync } from "node:fs";
+import { Fault } from "@holdfast/shared/fault.ts";
+import Database from "better-sqlite3";
+import { migrate } from "./migrations.ts";
+
+export type SqlValue = string | number | bigint | null | Uint8Array;
+
+/** No list read by the agent is longer; whoever needs more reads in pages. */
+export const LIST_ROWS_MAX = 1_000;
+
+/** How long a call may wait for another process, such as `status`, that reads the file. */
+const BUSY_MS_MAX = 2_000;
+/** Distinct statements are written in the code, so this is only reached by a bug. */
+const STATEMENTS_MAX = 500;
+
+/** Integers come back as bigint, so that 64-bit numbers stay exact. */
+export class Store {
+  /** For the other files of this folder only. */
+  readonly db: Database.Database;
+  readonly #statements = new Map<string, Database.Statement<SqlValue[], unknown>>();
+
+  constructor(db: Database.Database) {
+    this.db = db;
+  }
+
+  get<Row>(sql: string, ...values: SqlValue[]): Row | undefined {
+    return this.#statement(sql).get(...values) as Row | undefined;
+  }
+
+  /** At most LIST_ROWS_MAX rows by a `limit` in the statement. */
+  all<Row>(sql: string, ...values: SqlValue[]): readonly Row[] {
+    return this.#statement(sql).all(...values) as Row[];
+  }
+
+  /** Number of rows that changed. */
+  run(sql: string, ...values: SqlValue[]): number {
+    return this.#statement(sql).run(...values).changes;
+  }
+
+  /** All of `work` or nothing, synced to the disk when it returns. Nested calls join the outer one. */
+  transaction<Result>(work: () => Result): Result {
+    if (this.db.inTransaction) return work();
+    return this.db.transaction(work).immediate();
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.db.close();
+  }
+
+  #statement(sql: string): Database.Statement<SqlValue[], unknown> {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    if (this.#statements.size >= STATEMENTS_MAX) this.#statements.clear();
+    const statement = this.db.prepare<SqlValue[], unknown>(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+}
+
+export type OpenedStore = Readonly<{
+  store: Store;
+  /** Where a damaged file was put; the store is then new and empty. */
+  damaged: string | undefined;
+}>;
+
+/**
+ * Opens or creates the store and brings its schema up to date.
+ * `now` names the file that a damaged store is moved to. Throws FAILED_PRECONDITION `STORE_NOT_DURABLE`,
+ * `STORE_READ_ONLY` or `STORE_NEWER`, and RESOURCE_EXHAUSTED `STORE_FULL`.
+ */
+export function openStore(path: string, now: number): OpenedStore {
+  const first = tryOpen(path);
+  if (first !== undefined) return { store: first, damaged: undefined };
+  const aside = `${path}.damaged-${now}`;
+  for (const suffix of ["", "-wal", "-shm"]) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+  }
+  const second = tryOpen(path);
+  if (second !== undefined) return { store: second, damaged: aside };
+  throw new Fault("INTERNAL", "STORE_DAMAGED", `${path}: a new file is damaged at once`, {
+    next: "check the disk",
+  });
+}
+
+/** For `status` and `why` without a running agent. Never writes; undefined if there is no store yet. */
+export function openStoreToRead(path: string): Store | undefined {
+  if (!existsSync(path)) return undefined;
+  try {
+    const db = new Database(path, { readonly: true, timeout: BUSY_MS_MAX });
+    db.defaultSafeIntegers(true);
+    return new Store(db);
+  } catch (error) {
+    throw storeFault(path, error);
+  }
+}
+
+/** Undefined if the file is damaged. */
+function tryOpen(path: string): Store | undefined {
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(path, { timeout: BUSY_MS_MAX });
+    db.defaultSafeIntegers(true);
+    harden(db, path);
+    const store = new Store(db);
+    migrate(store, path);
+    return store;
+  } catch (error) {
+    db?.close();
+    if (isDamage(error)) return undefined;
+    throw storeFault(path, error);
+  }
+}
+
+function harden(db: Database.Database, path: string): void {
+  db.pragma("journal_mode = WAL");
+  db.pragma("synchronous = FULL");
+  db.pragma("foreign_keys = ON");
+  const mode = String(db.pragma("journal_mode", { simple: true }));
+  const synchronous = Number(db.pragma("synchronous", { simple: true }));
+  if (mode !== "wal" || synchronous !== 2) {
+    throw new Fault(
+      "FAILED_PRECONDITION",
+      "STORE_NOT_DURABLE",
+      `${path}: got journal_mode ${mode}, synchronous ${synchronous}; needed: wal and 2 (FULL)`,
+      { next: "put state_dir on a local disk" },
+    );
+  }
+  const verdict = String(db.pragma("quick_check(1)", { simple: true }));
+  if (verdict !== "ok") throw new Damage(verdict);
+}
+
+/** Thrown within this file only. */
+class Damage extends Error {}
+
+function isDamage(error: unknown): boolean {
+  if (error instanceof Damage) return true;
+  const code = sqliteCode(error);
+  return code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB";
+}
+
+function storeFault(path: string, error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  const code = sqliteCode(error);
+  if (code === "SQLITE_FULL") {
+    return new Fault("RESOURCE_EXHAUSTED", "STORE_FULL", `${path}: no space left on the disk`, {
+      cause: error,
+      next: `df -h ${path}`,
+    });
+  }
+  if (code.startsWith("SQLITE_READONLY") || code.startsWith("SQLITE_CANTOPEN")) {
+    const message = `${path}: the store cannot be written`;
+    return new Fault("FAILED_PRECONDITION", "STORE_READ_ONLY", message, {
+      cause: error,
+      next: `ls -ld ${path}`,
+    });
+  }
+  return new Fault("INTERNAL", "STORE_FAILED", `${path}: SQLite answered ${code || "an error"}`, {
+    cause: error,
+  });
+}
+
+function sqliteCode(error: unknown): string {
+  if (!(error instanceof Error) || !("code" in error)) return "";
+  return String(error.code);
+}

@@ -1,0 +1,50 @@
+/** Single facts that fit nowhere else: the hub's incarnation and the state of the link, for the local page. */
+import type { Store } from "./database.ts";
+
+export type LinkFacts = Readonly<{
+  up: boolean;
+  message: string;
+  /** Wall clock, ms: up or down since. */
+  since: number;
+}>;
+
+/** Newest incarnation of the hub that was seen; 0 before the first contact. */
+export function findIncarnation(store: Store): bigint {
+  return BigInt(find(store, "incarnation") ?? "0");
+}
+
+/** Only ever grows. */
+export function raiseIncarnation(store: Store, incarnation: bigint): void {
+  if (incarnation > findIncarnation(store)) put(store, "incarnation", String(incarnation));
+}
+
+export function findLink(store: Store): LinkFacts | undefined {
+  const text = find(store, "link");
+  return text === undefined ? undefined : (JSON.parse(text) as LinkFacts);
+}
+
+export function replaceLink(store: Store, link: LinkFacts): void {
+  put(store, "link", JSON.stringify(link));
+}
+
+/** Wall clock, ms, since when nothing may change because a damaged store was set aside. */
+export function findDamaged(store: Store): string | undefined {
+  return find(store, "damaged");
+}
+
+export function putDamaged(store: Store, path: string): void {
+  put(store, "damaged", path);
+}
+
+function find(store: Store, name: string): string | undefined {
+  return store.get<{ value: string }>("select value from fact where name = ?", name)?.value;
+}
+
+function put(store: Store, name: string, value: string): void {
+  store.run(
+    `insert into fact (name, value) values (?, ?)
+     on conflict (name) do update set value = excluded.value`,
+    name,
+    value,
+  );
+}
