@@ -179,7 +179,7 @@ export async function enrolled(world: World, token = world.token()): Promise<Mem
     token,
     hostName: "test",
     agentVersion: "0.1.0",
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(50_000),
   });
   return new MemoryAgent(identity);
 }

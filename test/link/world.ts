@@ -34,9 +34,10 @@ import { idOf, uuidV7 } from "@holdfast/shared/ids.ts";
 import { encodeJoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { fingerprintOf } from "../../agent/src/link/renewal.ts";
+import type { AdmissionBounds } from "../../hub/src/link/admission.ts";
 import { startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import type { LinkTiming } from "../../hub/src/link/limits.ts";
-import { startLinkServer } from "../../hub/src/link/link-server.ts";
+import { ADMISSION, startLinkServer } from "../../hub/src/link/link-server.ts";
 import type {
   AgentPrincipal,
   AgentSession,
@@ -277,7 +278,12 @@ function badProof(): Fault {
 const SHORT: LinkTiming = { keepaliveMs: 10_000, keepaliveTimeoutMs: 5_000, firstMessageMs: 500 };
 
 /** Both listeners, on the world's ports if it had some before. */
-export async function startHub(world: World, hub: MemoryHub, timing: Partial<LinkTiming> = {}) {
+export async function startHub(
+  world: World,
+  hub: MemoryHub,
+  timing: Partial<LinkTiming> = {},
+  admission: AdmissionBounds = ADMISSION,
+) {
   const server = await issueServerCertificate(world.serverAuthority, ["localhost"], Date.now());
   const ticketKeys = world.serverAuthority.certificate.subarray(0, 48);
   const shared = {
@@ -288,6 +294,7 @@ export async function startHub(world: World, hub: MemoryHub, timing: Partial<Lin
     tls: () => ({ ...server, ticketKeys }),
     authorities: () => [agentAuthority(world.cell.vendorId, world.agents.certificate)],
     timing: { ...SHORT, ...timing },
+    admission,
   };
   const link = await startLinkServer({ ...shared, port: world.ports.link, hub });
   const identity = await startIdentityServer({

@@ -14,6 +14,7 @@ import {
   LinkService,
   type Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { ActionState } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
@@ -23,7 +24,7 @@ import type { LostKind } from "./session.ts";
 
 /** Protocol versions that this agent speaks. */
 export const PROTOCOLS = { min: 1, max: 1 } as const;
-/** Actions and rehearsals that run at once; the hub hears of more as refused. */
+/** Actions and rehearsals that run at once; more are refused. */
 const ORDERS_MAX = 16;
 
 export type ConnectionEvents = Readonly<{
@@ -53,6 +54,8 @@ export class Connection {
       method.responseDeserialize,
       new Metadata(),
     );
+    // Told once more after the reading has ended, and an error that nobody hears would end the process.
+    this.call.on("error", () => undefined);
     const range = { minProtocol: PROTOCOLS.min, maxProtocol: PROTOCOLS.max };
     this.#write({ case: "hello", value: { ...control.hello(), ...range } });
     void this.#read();
@@ -112,7 +115,10 @@ export class Connection {
     work: () => Promise<Extract<ControlRequest["message"], { case: Case }>["value"]>,
   ): Promise<void> {
     if (this.#orders >= ORDERS_MAX) {
-      this.#log.warn({ id, max: ORDERS_MAX }, "dropped an order: too many at once");
+      this.#log.warn({ id, max: ORDERS_MAX }, "refused an order: too many at once");
+      const message = `${ORDERS_MAX} orders are under way`;
+      const value = { id, state: ActionState.REFUSED, reason: "ORDERS_TOO_MANY", message };
+      if (name === "actionResult") this.#write({ case: "actionResult", value });
       return;
     }
     this.#orders += 1;

@@ -23,8 +23,8 @@ export type ClientTls = Readonly<{
   ticket: Ticket;
 }>;
 
-/** One per endpoint; belongs to whoever opens connections. */
-export type Ticket = { session?: Buffer };
+/** One per endpoint; belongs to whoever opens connections. `resumed`: the last connection was made with it. */
+export type Ticket = { session?: Buffer; resumed?: boolean };
 
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 type SecureConnectResult = Awaited<ReturnType<SecureConnector["connect"]>>;
@@ -77,6 +77,8 @@ export class HubCredentials extends ChannelCredentials {
     const { session } = this.#ticket;
     return new Promise((resolve, reject) => {
       const secured = tlsConnect({ ...this.#options, socket, ...(session && { session }) });
+      // Stays on: later errors are told by HTTP/2, but one that nobody hears would end the process.
+      secured.on("error", () => undefined);
       const failed = (error: Error) => {
         this.#failure = describeTlsFailure(error);
         // A ticket that did not work is not tried twice.
@@ -91,6 +93,8 @@ export class HubCredentials extends ChannelCredentials {
       });
       secured.once("secureConnect", () => {
         secured.off("close", closed);
+        secured.off("error", failed);
+        this.#ticket.resumed = secured.isSessionReused();
         resolve({ socket: secured, secure: true });
       });
     });

@@ -46,6 +46,8 @@ export async function* fetchArtefact(
     request,
     new Metadata(),
   );
+  // An error event after leaving early has nobody else to hear it, and would end the process.
+  call.on("error", () => undefined);
   const cancel = () => call.cancel();
   signal.addEventListener("abort", cancel, { once: true });
   if (signal.aborted) cancel();
@@ -55,8 +57,6 @@ export async function* fetchArtefact(
     throw client.faultOf(error);
   } finally {
     signal.removeEventListener("abort", cancel);
-    // An error event after leaving early has nobody else to hear it.
-    call.on("error", () => undefined);
     cancel();
   }
 }

@@ -73,7 +73,7 @@ export class ControlSession {
     for (const value of await hub.newerKeySets(this.agent, hello)) await this.keySet(value);
     const note = await hub.freshness(this.agent);
     await this.#writeBytes(note);
-    void this.#keepFresh(note);
+    this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
     this.refresh(false);
   }
 
@@ -87,6 +87,8 @@ export class ControlSession {
       .catch((error: unknown) => this.end(asEnd(error)))
       .finally(() => {
         this.#refreshing = false;
+        // Rung after the last look and before its end.
+        if (this.#stale && !this.#stop.signal.aborted) this.refresh();
       });
   }
 
@@ -195,5 +197,5 @@ export class ControlSession {
 function asEnd(error: unknown): Fault {
   return error instanceof Fault
     ? error
-    : new Fault("INTERNAL", "INTERNAL", "could not offer what differs", { cause: error });
+    : new Fault("INTERNAL", "INTERNAL", "could not serve a control stream", { cause: error });
 }

@@ -4,7 +4,7 @@
  */
 import type { ControlRequest, Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
-import { Fault } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
 import { type Incoming, incoming } from "./incoming.ts";
@@ -53,7 +53,9 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     gone.abort();
     deps.sessions.remove(session);
     session.end(undefined);
-    await deps.hub.left(agent);
+    await deps.hub.left(agent).catch((error: unknown) => {
+      log.warn({ error: causeChain(error) }, "the end of a session was not recorded");
+    });
     log.info({}, "agent disconnected");
   }
 }

@@ -32,11 +32,12 @@ function statusFrom(code: FaultCode, reason: string, message: string, retryMs?: 
 
 /** A unary handler from a function that returns or throws. */
 export function unary<Call, Output>(log: Log, work: (call: Call) => Promise<Output>) {
-  return (call: Call, answer: sendUnaryData<Output>): void => {
-    work(call).then(
-      (output) => answer(null, output),
-      (error: unknown) => answer(statusOf(error, log)),
-    );
+  return async (call: Call, answer: sendUnaryData<Output>): Promise<void> => {
+    try {
+      answer(null, await work(call));
+    } catch (error) {
+      answer(statusOf(error, log));
+    }
   };
 }
 
@@ -44,11 +45,13 @@ type OutCall = Readonly<{ end(): unknown; emit(event: "error", status: Status): 
 
 /** A streaming handler: the stream ends well when the function returns, and with its fault when it throws. */
 export function streaming<Call extends OutCall>(log: Log, work: (call: Call) => Promise<void>) {
-  return (call: Call): void => {
-    work(call).then(
-      () => void call.end(),
-      (error: unknown) => void call.emit("error", statusOf(error, log)),
-    );
+  return async (call: Call): Promise<void> => {
+    try {
+      await work(call);
+      call.end();
+    } catch (error) {
+      call.emit("error", statusOf(error, log));
+    }
   };
 }
 

@@ -84,24 +84,19 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
     reload: () => listener.reload(),
     stop: async (msMax) => {
       stopListening();
-      listener.refuse();
+      const late = deps.clock.sleep(msMax);
+      const ended = listener.ended();
       const { spreadMs } = sessions;
       const leaving: Promise<void>[] = [];
       await sessions.each((each) => leaving.push(each.leave(spreadMs, "the hub is stopping")));
-      await Promise.race([Promise.all(leaving), deps.clock.sleep(msMax)]);
+      await Promise.race([Promise.all(leaving), late]);
       grpc.drain(msMax);
-      await sessionsGone(sessions, msMax, deps.clock);
+      await Promise.race([ended, late]);
       grpc.close();
-      await listener.close();
+      listener.close();
+      await ended;
     },
   };
-}
-
-const GONE_POLL_MS = 10;
-
-async function sessionsGone(sessions: Sessions, msMax: number, clock: Clock): Promise<void> {
-  const until = clock.monotonic() + msMax;
-  while (sessions.count > 0 && clock.monotonic() < until) await clock.sleep(GONE_POLL_MS);
 }
 
 function addHandlers(

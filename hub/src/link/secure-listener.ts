@@ -39,10 +39,10 @@ export interface SecureListener {
   readonly port: number;
   /** Serves new connections with what tls() and clientRoots() say now. */
   reload(): void;
-  /** Accepts no more; connections go on. */
-  refuse(): void;
-  /** Ends all that is left. */
-  close(): Promise<void>;
+  /** Resolves when all connections have ended; accepts no more from now on. */
+  ended(): Promise<void>;
+  /** Cuts what is left. */
+  close(): void;
 }
 
 export async function listenSecurely(deps: SecureListenerDeps): Promise<SecureListener> {
@@ -60,12 +60,10 @@ export async function listenSecurely(deps: SecureListenerDeps): Promise<SecureLi
   return {
     port,
     reload: () => tlsServer.setSecureContext(contextOptions(deps)),
-    refuse: () => void server.close(),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
+    ended: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+    },
   };
 }
 

@@ -101,7 +101,7 @@ export function verifyAgentCertificate(
   now: number,
   graceMs: number,
 ): VerifiedAgent {
-  if (der === undefined) throw refused("MISSING", "no client certificate was presented");
+  if (der === undefined) throw refused("MISSING", "none of this hub's was presented");
   const { leaf, agent } = readAgent(der);
   const own = authorities.filter(({ vendorId }) => vendorId === agent.vendorId);
   if (!own.some(({ certificate }) => isIssuedBy(leaf, certificate))) {

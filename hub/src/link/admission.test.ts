@@ -1,0 +1,44 @@
+import type { Clock } from "@holdfast/shared/clock.ts";
+import { describe, expect, it } from "vitest";
+import { Admission } from "./admission.ts";
+
+function stopped(): Clock & { ms: number } {
+  return {
+    ms: 0,
+    now: () => 0,
+    monotonic() {
+      return this.ms;
+    },
+    sleep: async () => undefined,
+  };
+}
+
+const BOUNDS = {
+  hub: { perSecond: 10, burst: 20 },
+  address: { perSecond: 2, burst: 4 },
+  addressesMax: 3,
+};
+const admitted = (admission: Admission, address: string, tries: number) =>
+  Array.from({ length: tries }, () => admission.admits(address)).filter(Boolean).length;
+
+describe("admission", () => {
+  it("lets an address have its burst, then its rate", () => {
+    const clock = stopped();
+    const admission = new Admission(BOUNDS, clock);
+    expect(admitted(admission, "a", 100)).toBe(4);
+    clock.ms += 1_500;
+    expect(admitted(admission, "a", 100)).toBe(3);
+  });
+
+  it("is not spent for all by one noisy address", () => {
+    const admission = new Admission(BOUNDS, stopped());
+    admitted(admission, "noisy", 10_000);
+    expect(admitted(admission, "quiet", 4)).toBe(4);
+  });
+
+  it("has a bound for all addresses together, and remembers only some of them", () => {
+    const admission = new Admission(BOUNDS, stopped());
+    const all = Array.from({ length: 50 }, (_, n) => admitted(admission, `a${n}`, 4));
+    expect(all.reduce((sum, each) => sum + each)).toBe(20);
+  });
+});

@@ -1,0 +1,206 @@
+import { connect as tlsConnect } from "node:tls";
+import { create } from "@bufbuild/protobuf";
+import { ControlRequestSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { systemClock } from "@holdfast/shared/clock.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { describe, expect, it } from "vitest";
+import type { Ticket } from "../../agent/src/link/credentials.ts";
+import { clientIdentityOf, hubClient } from "../../agent/src/link/hub-client.ts";
+import { cleanups, connect, fleet } from "./fleet.ts";
+import { enrolled } from "./memory-agent.ts";
+import { clientTo, proxyTo, rawControl } from "./raw.ts";
+import { createWorld, eventually, MemoryHub, startHub } from "./world.ts";
+
+const hello = (maxProtocol = 1) =>
+  create(ControlRequestSchema, {
+    message: { case: "hello", value: { minProtocol: 1, maxProtocol, fencing: 1n } },
+  });
+const instance = (n: number) => `ins_${n.toString(16).padStart(32, "0")}`;
+
+describe("a slow agent", () => {
+  it("gets the latest when it reads again, not what came in between", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    let open: () => void = () => undefined;
+    agent.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    connect(agent);
+    await eventually("the link", () => agent.isUp);
+    const changes = 400;
+    for (let n = 1; n <= changes; n++) {
+      hub.assign(instance(1), BigInt(n), 200_000);
+      hub.ring(world.cell);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await systemClock.sleep(50);
+    open();
+    await eventually("the latest", () => agent.held.get(instance(1))?.generation?.number === 400n);
+    expect(agent.offers.length).toBeLessThan(changes / 4);
+  });
+
+  it("is offered all of many instances, page by page", async () => {
+    const { world, hub } = await fleet();
+    for (let n = 1; n <= 300; n++) hub.assign(instance(n), 1n);
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("all offers", () => agent.held.size === 300);
+    expect(agent.offers.length).toBe(300);
+  });
+});
+
+describe("a black hole", () => {
+  it("is noticed by keepalive on both sides, and left", async () => {
+    const { world, hub, running } = await fleet(new MemoryHub(), {
+      keepaliveMs: 300,
+      keepaliveTimeoutMs: 150,
+    });
+    const agent = await enrolled(world);
+    const proxy = await proxyTo(() => world.ports.link);
+    agent.at({ linkEndpoints: [`localhost:${proxy.port}`, `localhost:${world.ports.link}`] });
+    const link = connect(agent, { timing: { keepaliveMs: 300, keepaliveTimeoutMs: 150 } });
+    await eventually("the link", () => agent.isUp);
+    const before = performance.now();
+    proxy.hole();
+    await eventually("the agent's notice", () => !agent.isUp);
+    expect(performance.now() - before).toBeLessThan(2_000);
+    await eventually("the hub's notice", () => hub.leftSessions.includes(1n));
+    await eventually("the return", () => agent.isUp && link.state.connection > 1);
+    expect(running.link.connected).toBe(1);
+  });
+});
+
+describe("the hub's part of a session", () => {
+  it("sends key sets before the note, and the note again at half of its life", async () => {
+    const hub = new MemoryHub();
+    hub.keySets = [create(EnvelopeSchema, { payloadType: "next" })];
+    hub.freshnessMs = 2_000;
+    const { world } = await fleet(hub);
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("the note again", () => agent.notes.length >= 2);
+    expect(agent.keySets[0]?.payloadType).toBe("next");
+  });
+
+  it("asks for what differs again when the store says later", async () => {
+    const { world, hub } = await fleet();
+    const differing = hub.differing.bind(hub);
+    let failures = 0;
+    hub.differing = async (...given) => {
+      if (failures++ < 2) throw new Fault("UNAVAILABLE", "STORE_DOWN", "the store is down");
+      return differing(...given);
+    };
+    hub.assign(instance(1), 1n);
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("the offer", () => agent.offers.length === 1);
+    expect(agent.welcomes).toHaveLength(1);
+  });
+
+  it("refuses an agent that is not admitted with the reason, which the agent reports", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    hub.refuse = new Fault("PERMISSION_DENIED", "AGENT_REVOKED", "this agent was revoked");
+    const link = connect(agent);
+    const { message } = await eventually("the refusal", () => agent.changes[0]);
+    expect(message).toContain("this agent was revoked");
+    expect(link.state).toMatchObject({ phase: "waiting" });
+  });
+
+  it("never shows the text of an unexpected error", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    hub.newerKeySets = () => Promise.reject(new Error("select secret from vault"));
+    connect(agent);
+    const { message } = await eventually("the loss", () => agent.changes.find(({ up }) => !up));
+    expect(message).toMatch(/internal error$/);
+  });
+
+  it("sends statuses once, then only those that changed", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    for (let n = 0; n < 100; n++) agent.say(instance(n));
+    connect(agent);
+    const count = () => hub.statuses.reduce((sum, { instances }) => sum + instances.length, 0);
+    await eventually("all statuses", () => count() === 100);
+    expect(Math.max(...hub.statuses.map(({ instances }) => instances.length))).toBe(64);
+    agent.say(instance(7));
+    await eventually("the change", () => count() === 101);
+    expect(hub.statuses.at(-1)?.instances.map(({ instanceId }) => instanceId)).toEqual([
+      instance(7),
+    ]);
+  });
+
+  it("tells agents to come back within the spread when it stops", async () => {
+    const { world, running } = await fleet();
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("the link", () => agent.isUp);
+    await running.stop();
+    expect(agent.changes.at(-1)).toEqual({
+      up: false,
+      message: "the hub asked to come back later",
+    });
+  });
+
+  it("gives an agent without instances a welcome and a note, nothing else", async () => {
+    const { world } = await fleet();
+    const agent = await enrolled(world);
+    const client = clientTo(world.ports.link, clientIdentityOf(agent.identity()));
+    const control = rawControl(client);
+    control.call.write(hello(3));
+    await eventually("welcome and note", () => control.responses.length === 2);
+    expect(control.responses.map(({ message }) => message.case)).toEqual(["welcome", "freshness"]);
+  });
+});
+
+describe("TLS sessions", () => {
+  it("are resumed after the hub restarted, and the caller is still known by its certificate", async () => {
+    const { world, running } = await fleet();
+    const agent = await enrolled(world);
+    const ticket: Ticket = {};
+    const visit = async () => {
+      const identity = clientIdentityOf(agent.identity());
+      const client = hubClient(`localhost:${world.ports.link}`, identity, { ticket });
+      const control = rawControl(client);
+      control.call.write(hello());
+      await eventually("a welcome", () => control.responses.length > 0);
+      await eventually("a ticket", () => ticket.session !== undefined);
+      control.call.cancel();
+      client.close();
+      return ticket.resumed;
+    };
+    expect(await visit()).toBe(false);
+    await running.stop();
+    const hub = new MemoryHub();
+    cleanups.push((await startHub(world, hub)).stop);
+    expect(await visit()).toBe(true);
+    expect(hub.hellos).toHaveLength(1);
+  });
+});
+
+describe("admission", () => {
+  it("closes the connections of an address beyond its share, and lets it in later", async () => {
+    const world = await createWorld();
+    const bounds = { hub: { perSecond: 100, burst: 100 }, addressesMax: 10 };
+    const admission = { ...bounds, address: { perSecond: 4, burst: 2 } };
+    const hub = new MemoryHub();
+    cleanups.push((await startHub(world, hub, {}, admission)).stop);
+    const outcomes = await Promise.all(Array.from({ length: 8 }, () => probe(world.ports.link)));
+    expect(outcomes.filter((each) => each === "handshake")).toHaveLength(2);
+    await systemClock.sleep(400);
+    expect(await probe(world.ports.link)).toBe("handshake");
+  });
+});
+
+/** Whether the listener begins a handshake with a new connection. */
+function probe(port: number): Promise<"handshake" | "closed"> {
+  return new Promise((resolve) => {
+    const socket = tlsConnect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    socket.on("secureConnect", () => resolve("handshake"));
+    socket.on("error", () => resolve("closed"));
+    socket.on("close", () => resolve("closed"));
+    cleanups.push(() => socket.destroy());
+  });
+}
