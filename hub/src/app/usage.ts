@@ -1,0 +1,175 @@
+/** Use cases of the report stream: opening it where both ends agree, and taking batches of usage. */
+import { create } from "@bufbuild/protobuf";
+import {
+  type BatchAck,
+  BatchAckSchema,
+  type Fenced,
+  FencedSchema,
+  type Open,
+  type Opened,
+  OpenedReason,
+  OpenedSchema,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import {
+  type Batch,
+  Fold,
+  type SignedBatch,
+  type Record as UsageRecord,
+  Verdict,
+} from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
+import { verificationKey } from "@holdfast/shared/dsse.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { idOf, isId, NIL_UUID, uuidOf } from "@holdfast/shared/ids.ts";
+import { seriesDigest } from "@holdfast/shared/usage.ts";
+import { openBatch } from "../domain/usage-batch.ts";
+import type { AgentSession, LinkHub } from "../link/port.ts";
+import * as agents from "../store/agents.ts";
+import { agentContext } from "../store/context.ts";
+import { readWithContext } from "../store/tx.ts";
+import * as usage from "../store/usage.ts";
+import * as streams from "../store/usage-streams.ts";
+import type { AppDeps } from "./deps.ts";
+
+/** Pages of one opening at most; a cell with more series has its oldest ones sent again, which is harmless. */
+const OPENED_PAGES_MAX = 1_000;
+
+export function reportUseCases(deps: AppDeps): Pick<LinkHub, "openStream" | "ingest"> {
+  return {
+    openStream: (session, open) => openStream(deps, session, open),
+    ingest: (session, batch) => ingest(deps, session, batch),
+  };
+}
+
+async function openStream(
+  { database, incarnation }: AppDeps,
+  session: AgentSession,
+  open: Open,
+): Promise<readonly Opened[]> {
+  const { agentId, cellId } = session;
+  const context = contextOf(session);
+  const { epoch, nextSeq, acceptedSeq, acceptedHead } = open;
+  const state = await streams.openStream(
+    database,
+    context,
+    { agentId, epoch, nextSeq, acceptedSeq, acceptedHead, incarnation: open.incarnation },
+    incarnation,
+  );
+  const answer = {
+    reason: state.isResumed ? OpenedReason.RESUMED : OpenedReason.NEW_EPOCH,
+    epoch: state.epoch,
+    incarnation: state.incarnation,
+    acceptedSeq: state.acceptedSeq,
+    acceptedHead: state.acceptedHead,
+    durableSeq: state.durableSeq,
+  };
+  if (state.isResumed) return [create(OpenedSchema, answer)];
+  const pages = await readWithContext(database, context, async (tx) => {
+    const found: (readonly streams.SeriesEnd[])[] = [];
+    for (let after = new Uint8Array(0); found.length < OPENED_PAGES_MAX; ) {
+      const page = await streams.seriesEnds(tx, cellId, after);
+      found.push(page);
+      if (page.length < streams.SERIES_ENDS_MAX) break;
+      after = new Uint8Array(page.at(-1)?.digest ?? after);
+    }
+    return found;
+  });
+  return pages.map((page, index) =>
+    create(OpenedSchema, {
+      ...answer,
+      series: page.map(({ digest, windowEndMs }) => ({ seriesDigest: digest, windowEndMs })),
+      more: index < pages.length - 1,
+    }),
+  );
+}
+
+async function ingest(
+  deps: AppDeps,
+  session: AgentSession,
+  signed: SignedBatch,
+): Promise<BatchAck | Fenced> {
+  const { agentId } = session;
+  const identityKey = verificationKey(await identityKeyOf(deps, session)).publicKey;
+  const batch = openBatch(signed, { agentId: idOf("agent", agentId), identityKey });
+  const answer = await usage.ingest(
+    deps.database,
+    contextOf(session),
+    toStore(batch, agentId, signed.head),
+  );
+  if (answer.kind === "fenced") {
+    return create(FencedSchema, { reason: answer.reason, expectedSeq: answer.expectedSeq });
+  }
+  return create(BatchAckSchema, {
+    epoch: batch.epoch,
+    acceptedSeq: answer.acceptedSeq,
+    durableSeq: answer.durableSeq,
+    verdicts: answer.verdicts.map(({ seq, verdict, reason }) => ({
+      seq,
+      verdict: verdict === "duplicate" ? Verdict.DUPLICATE : Verdict.QUARANTINED,
+      reason,
+    })),
+  });
+}
+
+/** Read for every batch: a takeover may have replaced the agent since the stream was opened. */
+function identityKeyOf({ database }: AppDeps, session: AgentSession): Promise<Uint8Array> {
+  return readWithContext(database, contextOf(session), async (tx) => {
+    const agent = await agents.get(tx, session.agentId);
+    if (agent !== undefined) return agent.identityKey;
+    throw new Fault("PERMISSION_DENIED", "AGENT_UNKNOWN", "this agent is not known any more");
+  });
+}
+
+function toStore(batch: Batch, agentId: string, head: Uint8Array): usage.UsageBatch {
+  return {
+    agentId,
+    epoch: batch.epoch,
+    incarnation: batch.incarnation,
+    firstSeq: batch.firstSeq,
+    previousHead: batch.previousHead,
+    head,
+    series: batch.series.map((series) => ({
+      digest: seriesDigest(series),
+      instanceId: storedId("instance", series.instanceId),
+      seatId: storedId("seat", series.seatId),
+      meter: series.meter,
+      resource: series.resource,
+      source: series.source,
+      dimensions: series.dimensions,
+    })),
+    records: batch.records.map((record) => ({
+      seq: record.seq,
+      series: record.series,
+      windowStartMs: record.windowStartMs,
+      windowEndMs: record.windowEndMs,
+      ...valueOf(record),
+    })),
+  };
+}
+
+/** An id that is none belongs to nobody: its records are set aside one by one, the batch goes on. */
+function storedId(kind: "instance" | "seat", id: string): string {
+  try {
+    return isId(id) ? uuidOf(kind, id) : NIL_UUID;
+  } catch {
+    return NIL_UUID;
+  }
+}
+
+function valueOf({ value }: UsageRecord): Pick<usage.UsageRecord, "kind" | "value" | "detail"> {
+  switch (value.case) {
+    case "counter":
+      return { kind: "counter", value: value.value.value, detail: "" };
+    case "window":
+      return { kind: "window", value: value.value.value, detail: Fold[value.value.fold] ?? "" };
+    case "occurrence":
+      return { kind: "occurrence", value: value.value.value, detail: value.value.id };
+    case "gap":
+      return { kind: "gap", value: 0n, detail: value.value.reason };
+    case undefined:
+      throw new Fault("INVALID_ARGUMENT", "BATCH_MALFORMED", "batch: a record has no value");
+  }
+}
+
+function contextOf({ vendorId, cellId, agentId }: AgentSession) {
+  return agentContext(vendorId, cellId, agentId);
+}
