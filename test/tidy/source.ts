@@ -89,7 +89,7 @@ export function isTestSupport(path: string): boolean {
 export function isEntry(path: string): boolean {
   return (
     /(^|\/)main\.ts$/.test(path) ||
-    /^examples\/[^/]+\/(build|src\/(release-[\d.]+|seed))\.ts$/.test(path) ||
+    /^examples\/[^/]+\/(build|src\/(release-[\d.]+|seed|check))\.ts$/.test(path) ||
     /^scripts\/[^/]+$/.test(path) ||
     /^test\/bench\/[^/]+\.bench\.ts$/.test(path) ||
     /(^|\/)\w+\.config\.ts$/.test(path)

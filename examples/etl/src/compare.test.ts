@@ -1,5 +1,8 @@
 /** Each kind of damage done to a copied destination is found and named. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { compare } from "./compare.ts";
 import { SourceFile } from "./source.ts";
@@ -85,5 +88,17 @@ describe("compare", () => {
     expect(result.isComplete).toBe(true);
     expect(result.unseated + result.matched).toBe(1_500);
     expect(result.unseated).toBeGreaterThan(100);
+  });
+
+  it("is a command whose exit code tells exact from different", async () => {
+    const check = () => {
+      const script = fileURLToPath(new URL("check.ts", import.meta.url));
+      const ends = ["--source", fleet.source, "--destination", fleet.destination];
+      const args = ["--no-warnings", script, ...ends, "--seats", fleet.seatsFile];
+      return once(spawn(process.execPath, args, { stdio: "ignore" }), "exit");
+    };
+    expect(await check()).toEqual([0, null]);
+    change(`delete from etl_row ${ANY}`);
+    expect(await check()).toEqual([10, null]);
   });
 });
