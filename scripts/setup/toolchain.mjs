@@ -86,7 +86,9 @@ async function fill(partial, { root, arch, env, say }) {
   mkdirSync(partial, { recursive: true });
   writeFileSync(join(partial, "package.json"), JSON.stringify(pins.manifest, null, 2));
   writeFileSync(join(partial, "package-lock.json"), JSON.stringify(pins.lock, null, 2));
-  await run({ command: "npm", args: NPM_ARGS, cwd: partial, env, program: "npm", what });
+  // Said outright, since `npm --prefix CHECKOUT start` hands its own prefix down in the environment.
+  const args = [...NPM_ARGS, "--prefix", partial, "--no-global"];
+  await run({ command: "npm", args, cwd: partial, env, program: "npm", what });
   symlinkSync(`../@pnpm/exe.linux-${arch}/pnpm`, join(partial, BIN, "pnpm"));
   checkNode(join(partial, BIN, "node"), `v${node}`);
   writeFileSync(join(partial, STAMP), stampOf(root, arch));
@@ -98,7 +100,7 @@ async function fill(partial, { root, arch, env, say }) {
  * @param {string} arch
  * @param {any} manifest scripts/toolchain/package.json
  * @param {any} lock scripts/toolchain/package-lock.json
- * @returns {{manifest: {dependencies: Record<string, string>}, lock: object}}
+ * @returns {{manifest: {dependencies: Record<string, string>}, lock: {packages: Record<string, any>, [key: string]: unknown}}}
  */
 export function pinsFor(arch, manifest, lock) {
   const names = Object.keys(manifest.optionalDependencies).filter((name) =>
