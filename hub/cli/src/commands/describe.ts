@@ -1,0 +1,195 @@
+/** `holdfast describe KIND NAME`: one screen that says how an object is and why. */
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { type ConditionLine, conditionsOf } from "../conditions.ts";
+import { type EventView, latestEvents } from "../event-feed.ts";
+import { agoText, at, durationText, enumWord, generationText, listAt, textAt } from "../format.ts";
+import type { HubClient } from "../hub-client.ts";
+import { type Kind, kindOf } from "../kinds.ts";
+import { ObjectCalls, type ObjectView } from "../object-calls.ts";
+import { printObject } from "../output.ts";
+import { type HubOptions, withHub } from "../session.ts";
+import { type Cell, painted, type Tone, tableText } from "../table.ts";
+import type { Terminal } from "../terminal.ts";
+
+const EVENTS_SHOWN = 8;
+
+export async function describe(
+  terminal: Terminal,
+  word: string,
+  name: string,
+  options: HubOptions,
+): Promise<void> {
+  const kind = kindOf(word);
+  const form = options.output ?? "table";
+  await withHub(terminal, options, async (hub) => {
+    const calls = await ObjectCalls.of(kind, hub);
+    const view = await calls.get(name, hub.context.tenant);
+    if (form !== "table") {
+      await printObject(terminal, kind, view, form);
+      return;
+    }
+    terminal.out(screen(terminal, kind, view, await recentEvents(hub, kind, view)));
+  });
+}
+
+async function recentEvents(
+  hub: HubClient,
+  kind: Kind,
+  view: ObjectView,
+): Promise<readonly EventView[]> {
+  const subject = `${kind.name}/${textAt(view, "metadata.id")}`;
+  const tenant = textAt(view, "metadata.tenant");
+  const query = { subject, tenant: tenant === "-" ? undefined : tenant };
+  return (await latestEvents(hub, query, EVENTS_SHOWN)).events;
+}
+
+function screen(
+  terminal: Terminal,
+  kind: Kind,
+  view: ObjectView,
+  events: readonly EventView[],
+): string {
+  const now = terminal.clock.now();
+  const sections = [
+    headOf(kind, view, now),
+    section("Spec", specLines(view)),
+    section("Conditions", conditionLines(terminal, conditionsOf(view), now)),
+    section("Attempt", attemptLines(terminal, view, now)),
+    section("Resources", resourceLines(terminal, view)),
+    section("Outputs", fieldLines(at(view, "status.outputs"))),
+    section("Events", eventLines(terminal, events, now)),
+  ];
+  return sections.filter((each) => each !== "").join("\n");
+}
+
+function headOf(kind: Kind, view: ObjectView, now: number): string {
+  const tenant = textAt(view, "metadata.tenant");
+  const first = [`${kind.name}/${textAt(view, "metadata.name")}`, textAt(view, "metadata.id")];
+  if (tenant !== "-") first.splice(1, 0, `tenant ${tenant}`);
+  const times = [`created ${agoText(at(view, "metadata.createTime"), now)}`];
+  const deleted = at(view, "metadata.deleteTime");
+  if (deleted !== undefined) {
+    const finalizers = listAt(view, "metadata.finalizers").join(", ");
+    times.push(
+      `being deleted since ${agoText(deleted, now)}, waits for ${finalizers || "nothing"}`,
+    );
+  }
+  const reported = at(view, "status.reportTime");
+  if (reported !== undefined) times.push(`last report ${agoText(reported, now)}`);
+  const wanted = at(view, "status.generation");
+  if (wanted !== undefined) {
+    const serving = generationText(at(view, "status.committedGeneration"));
+    times.push(`generation ${generationText(wanted)} wanted, ${serving} serves`);
+  }
+  return `${first.join("   ")}\n  ${times.join("   ")}\n`;
+}
+
+function section(title: string, text: string): string {
+  return text === "" ? "" : `${title}\n${text.replace(/^(?=.)/gm, "  ")}`;
+}
+
+/** What serves is told where it is not what is wanted. */
+function specLines(view: ObjectView): string {
+  const serving = textAt(view, "status.committedRelease");
+  const spec = { ...((at(view, "spec") ?? {}) as JsonObject) };
+  if (typeof spec["release"] === "string" && serving !== "-" && serving !== spec["release"]) {
+    spec["release"] = `${spec["release"]} (${serving} serves)`;
+  }
+  // A release repeats its whole blueprint here; -o yaml shows it.
+  delete spec["blueprint"];
+  return fieldLines(spec);
+}
+
+/** Leaves with their path. */
+function fieldLines(value: JsonValue | undefined): string {
+  const leaves = [...leavesOf(value, "")];
+  const width = Math.max(0, ...leaves.map(([path]) => path.length));
+  return leaves.map(([path, text]) => `${path.padEnd(width)}  ${text}\n`).join("");
+}
+
+function* leavesOf(value: JsonValue | undefined, path: string): Generator<[string, string]> {
+  const isMap = typeof value === "object" && value !== null && !Array.isArray(value);
+  if (!isMap) {
+    if (value !== undefined && path !== "") yield [path, textAt({ value } as JsonObject, "value")];
+    return;
+  }
+  for (const [key, child] of Object.entries(value)) {
+    yield* leavesOf(child, path === "" ? key : `${path}.${key}`);
+  }
+}
+
+const TONES: readonly Tone[] = ["good", "unsure", "bad"];
+const MARKS = ["ok", "?", "!"] as const;
+
+function conditionLines(
+  terminal: Terminal,
+  conditions: readonly ConditionLine[],
+  now: number,
+): string {
+  if (conditions.length === 0) return "";
+  const rows = [...conditions]
+    .sort((a, b) => b.severity - a.severity)
+    .map(({ type, status, reason, message, time, severity }): Cell[] => {
+      const mark = { text: MARKS[severity], tone: TONES[severity] ?? "plain" };
+      return [mark, type, status, reason, agoText(time, now), message];
+    });
+  return tableText(inset(terminal), ["", "TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows);
+}
+
+/** Sections stand two characters to the right. */
+function inset({ hasColor, columns }: Terminal): Pick<Terminal, "hasColor" | "columns"> {
+  return { hasColor, columns: columns === undefined ? undefined : columns - 2 };
+}
+
+function attemptLines(terminal: Terminal, view: ObjectView, now: number): string {
+  const attempt = at(view, "status.attempt");
+  if (attempt === undefined) return "";
+  const state = enumWord(textAt(attempt, "state"), "ATTEMPT_STATE_");
+  const isGood = ["committed", "running"].includes(state);
+  const head = [
+    `generation ${generationText(at(attempt, "generation"))}`,
+    `release ${textAt(attempt, "releaseVersion")}`,
+    painted(terminal.hasColor, state, isGood ? "good" : "bad"),
+    `began ${agoText(at(attempt, "startTime"), now)}`,
+  ];
+  const said = [textAt(attempt, "reason"), textAt(attempt, "message")].filter((e) => e !== "-");
+  const steps = listAt(attempt, "steps").map((step) => {
+    const ms = Number(at(step, "durationMs") ?? 0);
+    const word = enumWord(textAt(step, "state"), "STEP_STATE_");
+    const cell = { text: word, tone: word === "failed" ? ("bad" as const) : ("plain" as const) };
+    return [textAt(step, "id"), cell, durationText(ms), textAt(step, "summary"), note(step)];
+  });
+  const header = ["STEP", "STATE", "TOOK", "SUMMARY", "MESSAGE"];
+  const table = steps.length === 0 ? "" : tableText(inset(terminal), header, steps);
+  return `${head.join("   ")}\n${said.length === 0 ? "" : `${said.join(": ")}\n`}${table}`;
+}
+
+function note(step: JsonValue): string {
+  const message = textAt(step, "message");
+  return message === "-" ? "" : message;
+}
+
+function resourceLines(terminal: Terminal, view: ObjectView): string {
+  const rows = listAt(view, "status.resources").map((each) => [
+    textAt(each, "id"),
+    textAt(each, "kind"),
+    textAt(each, "phase"),
+    String(at(each, "restarts") ?? 0),
+    note(each),
+  ]);
+  const header = ["ID", "KIND", "PHASE", "RESTARTS", "MESSAGE"];
+  return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
+}
+
+function eventLines(terminal: Terminal, events: readonly EventView[], now: number): string {
+  const rows = [...events].reverse().map((event) => {
+    const reason = textAt(event, "reason");
+    return [
+      agoText(at(event, "time"), now),
+      textAt(event, "type"),
+      textAt(event, "principal"),
+      reason === "-" ? "" : reason,
+    ];
+  });
+  return rows.length === 0 ? "" : tableText(inset(terminal), ["WHEN", "WHAT", "WHO", "WHY"], rows);
+}
