@@ -1,0 +1,232 @@
+/**
+ * How agents come by their certificates: a one-time join token for the first one, the present certificate
+ * and the identity key for the next ones. Every wrong token gets one answer; the cause is in the audit.
+ */
+import { verify } from "node:crypto";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type EnrollRequest,
+  type EnrollResponse,
+  EnrollResponseSchema,
+  type RenewResponse,
+  RenewResponseSchema,
+} from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
+import { EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { sha256 } from "@holdfast/shared/digest.ts";
+import { keyIdOf, verificationKey } from "@holdfast/shared/dsse.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { enrollProofBytes, renewProofBytes } from "@holdfast/shared/identity-proof.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
+import { type JoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts";
+import { escapeControls, shown } from "@holdfast/shared/text.ts";
+import type { AgentPrincipal, IdentityHub, Peer } from "../../link/port.ts";
+import {
+  type AgentSubject,
+  type IssuedCertificate,
+  issueAgentCertificate,
+} from "../../pki/agent-certificate.ts";
+import { type CertificateRequest, readCertificateRequest } from "../../pki/certificate-request.ts";
+import * as agents from "../../store/agents.ts";
+import * as cells from "../../store/cells.ts";
+import * as certificates from "../../store/certificates.ts";
+import { taskContext } from "../../store/context.ts";
+import * as joinTokens from "../../store/join-tokens.ts";
+import * as keySets from "../../store/key-sets.ts";
+import { CELLS } from "../../store/object-tables.ts";
+import { find } from "../../store/objects.ts";
+import { readWithContext, type Tx, withContext } from "../../store/tx.ts";
+import { type AppDeps, newId } from "../deps.ts";
+import { record } from "../event.ts";
+import { refuse } from "../refusal.ts";
+import { contextOfAgent, knownAgent, recordAgent } from "./admission.ts";
+
+const HOST_NAME_CHARS_MAX = 255;
+const VERSION_CHARS_MAX = 100;
+const ACTOR = { principal: "hub/enroll", permission: "", requestId: "" };
+
+export function identityHub(deps: AppDeps): IdentityHub {
+  return {
+    enroll: (request, peer) => enroll(deps, request, peer),
+    renew: (principal, request, proof) => renew(deps, principal, request, proof),
+  };
+}
+
+async function enroll(deps: AppDeps, request: EnrollRequest, peer: Peer): Promise<EnrollResponse> {
+  const token = parseJoinToken(request.joinToken);
+  if (request.hostName.length > HOST_NAME_CHARS_MAX) {
+    const got = `${request.hostName.length} characters`;
+    throw refuse(
+      "host_name",
+      `got ${got}; allowed: at most ${HOST_NAME_CHARS_MAX}`,
+      "TEXT_TOO_LONG",
+    );
+  }
+  const csr = await readCertificateRequest(request.certificateRequest);
+  const proven = enrollProofBytes(request.joinToken, request.certificateRequest);
+  checkProof(proven, request.identityKey, request.identityProof);
+  checkVendor(deps, token);
+  try {
+    return await withContext(deps.database, taskContext(token.vendorId, "enroll"), (tx) =>
+      join(deps, tx, token, request, csr),
+    );
+  } catch (error) {
+    if (error instanceof Fault && error.reason === "TOKEN_REFUSED") await audit(deps, token, peer);
+    throw error;
+  }
+}
+
+async function join(
+  deps: AppDeps,
+  tx: Tx,
+  token: JoinToken,
+  request: EnrollRequest,
+  csr: CertificateRequest,
+): Promise<EnrollResponse> {
+  const agentId = newId(deps.clock);
+  const secretHash = sha256(token.secret);
+  const redeemed = await joinTokens.redeem(tx, { id: token.id, secretHash, agentId });
+  const cell = redeemed === undefined ? undefined : await cells.get(tx, redeemed.cellId);
+  if (redeemed === undefined || cell === undefined || cell.deletedAt !== null) throw tokenRefused();
+  const fencing = await cells.nextFencing(tx, cell.id);
+  await agents.insert(tx, {
+    id: agentId,
+    tenantId: cell.tenantId,
+    cellId: cell.id,
+    name: `${cell.name}-${fencing}`.slice(-63),
+    fencing,
+    identityKey: request.identityKey,
+    hostName: escapeControls(request.hostName),
+    version: escapeControls(request.agentVersion).slice(0, VERSION_CHARS_MAX),
+  });
+  const issued = await issue(deps, tx, cell.tenantId, csr, {
+    vendorId: token.vendorId,
+    cellId: cell.id,
+    agentId,
+    fencing,
+    identityKeyId: keyIdOf(request.identityKey),
+  });
+  await recordAgent(deps, tx, { id: agentId }, "enrolled", {
+    hostName: shown(request.hostName),
+    fencing: fencing.toString(),
+    ignored: csr.ignored.join("; "),
+  });
+  const { link, identity } = deps.endpoints();
+  return create(EnrollResponseSchema, {
+    vendorId: idOf("vendor", token.vendorId),
+    cellId: idOf("cell", cell.id),
+    agentId: idOf("agent", agentId),
+    fencing,
+    certificate: issued.certificate,
+    keySets: (await keySets.listNewest(tx)).map(({ envelope }) =>
+      fromBinary(EnvelopeSchema, envelope),
+    ),
+    linkEndpoints: [link],
+    identityEndpoints: [identity],
+    incarnation: deps.incarnation,
+  });
+}
+
+async function renew(
+  deps: AppDeps,
+  principal: AgentPrincipal,
+  request: Uint8Array,
+  proof: Uint8Array,
+): Promise<RenewResponse> {
+  const csr = await readCertificateRequest(request);
+  return withContext(deps.database, contextOfAgent(principal), async (tx) => {
+    const agent = await knownAgent(tx, principal);
+    checkProof(renewProofBytes(request), agent.identityKey, proof);
+    const { vendorId, cellId, agentId } = principal;
+    const issued = await issue(deps, tx, agent.tenantId, csr, {
+      vendorId,
+      cellId,
+      agentId,
+      fencing: agent.fencing,
+      identityKeyId: keyIdOf(agent.identityKey),
+    });
+    await recordAgent(deps, tx, agent, "certificate_renewed", { serial: issued.serial });
+    return create(RenewResponseSchema, {
+      certificate: issued.certificate,
+      hubTime: timestampFromMs(deps.clock.now()),
+    });
+  });
+}
+
+/** Issues and registers: a certificate that is not in the register is refused on the link. */
+async function issue(
+  deps: AppDeps,
+  tx: Tx,
+  tenantId: string,
+  { publicKey }: CertificateRequest,
+  subject: AgentSubject,
+): Promise<IssuedCertificate> {
+  const now = deps.clock.now();
+  const { agentAuthority } = deps.keysOf(subject.vendorId);
+  const roots = deps.serverRoots;
+  const issued = await issueAgentCertificate(agentAuthority, subject, publicKey, roots, now);
+  await certificates.insert(tx, {
+    tenantId,
+    cellId: subject.cellId,
+    agentId: subject.agentId,
+    serial: issued.serial,
+    fencing: subject.fencing,
+    notBefore: new Date(now),
+    notAfter: new Date(issued.notAfter),
+  });
+  return issued;
+}
+
+function checkProof(bytes: Uint8Array, identityKey: Uint8Array, proof: Uint8Array): void {
+  const { publicKey } = verificationKey(identityKey);
+  if (verify(null, bytes, publicKey, proof)) return;
+  throw new Fault(
+    "UNAUTHENTICATED",
+    "IDENTITY_PROOF",
+    "identity_proof: it was not made by the identity key for this request",
+  );
+}
+
+function checkVendor({ keysOf }: AppDeps, { vendorId }: JoinToken): void {
+  try {
+    keysOf(vendorId);
+  } catch {
+    throw tokenRefused();
+  }
+}
+
+function tokenRefused(): Fault {
+  return new Fault(
+    "UNAUTHENTICATED",
+    "TOKEN_REFUSED",
+    "join token: it is not valid here any more; ask for a new one",
+    { next: "holdfast cell token CELL" },
+  );
+}
+
+/** Why, for the owner of the cell alone. An unknown token has no owner and is only in the log. */
+async function audit(deps: AppDeps, { vendorId, id }: JoinToken, peer: Peer): Promise<void> {
+  const context = taskContext(vendorId, "enroll");
+  const token = await readWithContext(deps.database, context, (tx) => joinTokens.get(tx, id));
+  if (token === undefined) {
+    deps.log.warn({ vendorId, address: peer.address }, "enrolment with an unknown join token");
+    return;
+  }
+  await withContext(deps.database, context, async (tx) => {
+    const [cell] = await find(tx, CELLS, { id: token.cellId }, false);
+    if (cell === undefined) return;
+    await record(tx, ACTOR, deps.clock.now(), {
+      verb: "join_refused",
+      kind: "cell",
+      subject: cell,
+      reason: causeOf(token, deps.clock.now()),
+      after: { joinToken: token.id, address: peer.address },
+    });
+  });
+}
+
+function causeOf(token: joinTokens.JoinTokenRow, now: number): string {
+  if (token.revokedAt !== null) return "TOKEN_REVOKED";
+  if (token.usedAt !== null) return "TOKEN_USED";
+  return token.expiresAt.getTime() <= now ? "TOKEN_EXPIRED" : "TOKEN_WRONG_SECRET";
+}

@@ -1,0 +1,63 @@
+/** The use cases behind the link, put together as the port that the link calls. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type { AgentSession, LinkHub } from "../../link/port.ts";
+import * as artefacts from "../../store/artefacts.ts";
+import * as releases from "../../store/releases.ts";
+import { readWithContext } from "../../store/tx.ts";
+import type { AppDeps } from "../deps.ts";
+import { admit, contextOfAgent, left } from "./admission.ts";
+import { statusReported } from "./status-report.ts";
+import { differing, freshnessNote, newerKeySets } from "./wishes.ts";
+
+export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
+
+export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
+  return {
+    incarnation: deps.incarnation,
+    admit: (principal, hello) => admit(deps, principal, hello),
+    left: (session) => left(deps, session),
+    differing: (session, held, max) => differing(deps, session, held, max),
+    freshness: (session) => freshnessNote(deps, session),
+    newerKeySets: (session, hello) => newerKeySets(deps, session, hello),
+    statusReported: (session, report) => statusReported(deps, session, report),
+    // Nothing asks for actions or rehearsals yet, so an answer to one answers nothing.
+    actionEnded: (_session, { id }) => Promise.reject(unasked("action", id)),
+    rehearsed: (_session, { id }) => Promise.reject(unasked("rehearsal", id)),
+    openStream: (session, open) => usage.openStream(session, open),
+    ingest: (session, batch) => usage.ingest(session, batch),
+    release: (session, digest) => release(deps, session, digest),
+    artefact: (session, digest, offset) => artefact(deps, session, digest, offset),
+    onCellChanged: (ring) => deps.cellBells.listen(ring),
+  };
+}
+
+/** Only releases that an assignment of the cell names: others do not exist for it. */
+async function release(deps: AppDeps, session: AgentSession, digest: string): Promise<Envelope> {
+  const bytes = await readWithContext(deps.database, contextOfAgent(session), (tx) =>
+    releases.envelopeForCell(tx, session.cellId, digest),
+  );
+  if (bytes !== undefined) return fromBinary(EnvelopeSchema, bytes);
+  throw new Fault("NOT_FOUND", "NOT_FOUND", `release ${shown(digest)}: not found`);
+}
+
+async function* artefact(
+  deps: AppDeps,
+  session: AgentSession,
+  digest: string,
+  offset: bigint,
+): AsyncIterable<Uint8Array> {
+  const found = await readWithContext(deps.database, contextOfAgent(session), (tx) =>
+    artefacts.getForCell(tx, session.cellId, digest),
+  );
+  if (found === undefined) {
+    throw new Fault("NOT_FOUND", "NOT_FOUND", `artefact ${shown(digest)}: not found`);
+  }
+  yield* deps.blobs.read(digest, offset);
+}
+
+function unasked(what: string, id: string): Fault {
+  return new Fault("NOT_FOUND", "UNASKED", `${what} ${shown(id)}: this hub did not ask for it`);
+}
