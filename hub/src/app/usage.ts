@@ -13,8 +13,8 @@ import {
 import {
   type Batch,
   Fold,
+  type Record as ReadingRecord,
   type SignedBatch,
-  type Record as UsageRecord,
   Verdict,
 } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import { verificationKey } from "@holdfast/shared/dsse.ts";
@@ -141,7 +141,7 @@ function toStore(batch: Batch, agentId: string, head: Uint8Array): usage.UsageBa
       series: record.series,
       windowStartMs: record.windowStartMs,
       windowEndMs: record.windowEndMs,
-      ...valueOf(record),
+      ...measured(record),
     })),
   };
 }
@@ -155,7 +155,7 @@ function storedId(kind: "instance" | "seat", id: string): string {
   }
 }
 
-function valueOf({ value }: UsageRecord): Pick<usage.UsageRecord, "kind" | "value" | "detail"> {
+function measured({ value }: ReadingRecord): Pick<usage.UsageRecord, "kind" | "value" | "detail"> {
   switch (value.case) {
     case "counter":
       return { kind: "counter", value: value.value.value, detail: "" };
