@@ -49,11 +49,11 @@ function fileLength({ path, text }: SourceFile): Length {
   return { where: path, lines: text.replace(/\n$/, "").split("\n").length };
 }
 
-/** The callbacks of `describe`, and functions that only hold one, are chapters of a test and no part of a program. */
+/** The callbacks of `describe`, and functions that declare tests, are chapters of a test and no part of a program. */
 function functionLengths(file: SourceFile): readonly Length[] {
   const lengths: Length[] = [];
   walk(file.program, (node, { parents }) => {
-    if (!isFunction(node) || isDescribe(parents.at(-1)) || holdsDescribe(node)) return;
+    if (!isFunction(node) || declares(parents.at(-1), ["describe"]) || holdsTests(node)) return;
     const first = lineOf(file.text, node.start);
     const lines = lineOf(file.text, node.end) - first + 1;
     if (lines === 1 && node.type === "ArrowFunctionExpression") return;
@@ -62,22 +62,23 @@ function functionLengths(file: SourceFile): readonly Length[] {
   return lengths;
 }
 
-function holdsDescribe(node: Node): boolean {
+function holdsTests(node: Node): boolean {
   const body = "body" in node ? (node.body as Node | null) : null;
   if (body?.type !== "BlockStatement") return false;
   return body.body.some(
-    (each) => each.type === "ExpressionStatement" && isDescribe(each.expression),
+    (each) =>
+      each.type === "ExpressionStatement" && declares(each.expression, ["describe", "it", "test"]),
   );
 }
 
-/** `describe(…)`, `describe.each(…)(…)` and their like. */
-function isDescribe(node: Node | undefined): boolean {
+/** Whether a node is a call of one of the words, be it `describe(…)` or `describe.each(…)(…)`. */
+function declares(node: Node | undefined, words: readonly string[]): boolean {
   if (node?.type !== "CallExpression") return false;
   let callee: Node = node.callee;
   while (callee.type === "CallExpression" || callee.type === "MemberExpression") {
     callee = callee.type === "CallExpression" ? callee.callee : callee.object;
   }
-  return callee.type === "Identifier" && callee.name === "describe";
+  return callee.type === "Identifier" && words.includes(callee.name);
 }
 
 function commentLinesOf({ comments, text }: SourceFile): number {
