@@ -1,3 +1,4 @@
+/** Join tokens: whole ones read back, every damage is told locally (bad inputs, row 11). */
 import { describe, expect, it } from "vitest";
 import { Fault } from "./fault.ts";
 import { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts";
@@ -5,7 +6,7 @@ import { encodeJoinToken, type JoinToken, parseJoinToken } from "./join-token.ts
 const TOKEN: JoinToken = {
   vendorId: "0198a0c0-0000-7000-8000-000000000001",
   id: "0198a0c0-0000-7000-8000-000000000002",
-  secret: "A-_".repeat(14) + "x",
+  secret: `${"A-_".repeat(14)}x`,
   identityEndpoints: ["localhost:7402", "[::1]:7402"],
   rootFingerprint: "ab".repeat(32),
 };

@@ -1,3 +1,4 @@
+/** How the link behaves when readers are slow, lines are dead, stores fail and hubs restart. */
 import { connect as tlsConnect } from "node:tls";
 import { create } from "@bufbuild/protobuf";
 import { ControlRequestSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
@@ -106,6 +107,40 @@ describe("the hub's part of a session", () => {
     const { message } = await eventually("the refusal", () => agent.changes[0]);
     expect(message).toContain("this agent was revoked");
     expect(link.state).toMatchObject({ phase: "waiting" });
+  });
+
+  it("ends when the agent is no longer welcome to what its cell is to be", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("the first look", () => hub.asked.length > 0 && agent.isUp);
+    const revoked = new Fault("UNAUTHENTICATED", "AGENT_REVOKED", "this agent was revoked");
+    hub.differing = () => Promise.reject(revoked);
+    hub.refuse = revoked;
+    hub.ring(world.cell);
+    const { message } = await eventually("the loss", () => agent.changes.find(({ up }) => !up));
+    expect(message).toContain("this agent was revoked");
+  });
+
+  it("looks again when it is rung while the last look is being told", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually("the link", () => agent.isUp && hub.asked.length > 0);
+    const freshness = hub.freshness.bind(hub);
+    hub.freshness = async () => {
+      hub.freshness = freshness;
+      hub.assign(instance(2), 1n);
+      hub.ring(world.cell);
+      await systemClock.sleep(20);
+      return freshness();
+    };
+    hub.assign(instance(1), 1n);
+    hub.ring(world.cell);
+    await eventually(
+      "both offers",
+      () => agent.held.has(instance(1)) && agent.held.has(instance(2)),
+    );
   });
 
   it("never shows the text of an unexpected error", async () => {

@@ -1,3 +1,4 @@
+/** Enrolment and renewal against the real identity listener, with tokens and certificates of any age. */
 import { connect, createServer } from "node:tls";
 import { create } from "@bufbuild/protobuf";
 import {
@@ -145,6 +146,15 @@ describe("an expired certificate", () => {
 });
 
 describe("renewing", () => {
+  it("is bounded for each agent", async () => {
+    const { world } = await fleet();
+    const agent = await enrolled(world);
+    const endpoint = `localhost:${world.ports.identity}`;
+    for (let n = 0; n < 5; n++) await renewCertificate(agent.identity(), endpoint, signal);
+    const fault = await failureOf(renewCertificate(agent.identity(), endpoint, signal));
+    expect(shownFault(fault)).toBe("RESOURCE_EXHAUSTED RENEWALS_TOO_MANY");
+  });
+
   it("while connected moves the link to the new certificate", async () => {
     const { world } = await fleet();
     world.clock.offsetMs = -15 * 3_600_000;

@@ -1,3 +1,4 @@
+/** The link from end to end: enrol, connect, offers, statuses, usage, fetches, and the return after an outage. */
 import { randomBytes } from "node:crypto";
 import { create, equals, toBinary } from "@bufbuild/protobuf";
 import { ControlResponseSchema, FencedSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";

@@ -1,3 +1,4 @@
+/** What hostile clients get from the hub, and what an agent says of servers that are not its hub. */
 import { connect as connectHttp2, constants } from "node:http2";
 import { createServer, type TlsOptions, connect as tlsConnect } from "node:tls";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -10,12 +11,14 @@ import { pemOf } from "@holdfast/shared/pem.ts";
 import { describe, expect, it } from "vitest";
 import { clientIdentityOf } from "../../agent/src/link/hub-client.ts";
 import type { Identity } from "../../agent/src/link/port.ts";
+import { ADMISSION } from "../../hub/src/link/link-server.ts";
+import type { AgentAuthority } from "../../hub/src/pki/agent-certificate.ts";
 import { createAuthority } from "../../hub/src/pki/authority.ts";
 import { issueServerCertificate } from "../../hub/src/pki/server-certificate.ts";
 import { cleanups, connect, fleet } from "./fleet.ts";
 import { enrolled } from "./memory-agent.ts";
 import { clientTo, listening, rawControl, rawReport } from "./raw.ts";
-import { eventually, uuid } from "./world.ts";
+import { createWorld, eventually, MemoryHub, startHub, uuid } from "./world.ts";
 
 const hello = (change = {}) =>
   create(ControlRequestSchema, {
@@ -156,7 +159,37 @@ describe("the hub's link listener", () => {
   });
 });
 
+describe("a vendor that was added", () => {
+  it("has its agents let in after a reload, and nobody's before the first vendor", async () => {
+    const world = await createWorld();
+    const vendors: AgentAuthority[] = [];
+    const running = await startHub(world, new MemoryHub(), {}, ADMISSION, vendors);
+    cleanups.push(() => running.stop());
+    const agent = await enrolled(world);
+    const { ended } = await controlAs(agent.identity(), world.ports.link);
+    expect(await ended).toMatch(/^UNAVAILABLE/);
+    vendors.push(world.authority);
+    running.link.reload();
+    const next = await controlAs(agent.identity(), world.ports.link);
+    await eventually("a welcome", () => next.responses.length > 0);
+  });
+});
+
 describe("an agent", () => {
+  it("says so when the hub does not take its certificate, or is not there", async () => {
+    const world = await createWorld();
+    cleanups.push((await startHub(world, new MemoryHub(), {}, ADMISSION, [])).stop);
+    const agent = await enrolled(world);
+    connect(agent);
+    const { message } = await eventually("a reason", () => agent.changes[0]);
+    expect(message).toContain("it does not accept this agent's certificate");
+    const gone = await enrolled(world);
+    gone.at({ linkEndpoints: ["127.0.0.1:1"] });
+    connect(gone);
+    const refused = await eventually("a reason", () => gone.changes[0]);
+    expect(refused.message).toBe("127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1");
+  });
+
   it("does not accept a hub of another authority, another name, expired, or with TLS 1.2", async () => {
     const { world } = await fleet();
     const agent = await enrolled(world);

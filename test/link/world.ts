@@ -45,7 +45,11 @@ import type {
   LinkHub,
   StoredFrame,
 } from "../../hub/src/link/port.ts";
-import { agentAuthority, issueAgentCertificate } from "../../hub/src/pki/agent-certificate.ts";
+import {
+  type AgentAuthority,
+  agentAuthority,
+  issueAgentCertificate,
+} from "../../hub/src/pki/agent-certificate.ts";
 import { createAuthority } from "../../hub/src/pki/authority.ts";
 import { readCertificateRequest } from "../../hub/src/pki/certificate-request.ts";
 import { issueServerCertificate } from "../../hub/src/pki/server-certificate.ts";
@@ -268,7 +272,8 @@ export async function createWorld(clock = new MovableClock()) {
     tokens.set(text, false);
     return text;
   };
-  return { clock, serverAuthority, agents, cell, identityHub, ports, token, issue };
+  const authority = agentAuthority(vendorId, agents.certificate);
+  return { clock, serverAuthority, agents, authority, cell, identityHub, ports, token, issue };
 }
 
 function badProof(): Fault {
@@ -283,6 +288,7 @@ export async function startHub(
   hub: MemoryHub,
   timing: Partial<LinkTiming> = {},
   admission: AdmissionBounds = ADMISSION,
+  vendors: readonly AgentAuthority[] = [world.authority],
 ) {
   const server = await issueServerCertificate(world.serverAuthority, ["localhost"], Date.now());
   const ticketKeys = world.serverAuthority.certificate.subarray(0, 48);
@@ -292,7 +298,7 @@ export async function startHub(
     random: Math.random,
     log: quiet,
     tls: () => ({ ...server, ticketKeys }),
-    authorities: () => [agentAuthority(world.cell.vendorId, world.agents.certificate)],
+    authorities: () => vendors,
     timing: { ...SHORT, ...timing },
     admission,
   };

@@ -47,6 +47,8 @@ export class Connection {
     this.#control = control;
     this.#events = events;
     this.#log = log;
+    // First of all, since it may throw and a call would then be left open.
+    const hello = { ...control.hello(), minProtocol: PROTOCOLS.min, maxProtocol: PROTOCOLS.max };
     const method = grpcService(LinkService).control;
     this.call = client.grpc.makeBidiStreamRequest(
       method.path,
@@ -56,8 +58,7 @@ export class Connection {
     );
     // Told once more after the reading has ended, and an error that nobody hears would end the process.
     this.call.on("error", () => undefined);
-    const range = { minProtocol: PROTOCOLS.min, maxProtocol: PROTOCOLS.max };
-    this.#write({ case: "hello", value: { ...control.hello(), ...range } });
+    this.#write({ case: "hello", value: hello });
     void this.#read();
   }
 

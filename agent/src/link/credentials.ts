@@ -33,6 +33,7 @@ export class HubCredentials extends ChannelCredentials {
   readonly #options: ConnectionOptions;
   readonly #ticket: Ticket;
   #failure: string | undefined;
+  #shaken = false;
 
   constructor({ host, roots, certificate, ticket }: ClientTls) {
     super();
@@ -51,9 +52,10 @@ export class HubCredentials extends ChannelCredentials {
     };
   }
 
-  /** Why the last connection could not be made, if it was TLS that failed. */
+  /** Why there is no connection, as far as TLS knows; for a call that found none. */
   get failure(): string | undefined {
-    return this.#failure;
+    // In TLS 1.3 a server judges the client's certificate after the client is done, and then only hangs up.
+    return this.#shaken ? CLOSED_AFTER_HANDSHAKE : this.#failure;
   }
 
   override _isSecure(): boolean {
@@ -94,12 +96,16 @@ export class HubCredentials extends ChannelCredentials {
       secured.once("secureConnect", () => {
         secured.off("close", closed);
         secured.off("error", failed);
+        this.#shaken = true;
         this.#ticket.resumed = secured.isSessionReused();
         resolve({ socket: secured, secure: true });
       });
     });
   }
 }
+
+const CLOSED_AFTER_HANDSHAKE =
+  "the hub closed the connection: it does not accept this agent's certificate, or no connection now";
 
 /** OpenSSL's and Node's codes, by the check that they stand for. */
 const CHECKS: readonly (readonly [RegExp, string])[] = [
@@ -112,11 +118,11 @@ const CHECKS: readonly (readonly [RegExp, string])[] = [
   [/PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|WRONG_VERSION|HANDSHAKE_FAILURE/, "TLS version"],
 ];
 
-/** One line: which check of the server's identity failed, or what else went wrong. */
+/** One line: which check of the server's identity failed, or why there was no connection at all. */
 export function describeTlsFailure(error: Error): string {
   const code = "code" in error ? String(error.code) : "";
   const check = CHECKS.find(([pattern]) => pattern.test(code))?.[1];
   return check === undefined
-    ? `TLS: ${error.message}`
+    ? `no connection: ${error.message}`
     : `server identity not accepted: ${check} (${error.message})`;
 }

@@ -108,6 +108,10 @@ export function callUnary<Request, Response>(
   });
 }
 
+/** How grpc-js says that no connection could be made; only its inner part says why. */
+const NO_CONNECTION =
+  /^No connection established\. Last error: (?:Error: )?(.*?)( \(\d{4}-\S+\))?\. Resolution note: .*$/s;
+
 const REASON_TRAILER = "holdfast-reason";
 const RETRY_AFTER_TRAILER = "holdfast-retry-after-ms";
 
@@ -122,8 +126,11 @@ function faultOf(error: unknown, tlsFailure: string | undefined): Fault {
   const code = FAULT_CODES.find((each) => each === name) ?? "INTERNAL";
   const reason = error.metadata.get(REASON_TRAILER)[0];
   if (typeof reason !== "string") {
-    const reasonless = code === "UNAVAILABLE" ? "HUB_UNREACHABLE" : code;
-    return new Fault(code, reasonless, tlsFailure ?? error.details, { cause: error });
+    if (NO_CONNECTION.test(error.details)) {
+      const message = tlsFailure ?? error.details.replace(NO_CONNECTION, "$1");
+      return new Fault(code, "HUB_UNREACHABLE", message, { cause: error });
+    }
+    return new Fault(code, code, error.details, { cause: error });
   }
   const retryAfterMs = Number(error.metadata.get(RETRY_AFTER_TRAILER)[0] ?? Number.NaN);
   return new Fault(code, reason, error.details, {

@@ -114,10 +114,11 @@ class RunningLink implements Link {
 
   #connect(connection: number, at: number): void {
     const { identity, control, log } = this.#deps;
+    let client: HubClient | undefined;
     try {
       const present = identity.identity();
       const endpoint = endpointAt(present.linkEndpoints, at);
-      const client = hubClient(endpoint, clientIdentityOf(present), {
+      client = hubClient(endpoint, clientIdentityOf(present), {
         ticket: this.#ticketOf(endpoint),
         ...(this.#deps.timing && { timing: this.#deps.timing }),
       });
@@ -130,6 +131,7 @@ class RunningLink implements Link {
       };
       this.#connection = new Connection(client, control, events, log);
     } catch (error) {
+      client?.close();
       const { message } = asFault(error, "could not open a connection");
       log.error({ error: causeChain(error) }, message);
       // Not at once: the reducer is not done with the effects of this event yet.

@@ -1,3 +1,4 @@
+/** The link's reducer: each transition by example, and its promises for whatever may happen. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {

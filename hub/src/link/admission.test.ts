@@ -1,3 +1,4 @@
+/** Token buckets of the listeners, under a clock that stands still. */
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { describe, expect, it } from "vitest";
 import { Admission } from "./admission.ts";

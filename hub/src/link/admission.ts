@@ -41,33 +41,33 @@ export class TokenBucket {
   }
 }
 
-/** One bucket for each address, of the `addressesMax` that were seen last. */
-export class AddressBuckets {
+/** One bucket for each key (an address, an agent), of the `keysMax` that were seen last. */
+export class KeyedBuckets {
   readonly #bounds: BucketBounds;
   readonly #clock: Clock;
-  readonly #addressesMax: number;
+  readonly #keysMax: number;
   readonly #buckets = new Map<string, TokenBucket>();
 
-  constructor(bounds: BucketBounds, addressesMax: number, clock: Clock) {
+  constructor(bounds: BucketBounds, keysMax: number, clock: Clock) {
     this.#bounds = bounds;
     this.#clock = clock;
-    this.#addressesMax = addressesMax;
+    this.#keysMax = keysMax;
   }
 
-  take(address: string): boolean {
-    return this.#bucket(address).take();
+  take(key: string): boolean {
+    return this.#bucket(key).take();
   }
 
-  has(address: string): boolean {
-    return this.#buckets.get(address)?.has() ?? true;
+  has(key: string): boolean {
+    return this.#buckets.get(key)?.has() ?? true;
   }
 
-  #bucket(address: string): TokenBucket {
-    const bucket = this.#buckets.get(address) ?? new TokenBucket(this.#bounds, this.#clock);
+  #bucket(key: string): TokenBucket {
+    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#bounds, this.#clock);
     // Put back at the end, so that the first key is always the one that was quiet longest.
-    this.#buckets.delete(address);
-    this.#buckets.set(address, bucket);
-    if (this.#buckets.size > this.#addressesMax) {
+    this.#buckets.delete(key);
+    this.#buckets.set(key, bucket);
+    if (this.#buckets.size > this.#keysMax) {
       const [oldest] = this.#buckets.keys();
       if (oldest !== undefined) this.#buckets.delete(oldest);
     }
@@ -84,11 +84,11 @@ export type AdmissionBounds = Readonly<{
 /** Admits a handshake. The address is asked first, so that one noisy address cannot spend the hub's share. */
 export class Admission {
   readonly #hub: TokenBucket;
-  readonly #addresses: AddressBuckets;
+  readonly #addresses: KeyedBuckets;
 
   constructor(bounds: AdmissionBounds, clock: Clock) {
     this.#hub = new TokenBucket(bounds.hub, clock);
-    this.#addresses = new AddressBuckets(bounds.address, bounds.addressesMax, clock);
+    this.#addresses = new KeyedBuckets(bounds.address, bounds.addressesMax, clock);
   }
 
   admits(address: string): boolean {

@@ -154,7 +154,8 @@ export class ControlSession {
     const frames = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
     for (const frame of frames) {
       if (this.#stop.signal.aborted) return false;
-      this.#held.set(frame.instanceId, heldAfter(frame, this.#held.get(frame.instanceId)));
+      const after = heldAfter(frame, this.#held);
+      this.#held.set(after.instanceId, after);
       await this.#writeBytes(frame.bytes);
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
       if (this.#stale) return true;

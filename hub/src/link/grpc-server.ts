@@ -5,7 +5,7 @@
 
 import { constants, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { TokenBucket } from "./admission.ts";
@@ -28,7 +28,12 @@ export interface GrpcServer {
   close(): void;
 }
 
-export function createGrpcServer(timing: LinkTiming, clock: Clock): GrpcServer {
+/** `options` are those that differ from the link's. */
+export function createGrpcServer(
+  timing: LinkTiming,
+  clock: Clock,
+  options: ServerOptions = {},
+): GrpcServer {
   const server = new Server({
     "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
     "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
@@ -38,6 +43,7 @@ export function createGrpcServer(timing: LinkTiming, clock: Clock): GrpcServer {
     "grpc.keepalive_timeout_ms": timing.keepaliveTimeoutMs,
     "grpc.max_connection_idle_ms": IDLE_MS_MAX,
     "grpc.enable_channelz": 0,
+    ...options,
   });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   limitHttp2(http2ServerOf(server), clock);

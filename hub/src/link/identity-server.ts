@@ -14,7 +14,7 @@ import {
 import { Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import { RENEW_GRACE_MS, verifyAgentCertificate } from "../pki/agent-certificate.ts";
-import { AddressBuckets, Admission } from "./admission.ts";
+import { Admission, KeyedBuckets } from "./admission.ts";
 import { callerOf, peerOf } from "./caller.ts";
 import { createGrpcServer } from "./grpc-server.ts";
 import { unary } from "./grpc-status.ts";
@@ -23,7 +23,12 @@ import {
   ENROLL_FAILURES_MAX,
   ENROLL_FAILURES_WINDOW_MS,
   ENROLLS_IN_FLIGHT_MAX,
+  IDENTITY_CONNECTION_GRACE_MS,
+  IDENTITY_CONNECTION_MS_MAX,
+  IDENTITY_MESSAGE_BYTES_MAX,
   LINK_TIMING,
+  RENEWALS_BURST_MAX,
+  RENEWALS_PER_HOUR_MAX,
 } from "./limits.ts";
 import { ADMISSION, type ListenerDeps } from "./link-server.ts";
 import type { IdentityHub } from "./port.ts";
@@ -39,11 +44,18 @@ export interface IdentityServer {
 
 export async function startIdentityServer(deps: IdentityServerDeps): Promise<IdentityServer> {
   const { clock, log } = deps;
-  const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock);
+  const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock, {
+    "grpc.max_receive_message_length": IDENTITY_MESSAGE_BYTES_MAX,
+    // Unary calls have no bound on how slowly they may be asked, so their connections have one.
+    "grpc.max_connection_age_ms": IDENTITY_CONNECTION_MS_MAX,
+    "grpc.max_connection_age_grace_ms": IDENTITY_CONNECTION_GRACE_MS,
+  });
   const enrolls = new Enrolls(deps);
+  const perSecond = RENEWALS_PER_HOUR_MAX / 3_600;
+  const renewals = new KeyedBuckets({ perSecond, burst: RENEWALS_BURST_MAX }, ADDRESSES_MAX, clock);
   grpc.server.addService(grpcService(IdentityService), {
     enroll: unary(log, (call: EnrollCall) => enrolls.enroll(call)),
-    renew: unary(log, (call: RenewCall) => renew(call, deps)),
+    renew: unary(log, (call: RenewCall) => renew(call, deps, renewals)),
   });
   const listener = await listenSecurely({
     ...deps,
@@ -84,8 +96,16 @@ function isOurs(der: Uint8Array | undefined, { authorities, clock }: IdentitySer
   }
 }
 
-async function renew(call: RenewCall, deps: IdentityServerDeps): Promise<RenewResponse> {
+async function renew(
+  call: RenewCall,
+  deps: IdentityServerDeps,
+  renewals: KeyedBuckets,
+): Promise<RenewResponse> {
   const agent = callerOf(call, deps.authorities(), deps.clock.now(), RENEW_GRACE_MS);
+  if (!renewals.take(agent.agentId)) {
+    const what = `more than ${RENEWALS_PER_HOUR_MAX} renewals an hour of this agent`;
+    throw busy("RENEWALS_TOO_MANY", what, ENROLL_FAILURES_WINDOW_MS);
+  }
   const { certificateRequest, identityProof } = call.request;
   return deps.hub.renew(agent, certificateRequest, identityProof, peerOf(call));
 }
@@ -93,14 +113,14 @@ async function renew(call: RenewCall, deps: IdentityServerDeps): Promise<RenewRe
 /** Enrolments: bounded at once and, when they fail, per address; all that a wrong token can be has one text. */
 class Enrolls {
   readonly #deps: IdentityServerDeps;
-  readonly #failures: AddressBuckets;
+  readonly #failures: KeyedBuckets;
   #running = 0;
 
   constructor(deps: IdentityServerDeps) {
     this.#deps = deps;
     const perSecond = (ENROLL_FAILURES_MAX * 1000) / ENROLL_FAILURES_WINDOW_MS;
     const bounds = { perSecond, burst: ENROLL_FAILURES_MAX };
-    this.#failures = new AddressBuckets(bounds, ADDRESSES_MAX, deps.clock);
+    this.#failures = new KeyedBuckets(bounds, ADDRESSES_MAX, deps.clock);
   }
 
   async enroll(call: EnrollCall): Promise<EnrollResponse> {

@@ -50,6 +50,14 @@ export const FRESHNESS_MS_MAX = 6 * 3_600_000;
 export const RETRIES_MAX = 4;
 export const RETRY_BACKOFF = { baseMs: 250, capMs: 5_000 } as const;
 
+/** The identity listener's: a request for a certificate and a token are small, its connections short. */
+export const IDENTITY_MESSAGE_BYTES_MAX = 64 * 1024;
+export const IDENTITY_CONNECTION_MS_MAX = 60_000;
+export const IDENTITY_CONNECTION_GRACE_MS = 10_000;
+/** Renewals of one agent at once, and in an hour; it needs two a day. */
+export const RENEWALS_BURST_MAX = 5;
+export const RENEWALS_PER_HOUR_MAX = 20;
+
 /** Failed enrolments of one address in a minute. */
 export const ENROLL_FAILURES_MAX = 10;
 export const ENROLL_FAILURES_WINDOW_MS = 60_000;

@@ -15,17 +15,26 @@ import {
   FreshnessSchema,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { digestOf } from "@holdfast/shared/digest.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
 import { FRESHNESS_MS_MAX, FRESHNESS_MS_MIN } from "./limits.ts";
 import type { StoredFrame } from "./port.ts";
 
-/** What the agent holds after this frame, as it would say in Hello. A frame without an assignment leaves that as it was. */
-export function heldAfter(frame: StoredFrame, before: Held | undefined): Held {
-  const { message } = fromBinary(ControlResponseSchema, frame.bytes);
-  const held = before === undefined ? create(HeldSchema) : clone(HeldSchema, before);
-  held.instanceId = frame.instanceId;
+/** By instance id as on the wire. */
+export type HeldInstances = ReadonlyMap<string, Held>;
+
+/**
+ * What the agent holds after this frame, as it would say in Hello. A part that the frame does not carry stays
+ * as it was. Throws INTERNAL `FRAME_MALFORMED` for bytes that are no offer.
+ */
+export function heldAfter({ bytes }: StoredFrame, before: HeldInstances): Held {
+  const { message } = fromBinary(ControlResponseSchema, bytes);
+  if (message.case !== "offer") {
+    throw new Fault("INTERNAL", "FRAME_MALFORMED", "a stored frame is no offer");
+  }
+  const { instanceId, assignment, entitlement } = message.value;
+  const known = before.get(instanceId);
+  const held = known === undefined ? create(HeldSchema, { instanceId }) : clone(HeldSchema, known);
   held.removed = false;
-  if (message.case !== "offer") return held;
-  const { assignment, entitlement } = message.value;
   if (assignment !== undefined) {
     const { generation } = fromBinary(AssignmentSchema, assignment.payload);
     if (generation !== undefined) held.generation = generation;

@@ -21,7 +21,7 @@ import type { ActionResult, Rehearsal } from "@holdfast/proto/holdfast/model/v1/
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 
-/** Who is calling, from the certificate alone. */
+/** Who is calling, from the certificate alone. Ids are UUIDs, as in the certificate and the database. */
 export type AgentPrincipal = Readonly<{
   vendorId: string;
   cellId: string;

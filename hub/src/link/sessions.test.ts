@@ -1,3 +1,4 @@
+/** The fan-out of changes and the rule for two sessions of one agent. */
 import { describe, expect, it } from "vitest";
 import type { ControlSession } from "./control-session.ts";
 import { Sessions } from "./sessions.ts";

@@ -1,3 +1,4 @@
+/** Certificates and requests, good and bad, under a clock of the test's own. */
 import "reflect-metadata";
 import { type webcrypto, X509Certificate } from "node:crypto";
 import { Fault } from "@holdfast/shared/fault.ts";
