@@ -117,9 +117,13 @@ describe("a workload whose agent was killed", () => {
 
 describe("a record that names another process", () => {
   it.each([
-    { what: "an earlier start time", change: { startTicks: 1 } },
-    { what: "another boot", change: { bootId: "00000000-0000-0000-0000-000000000000" } },
-  ])("does not adopt or touch it: $what", async ({ change }) => {
+    { what: "an earlier start time", change: { startTicks: 1 }, says: /^exit status unknown/ },
+    {
+      what: "another boot",
+      change: { bootId: "00000000-0000-0000-0000-000000000000" },
+      says: /^ended with the host/,
+    },
+  ])("does not adopt or touch it: $what", async ({ change, says }) => {
     const stranger = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], {
       detached: true,
       stdio: "ignore",
@@ -140,6 +144,7 @@ describe("a record that names another process", () => {
       writeRecord(runDir, { ...record, process: forged });
       const live = await only();
       expect(live.phase).toBe("exited");
+      expect(live.message).toMatch(says);
       await stop(live);
       expect(readProcess("/proc", strange.pid)?.ended).toBe(false);
       expect(await world.observe()).toEqual([]);

@@ -12,6 +12,7 @@ import {
   type Marks,
   type ProcessEntry,
   readMarks,
+  readProcess,
   readProcesses,
   ticksToMs,
   uptimeMs,
@@ -46,6 +47,8 @@ export type Copy = Readonly<{
   /** All living processes of the copy, the first one's children included, oldest first. */
   members: readonly ProcessEntry[];
   exit: ExitNote | undefined;
+  /** It was started before the host was last switched on. */
+  ofEarlierBoot: boolean;
   /** Alive, but its liveness probe has failed as often as the spec allows. */
   failing: boolean;
   startedAt: number;
@@ -138,6 +141,32 @@ export async function findCopy(
   return copyOf(await look(procDir, context), name, { runDir, handle: name }, context);
 }
 
+/**
+ * As findCopy, for questions that are asked often: looks at no other process if record and process agree. The
+ * copy's members are then left out.
+ */
+export async function findRunning(
+  procDir: string,
+  context: DriverContext,
+  key: ResourceKey,
+  handle: string,
+): Promise<Copy | undefined> {
+  const runDir = join(context.directories(key.instanceId).run, handle);
+  const known = isHandle(handle) ? readRecord(runDir)?.process : undefined;
+  const entry = known === undefined ? undefined : readProcess(procDir, known.pid);
+  const sight: Sight = {
+    processes: entry === undefined ? [] : [entry],
+    marked: new Map(),
+    bootId: bootId(procDir),
+    bootedAt: 0,
+  };
+  const name = `${key.instanceId}/${handle}`;
+  const copy = copyOf(sight, name, { runDir, handle: name }, context);
+  if (copy?.running === true) return copy;
+  const copies = await findSettledCopies(procDir, context);
+  return copies.find((each) => each.handle === handle && each.key.instanceId === key.instanceId);
+}
+
 /** Folders below run/ that hold a record, by instance and copy. */
 function placesOf(stateDir: string): readonly Place[] {
   const instances = join(stateDir, "instances");
@@ -196,6 +225,7 @@ function copyOf(
     ...{ runDir, record, process, members },
     running: leader !== undefined,
     exit: leader === undefined && existsSync(runDir) ? readExit(runDir) : undefined,
+    ofEarlierBoot: process !== undefined && process.bootId !== sight.bootId,
     failing: leader !== undefined && readHealth(runDir).failing,
     startedAt: record?.beganAt ?? Math.round(sight.bootedAt + ticksToMs(leader?.startTicks ?? 0)),
   };

@@ -1,5 +1,6 @@
 /** What probes of a real process say, and how the count of failed liveness probes outlives the driver. */
 import { rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Health, JsonObject, Live, Wanted } from "../driver.ts";
@@ -53,6 +54,29 @@ describe("readiness", () => {
       alive: true,
       message: expect.stringMatching(/\/silent: no answer within 60 ms$/),
     });
+  });
+
+  it("is not believed when another process answers on the port of the copy", async () => {
+    const mute = world.wanted({ with: { env: { MODE: "mute" } } });
+    await world.carryOut(world.driver().steps([], undefined, mute, 0), mute);
+    const [live] = await world.observe();
+    const server = createServer((_, response) => response.end()).listen(
+      portOf(live as Live),
+      "127.0.0.1",
+    );
+    try {
+      const health = await eventually("it answers", async () => {
+        const found = await healthOf(live as Live, mute);
+        return found.message.includes("ECONNREFUSED") ? undefined : found;
+      });
+      const message = `port ${portOf(live as Live)} is held by pid ${process.pid} (`;
+      expect(health).toMatchObject({
+        state: "starting",
+        message: expect.stringContaining(message),
+      });
+    } finally {
+      server.close();
+    }
   });
 
   it("does not fail for good once it was ready, however old the copy is", async () => {

@@ -9,11 +9,11 @@ import type { ProbeTarget } from "@holdfast/shared/blueprint/kinds/process.ts";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
-import { type Copy, findSettledCopies } from "./copies.ts";
+import { type Copy, findCopy, findRunning } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
 import { describeExit } from "./live.ts";
 import { LOOPBACK } from "./ports.ts";
-import { ticksToMs, uptimeMs } from "./proc.ts";
+import { describeProcess, listenerOf, listensOn, ticksToMs, uptimeMs } from "./proc.ts";
 import { type HealthNote, readHealth, writeHealth } from "./record.ts";
 import { specOf } from "./spec.ts";
 
@@ -25,17 +25,16 @@ export async function healthOf(
   wanted: Wanted,
   context: DriverContext,
 ): Promise<Health> {
-  const copies = await findSettledCopies(host.procDir, context);
-  const copy = copies.find(
-    ({ key, handle }) => handle === live.handle && key.instanceId === live.key.instanceId,
-  );
+  const copy = await findRunning(host.procDir, context, live.key, live.handle);
   if (copy === undefined)
     return { state: "failed", alive: false, message: "nothing is left of it" };
   if (!copy.running) return ended(copy, live, context);
   const { readiness, liveness } = specOf(wanted.spec);
   const before = readHealth(copy.runDir);
   const now = uptimeMs(host.procDir);
-  const ready = readiness === undefined ? RUNS : await probe(readiness, copy, context);
+  const answer = readiness === undefined ? RUNS : await probe(readiness, copy, context);
+  const isFirst = answer.ok && !before.wasReady && readiness !== undefined;
+  const ready = isFirst ? await confirm(host, copy, readiness, answer, context) : answer;
   const wasReady = before.wasReady || ready.ok;
   const isDue = wasReady && now - before.probedUptimeMs >= (liveness?.intervalMs ?? 0);
   const after =
@@ -54,6 +53,31 @@ function ended(copy: Copy, live: Live, context: DriverContext): Health {
   if (isBegun) return { state: "starting", alive: true, message: "starting" };
   const exit = copy.exit ?? { at: 0, code: undefined, signal: undefined };
   return { state: "failed", alive: false, message: describeExit(copy, exit, context) };
+}
+
+/**
+ * Whether the first good answer came from this copy. Between the choice of a port and the program's listening
+ * somebody else may have taken it, and would answer in its name.
+ */
+async function confirm(
+  { procDir }: ProcessHost,
+  copy: Copy,
+  target: ProbeTarget,
+  answer: Answer,
+  context: DriverContext,
+): Promise<Answer> {
+  const port = portOf(target, copy) ?? 0;
+  if (copy.process === undefined || listensOn(procDir, copy.process.pid, port)) return answer;
+  const pid = await listenerOf(procDir, port);
+  const whole = await findCopy(procDir, context, copy.key, copy.handle);
+  // Where the listener cannot be seen there is no reason to doubt it.
+  if (pid === undefined || whole?.members.some((member) => member.pid === pid)) return answer;
+  const message = `port ${port} is held by ${describeProcess(procDir, pid)}, which is not of this copy`;
+  return { ok: false, message };
+}
+
+function portOf({ http, tcp }: ProbeTarget, copy: Copy): number | undefined {
+  return copy.ports[http?.port ?? tcp?.port ?? ""];
 }
 
 function judge(
@@ -101,9 +125,8 @@ async function probe(
   copy: Copy,
   { clock, signal }: DriverContext,
 ): Promise<Answer> {
-  const name = spec.http?.port ?? spec.tcp?.port ?? "";
-  const port = copy.ports[name];
-  if (port === undefined) return { ok: false, message: `it has no port named ${name}` };
+  const port = portOf(spec, copy);
+  if (port === undefined) return { ok: false, message: "it has no port of the probe's name" };
   const path = spec.http?.path;
   const target =
     path === undefined ? `tcp ${LOOPBACK}:${port}` : `GET http://${LOOPBACK}:${port}${path}`;

@@ -6,13 +6,14 @@ import { join } from "node:path";
 import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
 import { asFault, Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type {
-  Driver,
-  DriverContext,
-  DriverReading,
-  StepContext,
-  StepOrder,
-  StepOutcome,
+import {
+  type Driver,
+  type DriverContext,
+  type DriverReading,
+  STANDING_VERBS,
+  type StepContext,
+  type StepOrder,
+  type StepOutcome,
 } from "../driver.ts";
 import { findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
@@ -76,14 +77,16 @@ function runStep(host: ProcessHost, order: StepOrder, context: StepContext): Pro
     case "start":
       return startCopy(host, order, context);
     case "stop":
+    case STANDING_VERBS.restart:
+      // Without a copy the next plan starts one, and at once: nobody counts a restart that was asked for.
       return stopCopy(host, order, context);
-    case "signal":
+    case STANDING_VERBS.signal:
       return signalResource(host, order, context);
     default:
       throw new Fault(
         "UNIMPLEMENTED",
         "VERB_UNKNOWN",
-        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, signal`,
+        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, restart, signal`,
       );
   }
 }

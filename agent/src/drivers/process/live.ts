@@ -63,6 +63,7 @@ function statusOf(copy: Copy, { code, signal }: ExitNote): string {
   if (signal !== undefined) return `killed by ${signal}`;
   if (code !== undefined) return `exited with status ${code}`;
   if (copy.process === undefined) return "its start was begun and never happened";
+  if (copy.ofEarlierBoot) return "ended with the host";
   return "exit status unknown after adoption";
 }
 

@@ -1,13 +1,18 @@
 /**
- * Ports of a start on 127.0.0.1: free ones are chosen by the kernel, fixed ones are tried. All stay bound until
- * the choice is written down, so that two starts at once never choose the same.
+ * Ports of a start on 127.0.0.1: free ones are tried at random, fixed ones as they are. All stay bound until the
+ * choice is written down, so that two starts of one agent never choose the same. Free ones lie below the range
+ * from which the kernel serves connections: a port of that range could go to one of them before the program listens.
  */
 import { createServer, type Server } from "node:net";
+import type { Random } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { describeProcess, listenerOf } from "./proc.ts";
+import { describeProcess, ephemeralPortMin, listenerOf } from "./proc.ts";
 
 export const LOOPBACK = "127.0.0.1";
-/** Choices that fall on a port of another copy, before giving up. */
+/** Free ports are chosen from here up to the kernel's range, where that leaves room. */
+const FREE_PORT_MIN = 20_000;
+const FREE_PORTS_ROOM_MIN = 1_000;
+/** Choices that fall on ports of others, before giving up. */
 const CHOICES_MAX = 50;
 
 export type Reserved = Readonly<{
@@ -23,7 +28,7 @@ export type Reserved = Readonly<{
 export async function reservePorts(
   wanted: ReadonlyMap<string, number | undefined>,
   taken: ReadonlySet<number>,
-  procDir: string,
+  { procDir, random }: Readonly<{ procDir: string; random: Random }>,
 ): Promise<Reserved> {
   const ports: Record<string, number> = {};
   const bound: Server[] = [];
@@ -32,7 +37,7 @@ export async function reservePorts(
     for (const [name, fixed] of wanted) {
       const server =
         fixed === undefined
-          ? await bindFree(name, taken, bound)
+          ? await bindFree(name, taken, chooser(procDir, random))
           : await bindFixed(name, fixed, procDir);
       bound.push(server);
       ports[name] = portOf(server);
@@ -78,19 +83,27 @@ export function portInUse(message: string, cause?: unknown): Fault {
 async function bindFree(
   name: string,
   taken: ReadonlySet<number>,
-  bound: Server[],
+  choose: (choice: number) => number,
 ): Promise<Server> {
   for (let choice = 0; choice < CHOICES_MAX; choice++) {
-    const server = await bind(0);
-    if (!taken.has(portOf(server))) return server;
-    // Kept until the end, so that the kernel does not choose it again.
-    bound.push(server);
+    const port = choose(choice);
+    const server = taken.has(port) ? undefined : await bind(port).catch(() => undefined);
+    if (server !== undefined) return server;
   }
   throw new Fault(
     "RESOURCE_EXHAUSTED",
     "PORTS_EXHAUSTED",
-    `ports.${name}: ${CHOICES_MAX} choices fell on ports of other copies`,
+    `ports.${name}: ${CHOICES_MAX} choices fell on ports that others have`,
   );
+}
+
+/** From a port at random upwards, so that it ends whatever the chances are. */
+function chooser(procDir: string, random: Random): (choice: number) => number {
+  const room = ephemeralPortMin(procDir) - FREE_PORT_MIN;
+  // A host that gives nearly all ports to connections leaves the choice to its kernel.
+  if (room < FREE_PORTS_ROOM_MIN) return () => 0;
+  const first = Math.floor(random() * room);
+  return (choice) => FREE_PORT_MIN + ((first + choice) % room);
 }
 
 function bind(port: number): Promise<Server> {

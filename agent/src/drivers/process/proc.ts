@@ -24,6 +24,8 @@ export type Marks = ReadonlyMap<string, string>;
 
 /** The marks come first in the environment that we give; the rest is not read. */
 const ENVIRONMENT_BYTES_MAX = 16_384;
+/** Linux's own default. */
+const EPHEMERAL_PORT_MIN = 32_768;
 /** Lets other work of the agent go on while thousands of processes are read. */
 const ENTRIES_PER_SLICE = 250;
 
@@ -122,9 +124,15 @@ export function describeProcess(procDir: string, pid: number): string {
   return command === undefined ? `pid ${pid}` : `pid ${pid} (${command})`;
 }
 
+/** First port that the kernel gives to connections and to binds without a port. */
+export function ephemeralPortMin(procDir: string): number {
+  const range = readText(join(procDir, "sys/net/ipv4/ip_local_port_range"));
+  return Number(range?.trim().split(/\s+/)[0] ?? 0) || EPHEMERAL_PORT_MIN;
+}
+
 /** Who listens on a TCP port of this host; undefined if nobody does or it cannot be seen from here. */
 export async function listenerOf(procDir: string, port: number): Promise<number | undefined> {
-  const inodes = new Set(["tcp", "tcp6"].flatMap((table) => listeningInodes(procDir, table, port)));
+  const inodes = inodesListening(procDir, port);
   if (inodes.size === 0) return undefined;
   for (const { pid } of await readProcesses(procDir)) {
     if (openSockets(procDir, pid).some((inode) => inodes.has(inode))) return pid;
@@ -132,7 +140,17 @@ export async function listenerOf(procDir: string, port: number): Promise<number 
   return undefined;
 }
 
-function listeningInodes(procDir: string, table: string, port: number): readonly string[] {
+/** Whether this process has a socket that listens on the port. */
+export function listensOn(procDir: string, pid: number, port: number): boolean {
+  const inodes = inodesListening(procDir, port);
+  return openSockets(procDir, pid).some((inode) => inodes.has(inode));
+}
+
+function inodesListening(procDir: string, port: number): ReadonlySet<string> {
+  return new Set(["tcp", "tcp6"].flatMap((table) => inodesIn(procDir, table, port)));
+}
+
+function inodesIn(procDir: string, table: string, port: number): readonly string[] {
   const rows =
     readText(join(procDir, "net", table))
       ?.split("\n")

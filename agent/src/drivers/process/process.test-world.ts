@@ -34,7 +34,8 @@ const quiet: Log = {
 
 /**
  * Serves its environment, arguments and working directory over HTTP; what else it does is said by MODE:
- * never-ready, crash, stubborn (ignores SIGTERM), parent (has a stubborn child), busy, leaky.
+ * never-ready, crash, stubborn (ignores SIGTERM), parent (has a stubborn child), mute (never listens), busy,
+ * leaky (prints a secret), hup (waits for SIGHUP), reexec (replaces its environment).
  */
 const PROGRAM = `
 import { spawn } from "node:child_process";
@@ -48,12 +49,12 @@ if (mode === "reexec") {
 }
 if (mode === "crash") { console.error("cannot go on"); process.exit(3); }
 if (mode === "stubborn" || mode === "child") process.on("SIGTERM", () => console.log("no"));
-if (mode === "child") setInterval(() => {}, 1000);
+if (mode === "child" || mode === "mute") setInterval(() => {}, 1000);
 if (mode === "parent") spawn(process.execPath, [process.argv[1]], { env: { ...process.env, MODE: "child" }, stdio: "inherit" });
 if (mode === "leaky") console.log("the dsn is " + readFileSync(process.env.HOLDFAST_SECRET_DSN_FILE, "utf8"));
 if (mode === "hup") process.on("SIGHUP", () => console.log("told by SIGHUP"));
 if (mode === "busy") setInterval(() => { const end = Date.now() + 30; while (Date.now() < end); }, 40);
-if (mode !== "child") createServer((request, response) => {
+if (mode !== "child" && mode !== "mute") createServer((request, response) => {
   const sick = mode === "never-ready" || existsSync(process.env.HOLDFAST_DATA_DIR + "/sick");
   if (request.url === "/elsewhere") return response.writeHead(302, { location: "http://127.0.0.1:1/" }).end();
   if (request.url === "/silent") return;
@@ -159,7 +160,7 @@ export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
 function contextOf(stateDir: string, clock: Clock, signal: AbortSignal): DriverContext {
   return {
     ...{ log: quiet, clock, signal, stateDir },
-    random: () => 0.5,
+    random: Math.random,
     directories: (instanceId) => {
       const root = join(stateDir, "instances", instanceId.slice(4));
       const directories = {

@@ -130,7 +130,7 @@ describe("a start that is refused", () => {
     await expect(world.driver().prepare(wanted, world.context)).rejects.toMatchObject(refusal);
     const order = world.driver().steps([], undefined, world.wanted(), 0)[0] as StepOrder;
     await expect(world.driver().run(order, world.known(wanted))).rejects.toMatchObject(refusal);
-    expect((await world.observe()).filter(({ phase }) => phase === "running")).toEqual([]);
+    expect(await world.observe()).toEqual([]);
   });
 
   it("for want of its secret or its artefact", async () => {
@@ -212,6 +212,26 @@ describe("stopping", () => {
     leave.abort();
     await expect(running).rejects.toMatchObject({ code: "CANCELLED" });
     expect((await ask(live)).release).toBe("1.0.0");
+  });
+});
+
+describe("a restart that was asked for", () => {
+  it("ends the copy, and the next plan starts another at once", async () => {
+    const wanted = world.wanted({ with: { restart: { baseMs: 60_000, capMs: 60_000 } } });
+    const live = await world.running(wanted);
+    const { pid } = await ask(live);
+    const input = { instance: INSTANCE, handle: live.handle };
+    const order = { resourceId: "worker", kind: "process", verb: "restart", input };
+    await world.driver().run(order, world.known(wanted));
+    const [start] = world.driver().steps(await world.observe(), wanted, wanted, 0);
+    expect(start).toMatchObject({ verb: "start" });
+    expect(start?.notBefore).toBeUndefined();
+    const again = await world.running(wanted);
+    expect((await ask(again)).pid).not.toBe(pid);
+    await world
+      .driver()
+      .run({ ...order, input: { ...input, handle: "gone" } }, world.known(wanted));
+    expect(await world.observe()).toEqual([again]);
   });
 });
 

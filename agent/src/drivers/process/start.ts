@@ -4,7 +4,7 @@
  * a process that carries the marks is taken over, and only if there is none is one started.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
@@ -21,7 +21,7 @@ import { bootId, readProcess } from "./proc.ts";
 import { type CopyRecord, type ProcessIdentity, writeExit, writeRecord } from "./record.ts";
 import { writeSecrets } from "./secrets.ts";
 import { type ProcessSpec, portsOf, specOf } from "./spec.ts";
-import { clearCopy } from "./stop.ts";
+import { endCopy } from "./stop.ts";
 
 export async function startCopy(
   host: ProcessHost,
@@ -33,13 +33,18 @@ export async function startCopy(
   const handle = input.handle();
   const copies = await findCopies(host.procDir, context);
   const mine = copies.filter(({ key }) => key.instanceId === wanted.key.instanceId);
-  for (const name of input.replaces()) {
-    const copy = mine.find((each) => each.handle === name && each.handle !== handle);
-    if (copy !== undefined && !copy.running) await clearCopy(host, copy, context);
-  }
+  const replaced = input
+    .replaces()
+    .flatMap((name) => mine.find((each) => each.handle === name && name !== handle) ?? [])
+    .filter(({ running }) => !running);
+  // What they left behind may hold a port; their directories go last, since they count the restarts.
+  for (const copy of replaced) await endCopy(host, copy, context);
   const begun = mine.find((copy) => copy.handle === handle);
-  if (begun?.process !== undefined) return takeOver(begun, wanted);
-  return await startNew(host, { wanted, handle, restarts: input.restarts(), copies }, context);
+  const start = { wanted, handle, restarts: input.restarts(), copies };
+  const outcome =
+    begun?.process === undefined ? await startNew(host, start, context) : takeOver(begun, wanted);
+  for (const { runDir } of replaced) rmSync(runDir, { recursive: true, force: true });
+  return outcome;
 }
 
 /** It was started before; perhaps the record was never finished. */
@@ -61,43 +66,53 @@ type Start = Readonly<{
 
 async function startNew(
   host: ProcessHost,
-  { wanted, handle, restarts, copies }: Start,
+  start: Start,
   context: StepContext,
 ): Promise<StepOutcome> {
+  const { wanted, handle } = start;
+  const runDir = join(context.directories(wanted.key.instanceId).run, handle);
+  const { child, process, record } = await begin(host, start, runDir, context).catch((error) => {
+    // No process came of it, so nothing of it is worth keeping.
+    rmSync(runDir, { recursive: true, force: true });
+    throw error;
+  });
+  writeRecord(runDir, { ...record, process });
+  beginMeter(runDir, process);
+  whenEnded(host, child, runDir, wanted.key.instanceId, context);
+  return { handle, outputs: { ports: record.ports }, message: `started as pid ${process.pid}` };
+}
+
+async function begin(
+  host: ProcessHost,
+  { wanted, handle, restarts, copies }: Start,
+  runDir: string,
+  context: StepContext,
+): Promise<Readonly<{ child: ChildProcess; process: ProcessIdentity; record: CopyRecord }>> {
   const spec = specOf(wanted.spec);
   const directories = context.directories(wanted.key.instanceId);
-  const runDir = join(directories.run, handle);
   const program = programOf(spec, wanted.artefacts, host.nodePath);
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
   writeSecrets(runDir, wanted, spec);
   const taken = new Set(copies.flatMap((copy) => Object.values(copy.ports)));
-  const { ports, release } = await reservePorts(portsOf(spec), taken, host.procDir);
-  const copy = {
-    key: wanted.key,
-    handle,
-    digest: wanted.digest,
-    generation: formatGeneration(wanted.generation),
-    ...{ ports, restarts },
-  };
-  const beganAt = context.clock.now();
-  writeRecord(runDir, recordOf(copy, spec, undefined, beganAt));
-  await release();
+  const { ports, release } = await reservePorts(portsOf(spec), taken, {
+    procDir: host.procDir,
+    random: context.random,
+  });
   const env = environmentOf({
     ...{ wanted, spec, handle, runDir, ports, directories },
     stateDir: context.stateDir,
   });
-  const log = openLog(directories.logs, wanted.key.resourceId, {
-    handle,
-    kept: copies.map((each) => each.handle),
-  });
+  const generation = formatGeneration(wanted.generation);
+  const copy = { key: wanted.key, handle, digest: wanted.digest, generation, ports, restarts };
+  const record = recordOf(copy, spec, undefined, context.clock.now());
+  writeRecord(runDir, record);
+  await release();
+  const kept = copies.map((each) => each.handle);
+  const log = openLog(directories.logs, wanted.key.resourceId, { handle, kept });
   const child = launch(host, { ...program, env, cwd: runDir, output: log.file });
   log.close();
   // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
-  const process = await identityOf(host, child, program.file);
-  writeRecord(runDir, recordOf(copy, spec, process, beganAt));
-  beginMeter(runDir, process);
-  whenEnded(host, child, runDir, wanted.key.instanceId, context);
-  return { handle, outputs: { ports }, message: `started as pid ${process.pid}` };
+  return { child, record, process: await identityOf(host, child, program.file) };
 }
 
 type LaunchPlan = Readonly<{

@@ -35,11 +35,11 @@ export async function stopCopy(
   const found = await findCopy(host.procDir, context, key, handle);
   if (found === undefined) return removeRest(key, handle, context);
   if (found.members.length > 0) await pause(input.drainMs(), context);
-  const settings = {
-    signal: input.signal() ?? found.record?.stop.signal ?? STOP_UNKNOWN.signal,
-    graceMs: input.graceMs() ?? found.record?.stop.graceMs ?? STOP_UNKNOWN.graceMs,
-  };
-  const how = await endCopy(host, found, settings, context);
+  const known = found.record?.stop ?? STOP_UNKNOWN;
+  const how = await endCopy(host, found, context, {
+    signal: input.signal() ?? known.signal,
+    graceMs: input.graceMs() ?? known.graceMs,
+  });
   if (input.keep()) noteExit(found, context);
   else rmSync(found.runDir, { recursive: true, force: true });
   return { handle, message: how };
@@ -52,16 +52,6 @@ function removeRest(key: ResourceKey, handle: string, context: DriverContext): S
   return { handle, message: "was gone already" };
 }
 
-/** Ends what is left of a copy and removes its directory, its last readings excepted. */
-export async function clearCopy(
-  host: ProcessHost,
-  copy: Copy,
-  context: DriverContext,
-): Promise<void> {
-  await endCopy(host, copy, copy.record?.stop ?? STOP_UNKNOWN, context);
-  rmSync(copy.runDir, { recursive: true, force: true });
-}
-
 /** Ends all copies of an instance; its data and its last readings stay. */
 export async function dropInstance(
   host: ProcessHost,
@@ -70,16 +60,17 @@ export async function dropInstance(
 ): Promise<void> {
   const copies = await findCopies(host.procDir, context);
   const own = copies.filter(({ key }) => key.instanceId === instanceId);
-  await Promise.all(own.map((copy) => clearCopy(host, copy, context)));
+  await Promise.all(own.map((copy) => endCopy(host, copy, context)));
   const { run, logs } = context.directories(instanceId);
   for (const folder of [run, logs]) rmSync(folder, { recursive: true, force: true });
 }
 
-async function endCopy(
+/** Ends what lives of a copy and keeps its last readings; its directory stays. Says how it ended. */
+export async function endCopy(
   host: ProcessHost,
   copy: Copy,
-  settings: StopSettings,
   context: DriverContext,
+  settings: StopSettings = copy.record?.stop ?? STOP_UNKNOWN,
 ): Promise<string> {
   if (copy.record !== undefined && copy.members.length > 0) {
     writeRecord(copy.runDir, { ...copy.record, stopping: true });
