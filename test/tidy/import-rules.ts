@@ -35,7 +35,7 @@ const AGENT_PARTS = [
 const ZONES: readonly Zone[] = [
   { prefix: "shared/src/", may: SHARED },
   { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "hub/cli/"] },
-  { prefix: "hub/src/domain/", may: [...SHARED, "hub/src/domain/"] },
+  { prefix: "hub/src/domain/", may: [...SHARED, "hub/src/domain/"], types: [LINK] },
   {
     prefix: "hub/src/pki/",
     may: [...SHARED, LINK, "hub/src/domain/", "hub/src/pki/"],
@@ -51,8 +51,8 @@ const ZONES: readonly Zone[] = [
   { prefix: "hub/src/", may: [...HUB_APP, LINK, "hub/src/"] },
   {
     prefix: "agent/src/store/",
-    may: [...AGENT_BASE, "agent/src/store/"],
-    types: [...AGENT_PORTS, ...AGENT_PARTS],
+    may: [...AGENT_BASE, LINK, "agent/src/store/"],
+    types: [...AGENT_PORTS, ...AGENT_PARTS, "agent/src/drivers/driver.ts"],
   },
   { prefix: "agent/src/drivers/", may: [...AGENT_BASE, "agent/src/drivers/"] },
   { prefix: "agent/src/link/", may: [...AGENT_BASE, LINK, "agent/src/link/", "agent/src/store/"] },

@@ -80,9 +80,9 @@ export function isTest(path: string): boolean {
   return path.startsWith("test/") || /\.test\.(ts|mts|mjs)$/.test(path) || isTestSupport(path);
 }
 
-/** What tests beside the code share: `x.fixture.ts`, `x.test-world.ts`, `x-testing.ts`, or a folder `testing`. */
+/** What tests beside the code share: `x.fixture.ts`, `x.test-world.ts`, `testing-x.ts`, or a folder `testing`. */
 export function isTestSupport(path: string): boolean {
-  return /(^|[/-])testing(\.ts$|\/)|\.(test-[a-z-]+|fixtures?)\.ts$/.test(path);
+  return /(^|[/-])testing(-[a-z-]+)?(\.ts$|\/)|\.(test-[a-z-]+|fixtures?)\.ts$/.test(path);
 }
 
 /** Where a program begins; an example has one beginning for each of its releases. */
