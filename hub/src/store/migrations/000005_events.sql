@@ -47,6 +47,7 @@ begin
   return new;
 end
 $$;
+revoke all on function wall.position_once() from public;
 create trigger position_once before update of position, feed_position, hash on event
   for each row execute function wall.position_once();
 

@@ -22,6 +22,9 @@ declare
 begin
   perform set_config('holdfast.context', said, true), set_config('holdfast.mac', mac, true),
           set_config('holdfast.body', encode(sha256(convert_to(body, 'UTF8')), 'hex'), true);
+  if wall.vendor() is null then
+    raise exception 'CONTEXT_MISSING' using errcode = 'insufficient_privilege';
+  end if;
   update usage_stream s
      set accepted_seq = last_seq, durable_seq = last_seq, accepted_at = now(),
          accepted_head = decode(batch->>'head', 'hex')

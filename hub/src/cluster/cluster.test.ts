@@ -1,0 +1,189 @@
+/** The private cluster with real processes: it outlives its hub, comes back when it dies, and is one hub's alone. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execPath, getuid, pid as ownPid } from "node:process";
+import { systemClock } from "@holdfast/shared/clock.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { withClient } from "../store/database.ts";
+import { clusterDeps } from "../store/testing.ts";
+import { hydrateLinks } from "./binaries.ts";
+import { type Cluster, startCluster } from "./cluster.ts";
+import { lockDataDir } from "./data-lock.ts";
+import { isAlive, signal, startOf } from "./processes.ts";
+
+const DEADLINE_MS = 20_000;
+let dataDir: string;
+const clusters: Cluster[] = [];
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "hf-"));
+});
+afterEach(async () => {
+  for (const cluster of clusters.splice(0)) await cluster.stop();
+  await rm(dataDir, { recursive: true, force: true });
+}, 60_000);
+
+async function start(dir = dataDir): Promise<Cluster> {
+  const cluster = await startCluster(clusterDeps(dir));
+  clusters.push(cluster);
+  return cluster;
+}
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + DEADLINE_MS;
+  while (!(await isSo().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${DEADLINE_MS} ms`);
+    await systemClock.sleep(20);
+  }
+}
+
+const answers = (cluster: Cluster) =>
+  withClient(cluster.owner, "test", async (client) => {
+    const { rows } = await client.query<{ n: number }>("select count(*)::int as n from kept");
+    return rows[0]?.n === 1;
+  });
+const keepARow = (cluster: Cluster) =>
+  withClient(cluster.owner, "test", (client) => client.query("create table kept as select 1 as n"));
+
+/** A process of its own that starts the cluster and then sits there. */
+async function startElsewhere(): Promise<ChildProcess> {
+  const script = join(dataDir, "start.mts");
+  const here = import.meta.dirname;
+  await writeFile(
+    script,
+    `import { startCluster } from ${JSON.stringify(join(here, "cluster.ts"))};
+     import { tmpdir } from "node:os";
+     const log = { debug() {}, info() {}, warn() {}, error() {}, child: () => log };
+     const clock = { now: Date.now, monotonic: () => performance.now(),
+       sleep: (ms) => new Promise((done) => setTimeout(done, ms)) };
+     const deps = JSON.parse(process.argv[2]);
+     await startCluster({ ...deps, clock, random: Math.random, log });
+     console.log("up");
+     setInterval(() => {}, 1000);`,
+  );
+  const { clock: _clock, random: _random, log: _log, ...deps } = clusterDeps(dataDir);
+  const child = spawn(execPath, [script, JSON.stringify(deps)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.stdout?.once("data", () => resolve());
+    child.once("exit", () => reject(new Error("the other process ended")));
+  });
+  return child;
+}
+
+describe("the cluster", () => {
+  it("starts, listens on a private socket only, and stops without a trace", async () => {
+    const cluster = await start();
+    await keepARow(cluster);
+    const socketDir = "socketDir" in cluster.owner ? cluster.owner.socketDir : "";
+    expect((await stat(socketDir)).mode & 0o777).toBe(0o700);
+    const [tcp] = await withClient(cluster.owner, "test", async (client) => {
+      const { rows } = await client.query<{ listen_addresses: string }>("show listen_addresses");
+      return rows;
+    });
+    expect(tcp?.listen_addresses).toBe("");
+    const pid = cluster.pid();
+    await cluster.stop();
+    expect(await isAlive(pid)).toBe(false);
+    expect(await readdir(join(dataDir, "pgdata"))).not.toContain("postmaster.pid");
+    expect(await answers(await start())).toBe(true);
+  });
+
+  it("works under a data directory with a long name", async () => {
+    const long = join(dataDir, "x".repeat(120));
+    await mkdir(long);
+    const cluster = await start(long);
+    await keepARow(cluster);
+    expect(await answers(cluster)).toBe(true);
+  });
+
+  it.runIf(getuid?.() === 0)("works as root, with files that stay root's", async () => {
+    await start();
+    expect((await stat(join(dataDir, "pgdata", "PG_VERSION"))).uid).toBe(0);
+  });
+
+  it("outlives the kill -9 of its hub and is adopted by the next one", async () => {
+    const hub = await startElsewhere();
+    const pid = Number(
+      (await readFile(join(dataDir, "pgdata", "postmaster.pid"), "utf8")).split("\n")[0],
+    );
+    hub.kill("SIGKILL");
+    await until("the hub ends", async () => !(await isAlive(hub.pid ?? 0)));
+    expect(await isAlive(pid)).toBe(true);
+    const cluster = await start();
+    expect(cluster.pid()).toBe(pid);
+    await cluster.stop();
+    expect(await isAlive(pid)).toBe(false);
+  });
+
+  it("is in a session of its own, so that a terminal's Ctrl-C does not reach it", async () => {
+    const cluster = await start();
+    const text = await readFile(`/proc/${cluster.pid()}/stat`, "utf8");
+    const session = Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[3]);
+    expect(session).toBe(cluster.pid());
+  });
+
+  it("is started again after the kill -9 of its server, with what was committed", async () => {
+    const cluster = await start();
+    await keepARow(cluster);
+    for (let n = 0; n < 2; n++) {
+      const pid = cluster.pid();
+      signal(pid, "SIGKILL");
+      await until(
+        "another server is up",
+        async () => cluster.pid() !== pid && (await answers(cluster)),
+      );
+    }
+  });
+
+  it("starts although an old pid file names a process that is another program now", async () => {
+    const first = await start();
+    await keepARow(first);
+    const path = join(dataDir, "pgdata", "postmaster.pid");
+    const old = await readFile(path, "utf8");
+    await first.stop();
+    await writeFile(path, old.replace(/^\d+/, String(ownPid)));
+    expect(await answers(await start())).toBe(true);
+  });
+
+  it("makes the cluster anew when the making was killed half way", async () => {
+    await mkdir(join(dataDir, "pgdata.new", "base"), { recursive: true });
+    await writeFile(join(dataDir, "pgdata.new", "PG_VERSION"), "18");
+    const cluster = await start();
+    await keepARow(cluster);
+    expect(await answers(cluster)).toBe(true);
+  });
+});
+
+describe("the lock of a data directory", () => {
+  it("refuses a second hub by the pid of the first, and takes over from a dead one", async () => {
+    const lock = await lockDataDir(dataDir, ownPid);
+    await expect(lockDataDir(dataDir, ownPid)).rejects.toMatchObject({
+      reason: "DATA_DIR_LOCKED",
+      metadata: { pid: String(ownPid) },
+    });
+    await lock.release();
+    await writeFile(join(dataDir, "hub.lock"), `${ownPid} 1\n`);
+    const again = await lockDataDir(dataDir, ownPid);
+    expect(await readFile(join(dataDir, "hub.lock"), "utf8")).toBe(
+      `${ownPid} ${await startOf(ownPid)}\n`,
+    );
+    await again.release();
+    expect(await readdir(dataDir)).toEqual([]);
+  });
+});
+
+describe("the links of the packaged libraries", () => {
+  it("are made once, and again without harm", async () => {
+    await mkdir(join(dataDir, "native", "lib"), { recursive: true });
+    await writeFile(join(dataDir, "native", "lib", "a.so.1.2"), "library");
+    const links = [{ source: "native/lib/a.so.1.2", target: "native/lib/a.so" }];
+    await writeFile(join(dataDir, "native", "pg-symlinks.json"), JSON.stringify(links));
+    await Promise.all([hydrateLinks(dataDir), hydrateLinks(dataDir)]);
+    await hydrateLinks(dataDir);
+    expect(await readFile(join(dataDir, "native", "lib", "a.so"), "utf8")).toBe("library");
+  });
+});
