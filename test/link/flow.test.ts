@@ -41,6 +41,26 @@ describe("a slow agent", () => {
     expect(agent.offers.length).toBeLessThan(changes / 4);
   });
 
+  it("is spared the rest of a page that is no longer the latest", async () => {
+    const { world, hub } = await fleet();
+    const agent = await enrolled(world);
+    let open: () => void = () => undefined;
+    agent.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const instances = Array.from({ length: 50 }, (_, n) => instance(n));
+    for (const each of instances) hub.assign(each, 1n, 100_000);
+    connect(agent);
+    await eventually("the first page", () => hub.asked.length > 0 && agent.isUp);
+    for (const each of instances) hub.assign(each, 2n, 100_000);
+    hub.ring(world.cell);
+    await systemClock.sleep(50);
+    open();
+    const isLatest = (each: string) => agent.held.get(each)?.generation?.number === 2n;
+    await eventually("all of the latest", () => instances.every(isLatest));
+    expect(agent.offers.length).toBeLessThan(90);
+  });
+
   it("is offered all of many instances, page by page", async () => {
     const { world, hub } = await fleet();
     for (let n = 1; n <= 300; n++) hub.assign(instance(n), 1n);

@@ -44,9 +44,11 @@ describe("the session", () => {
   });
 
   it("comes back over the span that the hub announced once the link was stable", () => {
-    const up = run([START, welcomed(1)]).state;
-    const [state, effects] = step(up, lost(1), NOW + 60_000, middle);
-    expect(state.phase).toBe("waiting");
+    const before = [START, lost(1), timer("connect"), lost(2), timer("connect")];
+    const up = run([...before, welcomed(3)]).state;
+    expect(up.failures).toBe(2);
+    const [state, effects] = step(up, lost(3), NOW + 60_000, middle);
+    expect(state).toMatchObject({ phase: "waiting", failures: 0 });
     expect(waitOf(effects)).toBe(2_000);
   });
 

@@ -58,7 +58,10 @@ export interface LinkServer {
   readonly sessions: Sessions;
   /** After a vendor was added or a server certificate renewed: for new connections. */
   reload(): void;
-  /** Tells all agents to come back later, then ends; what is left after `msMax` is cut. */
+  /**
+   * Tells all agents to come back later, then ends; what is left after `msMax` is cut. No use case of a
+   * stream is under way when it resolves, unless it took longer than twice that.
+   */
   stop(msMax: number): Promise<void>;
 }
 
@@ -66,7 +69,8 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const timing = deps.timing ?? LINK_TIMING;
   const sessions = new Sessions();
   const grpc = createGrpcServer(timing, deps.clock);
-  addHandlers(grpc.server, deps, sessions, timing);
+  const running = new Set<Promise<void>>();
+  addHandlers(grpc.server, deps, { sessions, running, timing });
   const stopListening = deps.hub.onCellChanged((cell) => sessions.ring(cell));
   const listener = await listenSecurely({
     ...deps,
@@ -95,23 +99,40 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
       grpc.close();
       listener.close();
       await ended;
+      // Each stream's end is still recorded; whoever stops us may close the store after this.
+      await Promise.race([Promise.allSettled(running), deps.clock.sleep(msMax)]);
     },
   };
+}
+
+type Serving = Readonly<{
+  sessions: Sessions;
+  /** Streams whose handler has not ended. */
+  running: Set<Promise<void>>;
+  timing: LinkTiming;
+}>;
+
+async function tracked(running: Set<Promise<void>>, work: Promise<void>): Promise<void> {
+  running.add(work);
+  try {
+    await work;
+  } finally {
+    running.delete(work);
+  }
 }
 
 function addHandlers(
   server: ReturnType<typeof createGrpcServer>["server"],
   deps: LinkServerDeps,
-  sessions: Sessions,
-  timing: LinkTiming,
+  { sessions, running, timing }: Serving,
 ): void {
   const { log, clock } = deps;
   const caller = (call: Parameters<typeof callerOf>[0]) =>
     callerOf(call, deps.authorities(), clock.now());
   const shared = { ...deps, timing, sessions, reports: new Map(), callerOf: caller };
   server.addService(grpcService(LinkService), {
-    control: streaming(log, (call: ControlCall) => control(call, shared)),
-    report: streaming(log, (call: ReportCall) => report(call, shared)),
+    control: streaming(log, (call: ControlCall) => tracked(running, control(call, shared))),
+    report: streaming(log, (call: ReportCall) => tracked(running, report(call, shared))),
     fetchRelease: unary(log, (call: Parameters<typeof fetchRelease>[0]) =>
       fetchRelease(call, shared),
     ),
