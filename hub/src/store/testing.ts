@@ -55,7 +55,7 @@ export interface TestStore {
 /** A server of its own with the schema and an incarnation. */
 export async function startTestStore(): Promise<TestStore> {
   const dataDir = await mkdtemp(join(tmpdir(), "hf-"));
-  await cp(join(await preparedCluster(), "pgdata"), join(dataDir, "pgdata"), { recursive: true });
+  await copyPrepared(dataDir);
   const cluster = await startCluster(clusterDeps(dataDir));
   const database = await openTestDatabase(cluster);
   await enterIncarnation(database);
@@ -70,6 +70,11 @@ export async function startTestStore(): Promise<TestStore> {
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** Puts a cluster that has the schema, and is stopped, into a data directory. */
+export async function copyPrepared(dataDir: string): Promise<void> {
+  await cp(join(await preparedCluster(), "pgdata"), join(dataDir, "pgdata"), { recursive: true });
 }
 
 export function openTestDatabase(at: Pick<Cluster, "app" | "key">): Promise<Database> {
