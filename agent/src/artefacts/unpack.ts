@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import { extract, type Header } from "tar-stream";
+import { type Extract, extract, type Header } from "tar-stream";
 
 export const TAR_ENTRIES_MAX = 100_000;
 export const TAR_BYTES_MAX = 8 * 1024 ** 3;
@@ -24,18 +24,14 @@ export async function unpackTar(
   packedBytes: number,
   directory: string,
 ): Promise<void> {
-  const unpack = extract();
-  // Not node's pipeline: with these streams it now and then misses the end of a small archive.
-  source.on("error", (error) => unpack.destroy(error));
-  source.on("data", (chunk: Uint8Array) => {
-    if (!unpack.write(chunk)) source.pause();
-  });
-  unpack.on("drain", () => source.resume());
-  source.on("end", () => unpack.end(null));
-  const bounds = { entries: 0, bytes: 0 };
   await mkdir(directory, { recursive: true, mode: 0o755 });
+  const bounds = { entries: 0, bytes: 0 };
+  const unpack = extract();
+  // The iterator has to listen before the first byte comes: entries that nobody hears are lost, and it waits.
+  const entries = unpack[Symbol.asyncIterator]();
+  feed(source, unpack);
   try {
-    for await (const entry of unpack) {
+    for await (const entry of { [Symbol.asyncIterator]: () => entries }) {
       await unpackEntry(entry, judgeEntry(entry.header, bounds, packedBytes), directory);
     }
   } catch (error) {
@@ -47,6 +43,16 @@ export async function unpackTar(
     source.destroy();
     unpack.destroy();
   }
+}
+
+/** Not node's pipeline, which does not know the ends of these streams. */
+function feed(source: Readable, unpack: Extract): void {
+  source.on("error", (error) => unpack.destroy(error));
+  source.on("data", (chunk: Uint8Array) => {
+    if (!unpack.write(chunk)) source.pause();
+  });
+  unpack.on("drain", () => source.resume());
+  source.on("end", () => unpack.end(null));
 }
 
 type Entry = AsyncIterable<unknown> & Readonly<{ header: Header; resume(): unknown }>;

@@ -171,8 +171,8 @@ async function runOrder(order: StepOrder, context: StepContext): Promise<StepOut
 
 function abort(signal: AbortSignal, reject: (error: Error) => void): void {
   const stop = () => reject(new Error("aborted"));
-  if (signal.aborted) return stop();
-  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
 }
 
 function liveOf(handle: string, file: CopyFile): Live {

@@ -3,7 +3,7 @@
  * believed. A damaged file is set aside, never repaired or deleted; the caller is told, and workloads are
  * left alone. Every call is synchronous and short: a long one would stop the whole agent.
  */
-import { existsSync, renameSync } from "node:fs";
+import { chmodSync, existsSync, renameSync } from "node:fs";
 import { Fault } from "@holdfast/shared/fault.ts";
 import Database from "better-sqlite3";
 import { migrate } from "./migrations.ts";
@@ -106,6 +106,7 @@ function tryOpen(path: string): Store | undefined {
   try {
     db = new Database(path, { timeout: BUSY_MS_MAX });
     db.defaultSafeIntegers(true);
+    chmodSync(path, 0o600);
     harden(db, path);
     const store = new Store(db);
     migrate(store, path);

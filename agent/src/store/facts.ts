@@ -27,13 +27,18 @@ export function replaceLink(store: Store, link: LinkFacts): void {
   put(store, "link", JSON.stringify(link));
 }
 
-/** Wall clock, ms, since when nothing may change because a damaged store was set aside. */
+/** Where a damaged store was put; this one has begun anew since. */
 export function findDamaged(store: Store): string | undefined {
   return find(store, "damaged");
 }
 
 export function putDamaged(store: Store, path: string): void {
   put(store, "damaged", path);
+}
+
+/** A new enrolment has made up for it. */
+export function clearDamaged(store: Store): void {
+  store.run("delete from fact where name = ?", "damaged");
 }
 
 function find(store: Store, name: string): string | undefined {

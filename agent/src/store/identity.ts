@@ -40,8 +40,13 @@ export function find(store: Store): Identity | undefined {
 export function load(store: Store): Identity {
   const found = find(store);
   if (found !== undefined) return found;
-  throw new Fault("FAILED_PRECONDITION", "NOT_ENROLLED", "this state directory has no identity", {
-    next: "holdfast-agent enroll --state DIR --token-file FILE",
+  throw notEnrolled("DIR");
+}
+
+export function notEnrolled(stateDir: string): Fault {
+  const message = "this state directory has no identity";
+  return new Fault("FAILED_PRECONDITION", "NOT_ENROLLED", message, {
+    next: `holdfast-agent enroll --state ${stateDir} --token-file FILE`,
   });
 }
 

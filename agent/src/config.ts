@@ -1,0 +1,68 @@
+/** The agent's settings: which there are and what each accepts. Pure; main.ts reads the file and the environment. */
+import {
+  type ListenAddress,
+  readSettings,
+  type SettingSources,
+  type Settings,
+  type SettingValues,
+  settings,
+} from "@holdfast/shared/settings.ts";
+
+export const AGENT_ENV_PREFIX = "HOLDFAST_AGENT_";
+
+/** Variables with the prefix that are no settings: the path of the file itself. */
+export const AGENT_ENV_CONFIG = "HOLDFAST_AGENT_CONFIG";
+
+const DENY_RULES_MAX = 100;
+
+const SPECS = {
+  state_dir: settings.required(settings.path()),
+  sample_window_ms: settings.integer({ min: 1_000, max: 3_600_000, fallback: 60_000 }),
+  reconcile_interval_ms: settings.integer({ min: 100, max: 60_000, fallback: 1_000 }),
+  log_level: settings.choice(["debug", "info", "warn", "error"], { fallback: "info" }),
+  deny: settings.list({ itemsMax: DENY_RULES_MAX }),
+  local_secrets_dir: settings.path(),
+  shutdown_ms_max: settings.integer({ min: 100, max: 600_000, fallback: 10_000 }),
+  metrics_listen: settings.listen({ isLoopbackOnly: true }),
+} as const;
+
+export type AgentConfig = Readonly<{
+  stateDir: string;
+  sampleWindowMs: number;
+  reconcileIntervalMs: number;
+  logLevel: SettingValues<typeof SPECS>["log_level"];
+  /** Further rules of the deny list; see consent/open.ts for their forms. */
+  deny: readonly string[];
+  localSecretsDir: string;
+  shutdownMsMax: number;
+  metricsListen: ListenAddress | undefined;
+}>;
+
+/** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
+export function readConfig(
+  sources: Omit<SettingSources, "envPrefix" | "envIgnored">,
+): Settings<AgentConfig> {
+  const { values, warnings } = readSettings(SPECS, {
+    ...sources,
+    envPrefix: AGENT_ENV_PREFIX,
+    envIgnored: [AGENT_ENV_CONFIG],
+  });
+  const config: AgentConfig = {
+    stateDir: values.state_dir,
+    sampleWindowMs: values.sample_window_ms,
+    reconcileIntervalMs: values.reconcile_interval_ms,
+    logLevel: values.log_level,
+    deny: values.deny,
+    localSecretsDir: values.local_secrets_dir ?? `${values.state_dir}/secrets`,
+    shutdownMsMax: values.shutdown_ms_max,
+    metricsListen: values.metrics_listen,
+  };
+  return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };
+}
+
+/** A rule that nothing understands would be a lock that is open. */
+function unknownRules(deny: readonly string[]): readonly string[] {
+  return deny
+    .filter((rule) => !/^(env|kind|product):.+$/.test(rule))
+    .map((rule) => `deny: ${rule} matches nothing; forms: env:NAME, kind:KIND, product:NAME`);
+}

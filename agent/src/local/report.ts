@@ -1,0 +1,121 @@
+/** What the local page tells: one object for the socket, the CLI and `-o json`. Pure but for reading the store. */
+import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { AssignmentSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import {
+  type InstanceStatus,
+  InstanceStatusSchema,
+} from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
+import * as assignments from "../store/assignments.ts";
+import type { Store } from "../store/database.ts";
+import * as facts from "../store/facts.ts";
+import * as identities from "../store/identity.ts";
+import * as statuses from "../store/statuses.ts";
+
+export type LocalReport = Readonly<{
+  running: boolean;
+  pid: number | undefined;
+  version: string;
+  agent: string;
+  cell: string;
+  vendor: string;
+  certificateExpires: string;
+  link: Readonly<{ up: boolean; message: string; since: string }> | undefined;
+  /** Where a damaged store was put; empty if it never was. */
+  damaged: string;
+  instances: readonly LocalInstance[];
+}>;
+
+export type LocalInstance = Readonly<{
+  id: string;
+  name: string;
+  wanted: Readonly<{ generation: string; release: string; acceptedAt: string }> | undefined;
+  /** As the hub gets it (proto JSON). */
+  status: StatusJson;
+}>;
+
+export type GenerationJson = Readonly<{ incarnation?: string; number?: string }>;
+
+/** The part of InstanceStatus as proto JSON that people are shown; defaults are left out there. */
+export type StatusJson = Readonly<{
+  committedGeneration?: GenerationJson;
+  committedReleaseVersion?: string;
+  conditions?: readonly Readonly<{
+    type?: string;
+    status?: string;
+    reason?: string;
+    message?: string;
+    lastTransitionTime?: string;
+  }>[];
+  attempt?: Readonly<{
+    generation?: GenerationJson;
+    releaseVersion?: string;
+    state?: string;
+    reason?: string;
+    message?: string;
+    steps?: readonly Readonly<{
+      summary?: string;
+      state?: string;
+      message?: string;
+      durationMs?: string;
+    }>[];
+  }>;
+  resources?: readonly Readonly<{
+    id?: string;
+    kind?: string;
+    phase?: string;
+    message?: string;
+    restarts?: string;
+  }>[];
+}>;
+
+export type ReportFacts = Readonly<{
+  running: boolean;
+  pid: number | undefined;
+  version: string;
+  /** Of the running engine; without it the last ones that were stored. */
+  statuses: readonly InstanceStatus[] | undefined;
+}>;
+
+export function localReport(store: Store, known: ReportFacts): LocalReport {
+  const identity = identities.find(store);
+  const link = facts.findLink(store);
+  const notAfter = identity?.certificate.notAfter;
+  const all = known.statuses ?? statuses.list(store).map(({ status }) => status);
+  return {
+    running: known.running,
+    pid: known.pid,
+    version: known.version,
+    agent: identity?.agentId ?? "",
+    cell: identity?.cellId ?? "",
+    vendor: identity?.vendorId ?? "",
+    certificateExpires: notAfter === undefined ? "" : new Date(timestampMs(notAfter)).toISOString(),
+    link: link && {
+      // Nobody holds the link while no agent runs, whatever was written last.
+      up: known.running && link.up,
+      message: link.message,
+      since: new Date(link.since).toISOString(),
+    },
+    damaged: facts.findDamaged(store) ?? "",
+    instances: all.map((status) => instanceOf(store, status)),
+  };
+}
+
+function instanceOf(store: Store, status: InstanceStatus): LocalInstance {
+  const id = status.instanceId;
+  const held = assignments.find(store, id);
+  const shown = toJson(InstanceStatusSchema, status) as unknown as StatusJson;
+  if (held === undefined) return { id, name: "", wanted: undefined, status: shown };
+  const assignment = fromBinary(AssignmentSchema, held.envelope.payload);
+  return {
+    id,
+    name: assignment.instanceName,
+    wanted: {
+      generation: formatGeneration(generationOf(assignment.generation)),
+      release: assignment.tombstone === undefined ? assignment.releaseVersion : "(removal)",
+      acceptedAt: new Date(held.acceptedAt).toISOString(),
+    },
+    status: shown,
+  };
+}

@@ -1,0 +1,139 @@
+/** The report as people read it: a table of instances, and one screen that says why one is as it is. Pure. */
+import { Fault } from "@holdfast/shared/fault.ts";
+import { escapeControls } from "@holdfast/shared/text.ts";
+import type { GenerationJson, LocalInstance, LocalReport, StatusJson } from "./report.ts";
+
+export function statusText(report: LocalReport): string {
+  const { link } = report;
+  const lines = [
+    `agent    ${report.agent || "not enrolled"} (version ${report.version})`,
+    `cell     ${report.cell || "none"}`,
+    report.running
+      ? `process  running, pid ${report.pid}`
+      : "process  not running: this is what the store says",
+    link === undefined
+      ? "link     never connected"
+      : `link     ${link.up ? "up" : "down"} since ${link.since}${link.message === "" ? "" : `: ${link.message}`}`,
+    ...(report.damaged === "" ? [] : [`store    STORE_DAMAGED: set aside as ${report.damaged}`]),
+    "",
+    ...table(report.instances),
+  ];
+  return asText(lines);
+}
+
+function table(instances: readonly LocalInstance[]): readonly string[] {
+  if (instances.length === 0) return ["no instances"];
+  const rows = instances.map(({ id, name, wanted, status }) => [
+    name || id,
+    wanted?.release ?? "-",
+    status.committedReleaseVersion || "-",
+    conditionOf(status, "Ready"),
+    conditionOf(status, "InSync"),
+    conditionOf(status, "Healthy"),
+  ]);
+  const head = ["INSTANCE", "WANTED", "SERVES", "READY", "INSYNC", "HEALTHY"];
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...rows].map((row) => (row[column] ?? "").length)),
+  );
+  return [head, ...rows].map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+const CONDITION_WORDS: Readonly<Record<string, string>> = {
+  CONDITION_STATUS_TRUE: "True",
+  CONDITION_STATUS_FALSE: "False",
+};
+
+function wordOf(status: string | undefined): string {
+  return CONDITION_WORDS[status ?? ""] ?? "Unknown";
+}
+
+function conditionOf(status: StatusJson, type: string): string {
+  const found = status.conditions?.find((each) => each.type === type);
+  const word = wordOf(found?.status);
+  return word === "False" && found?.reason ? `${word} ${found.reason}` : word;
+}
+
+/** Throws NOT_FOUND `INSTANCE_UNKNOWN`. `wanted` is an id or a name. */
+export function findInstance(report: LocalReport, wanted: string): LocalInstance {
+  const found = report.instances.find(({ id, name }) => id === wanted || name === wanted);
+  if (found !== undefined) return found;
+  throw new Fault("NOT_FOUND", "INSTANCE_UNKNOWN", `no instance ${wanted} on this agent`, {
+    next: "holdfast-agent status",
+  });
+}
+
+/** What is wanted, what serves, the last attempt, the conditions, and what happens next. */
+export function whyText(report: LocalReport, { id, name, wanted, status }: LocalInstance): string {
+  const { attempt, resources = [] } = status;
+  const lines = [
+    `instance  ${name || "(no name)"}  ${id}`,
+    wanted === undefined
+      ? "wanted    nothing is assigned"
+      : `wanted    generation ${wanted.generation}, release ${wanted.release}, accepted ${wanted.acceptedAt}`,
+    status.committedGeneration === undefined
+      ? "serves    nothing yet"
+      : `serves    generation ${generationText(status.committedGeneration)}, release ${status.committedReleaseVersion ?? "-"}`,
+    ...resources.map(
+      (each) =>
+        `          ${each.id} (${each.kind}): ${each.phase}, ${each.restarts ?? 0} restarts${each.message ? `: ${each.message}` : ""}`,
+    ),
+  ];
+  if (attempt !== undefined) {
+    const state = (attempt.state ?? "").replace("ATTEMPT_STATE_", "");
+    lines.push(
+      `attempt   generation ${generationText(attempt.generation)}, release ${attempt.releaseVersion ?? "-"}: ${state}${attempt.reason && attempt.reason !== state ? ` ${attempt.reason}` : ""}`,
+    );
+    if (attempt.message) lines.push(`          ${attempt.message}`);
+    for (const step of attempt.steps ?? []) {
+      const word = (step.state ?? "").replace("STEP_STATE_", "").padEnd(7);
+      lines.push(
+        `          ${word} ${step.summary} (${step.durationMs ?? "0"} ms)${step.message ? `: ${step.message}` : ""}`,
+      );
+    }
+  }
+  for (const [n, each] of (status.conditions ?? []).entries()) {
+    const head = n === 0 ? "is        " : "          ";
+    lines.push(
+      `${head}${`${each.type}=${wordOf(each.status)}`.padEnd(16)} ${each.reason}: ${each.message} (since ${each.lastTransitionTime})`,
+    );
+  }
+  lines.push(`next      ${nextOf(report, status)}`);
+  return asText(lines);
+}
+
+function nextOf(report: LocalReport, status: StatusJson): string {
+  if (!report.running) return "start the agent: holdfast-agent run";
+  const inSync = status.conditions?.find(({ type }) => type === "InSync");
+  if (inSync === undefined || wordOf(inSync.status) === "True") return "nothing: it is as wanted";
+  switch (inSync.reason) {
+    case "STATE_REFUSED":
+      return "what serves is not touched; the vendor has to send an assignment that is acceptable";
+    case "SECRET_MISSING":
+    case "SECRET_EXPOSED":
+      return "write the secret on this host; the attempt then begins by itself";
+    case "CONSENT_HELD":
+    case "CONSENT_VETOED":
+      return "a rule of this agent's configuration (deny) says no; what serves is not touched";
+    case "STALE":
+      return "changes wait for the link; what serves is not touched";
+    case "ATTEMPT_APPLYING":
+    case "ATTEMPT_UNDOING":
+    case "PENDING":
+      return "wait: it is under way";
+    default:
+      return "it is held: the vendor sends a newer generation, or asks for a retry";
+  }
+}
+
+function generationText(generation: GenerationJson | undefined): string {
+  return `${generation?.incarnation ?? "0"}.${generation?.number ?? "0"}`;
+}
+
+function asText(lines: readonly string[]): string {
+  return lines.map((line) => `${escapeControls(line)}\n`).join("");
+}

@@ -1,0 +1,231 @@
+/** The program `holdfast-agent`: reads arguments, files and environment, and is the only file that uses `process`. */
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { dirname, resolve } from "node:path";
+import { systemClock } from "@holdfast/shared/clock.ts";
+import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import { unreadable } from "@holdfast/shared/settings.ts";
+import { parseYaml } from "@holdfast/shared/yaml.ts";
+import { Command, CommanderError, Option } from "commander";
+import { pino } from "pino";
+import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
+import { bootId, readProcess } from "./drivers/process/proc.ts";
+import {
+  enrollInto,
+  haltWorkloads,
+  type Output,
+  readReport,
+  shownStatus,
+  shownWhy,
+} from "./local/commands.ts";
+import { instanceDirectories } from "./local/directories.ts";
+import { exitCodeOf, failureText } from "./local/failure.ts";
+import type { AgentHost } from "./run.ts";
+
+const PROC = "/proc";
+const TOKEN_BYTES_MAX = 8_192;
+/** Fields that must never reach a log, wherever they stand. */
+const REDACTED = [
+  "token",
+  "secret",
+  "secrets",
+  "tlsKey",
+  "identitySeed",
+  "password",
+  "authorization",
+];
+
+type Where = Readonly<{ config?: string; state?: string }>;
+
+async function main(args: readonly string[]): Promise<number> {
+  const program = new Command("holdfast-agent")
+    .description("Runs what the vendor signed and the customer allows in this cell.")
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined })
+    .showHelpAfterError(false);
+  const located = (command: Command) =>
+    command
+      .option("--config <file>", "configuration file (YAML)")
+      .option("--state <dir>", "state directory, instead of a configuration file");
+  const printed = (command: Command) =>
+    located(command).addOption(
+      new Option("-o, --output <form>", "text or json").choices(["text", "json"]).default("text"),
+    );
+  located(program.command("enroll").description("join a cell with a one-time token"))
+    .requiredOption("--token-file <file>", "file with the token, - for standard input")
+    .action(async (options: Where & { tokenFile: string }) => {
+      await enroll(await configOf(options), options.tokenFile);
+    });
+  located(program.command("run").description("run until SIGTERM; workloads outlive it")).action(
+    async (options: Where) => await run(configOf(options)),
+  );
+  printed(program.command("status").description("what runs here, hub or no hub")).action(
+    async (options: Where & { output: Output }) => {
+      process.stdout.write(shownStatus(await reportOf(options), options.output));
+    },
+  );
+  printed(
+    program.command("why").argument("<instance>", "name or id").description("why is it as it is"),
+  ).action(async (instance: string, options: Where & { output: Output }) => {
+    process.stdout.write(shownWhy(await reportOf(options), instance, options.output));
+  });
+  located(
+    program.command("halt").description("end all workloads of an agent that does not run"),
+  ).action(async (options: Where) => await halt(configOf(options)));
+  program
+    .command("version")
+    .description("version of this program")
+    .action(() => {
+      process.stdout.write(`holdfast-agent ${versionOf()}\n`);
+    });
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return 0;
+  } catch (error) {
+    const isHelp = error instanceof CommanderError && error.exitCode === 0;
+    if (isHelp) return 0;
+    const fault = error instanceof CommanderError ? usage(error) : asFault(error, "it failed");
+    if (fault.code === "INTERNAL") process.stderr.write(`cause: ${causeChain(error)}\n`);
+    process.stderr.write(failureText(fault));
+    return exitCodeOf(fault);
+  }
+}
+
+function usage(error: CommanderError): Fault {
+  const message = error.message.replace(/^error: /, "");
+  return new Fault("INVALID_ARGUMENT", "USAGE", message, { next: "holdfast-agent --help" });
+}
+
+/** Throws INVALID_ARGUMENT with every problem of file, environment and options. */
+function configOf(where: Where): AgentConfig {
+  const fileName = where.config ?? process.env[AGENT_ENV_CONFIG];
+  const file = fileName === undefined ? {} : readYaml(fileName);
+  const given =
+    where.state === undefined || typeof file !== "object" || file === null
+      ? file
+      : { ...file, state_dir: resolve(where.state) };
+  const { values, warnings } = readConfig({
+    file: given,
+    fileName: fileName ?? "options",
+    fileDirectory: fileName === undefined ? process.cwd() : dirname(resolve(fileName)),
+    // `--state` is nearer than the environment.
+    env:
+      where.state === undefined
+        ? process.env
+        : { ...process.env, HOLDFAST_AGENT_STATE_DIR: undefined },
+    workingDirectory: process.cwd(),
+  });
+  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+  return values;
+}
+
+function readYaml(fileName: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(fileName, "utf8");
+  } catch (error) {
+    throw unreadable("configuration file", fileName, error);
+  }
+  return parseYaml(text, fileName);
+}
+
+function versionOf(): string {
+  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return String((JSON.parse(manifest) as { version: string }).version);
+}
+
+function hostOf(): AgentHost {
+  return {
+    pid: process.pid,
+    uid: process.getuid?.() ?? 0,
+    startTimeOf,
+    process: {
+      nodePath: process.execPath,
+      kill: (pid, signal) => {
+        process.kill(pid, signal);
+      },
+      umask: (mask) => process.umask(mask),
+      procDir: PROC,
+    },
+    bootId: bootId(PROC),
+    platform: `${process.platform}/${process.arch}`,
+    version: versionOf(),
+  };
+}
+
+function startTimeOf(pid: number): string | undefined {
+  const entry = readProcess(PROC, pid);
+  return entry === undefined || entry.ended ? undefined : `${bootId(PROC)}/${entry.startTicks}`;
+}
+
+async function enroll(config: AgentConfig, tokenFile: string): Promise<void> {
+  const token = readToken(tokenFile);
+  // Certificates and gRPC load here only: `status` has to answer at once.
+  const { enroll: join } = await import("./enroll.ts");
+  const agentVersion = versionOf();
+  const signal = endSignal();
+  const said = await enrollInto(config.stateDir, hostOf(), systemClock.now(), () =>
+    join({ token, hostName: hostname(), agentVersion, signal }),
+  );
+  process.stdout.write(said);
+}
+
+function readToken(file: string): string {
+  try {
+    const text = readFileSync(file === "-" ? 0 : file, "utf8");
+    if (text.length <= TOKEN_BYTES_MAX) return text.trim();
+  } catch (error) {
+    throw unreadable("token file", file, error);
+  }
+  throw new Fault("INVALID_ARGUMENT", "TOKEN_DAMAGED", `${file}: too long for a join token`);
+}
+
+async function run(config: AgentConfig): Promise<void> {
+  const { runAgent } = await import("./run.ts");
+  await runAgent(config, hostOf(), logOf(config), endSignal());
+}
+
+async function halt(config: AgentConfig): Promise<void> {
+  const { processDriver } = await import("./drivers/process/index.ts");
+  const host = hostOf();
+  const driver = processDriver({ ...host.process, onChange: () => undefined });
+  const { stateDir } = config;
+  const said = await haltWorkloads(stateDir, host, driver, {
+    log: logOf(config),
+    clock: systemClock,
+    random: Math.random,
+    signal: endSignal(),
+    stateDir,
+    directories: (instanceId) => instanceDirectories(stateDir, instanceId),
+  });
+  process.stdout.write(said);
+}
+
+async function reportOf(where: Where) {
+  const { stateDir } = configOf(where);
+  return await readReport(stateDir, { startTimeOf }, versionOf());
+}
+
+/** Aborted by the first SIGTERM or SIGINT; further ones change nothing, since ending has a deadline. */
+function endSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stop.abort());
+  return stop.signal;
+}
+
+function logOf({ logLevel }: AgentConfig): Log {
+  const paths = REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+  const logger = pino({ level: logLevel, redact: paths }, pino.destination({ fd: 2, sync: true }));
+  const wrap = (inner: typeof logger): Log => ({
+    debug: (fields, message) => inner.debug(fields, message),
+    info: (fields, message) => inner.info(fields, message),
+    warn: (fields, message) => inner.warn(fields, message),
+    error: (fields, message) => inner.error(fields, message),
+    child: (fields) => wrap(inner.child(fields)),
+  });
+  return wrap(logger);
+}
+
+// An exit rather than a natural end: a step that ignores its deadline must not keep the agent here.
+process.exit(await main(process.argv.slice(2)));
