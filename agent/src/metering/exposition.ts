@@ -11,7 +11,7 @@ export const SAMPLES_MAX = 10_000;
 /** Largest value that fits the 63 bits of the ledger. */
 const VALUE_MAX = 2n ** 63n - 1n;
 
-const LABEL = /\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\.)*)"\s*(?:,|$)/y;
+const LABEL = /^\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\.)*)"\s*(?:,|$)/;
 
 /** All samples of `metric`, in the text's order. Throws INVALID_ARGUMENT `METRICS_MALFORMED` with the line. */
 export function samplesOf(text: string, metric: string): readonly Sample[] {
@@ -57,10 +57,11 @@ function closingBrace(text: string): number {
 
 function parseLabels(text: string): Record<string, string> | undefined {
   const labels: Record<string, string> = Object.create(null);
-  for (LABEL.lastIndex = 0; LABEL.lastIndex < text.trimEnd().length; ) {
-    const match = LABEL.exec(text);
+  for (let rest = text.trimEnd(); rest !== ""; ) {
+    const match = LABEL.exec(rest);
     if (match === null) return undefined;
     labels[match[1] ?? ""] = (match[2] ?? "").replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
+    rest = rest.slice(match[0].length);
   }
   return labels;
 }
