@@ -39,6 +39,7 @@ describe("enrolling", () => {
     );
     expect(shownFault(used)).toBe("UNAUTHENTICATED JOIN_TOKEN_REFUSED");
     expect(unknown.message).toBe(used.message);
+    expect(unknown.next).toBe("holdfast cell token CELL");
   });
 
   it("with one token 200 times at once succeeds exactly once", async () => {

@@ -114,6 +114,7 @@ const NO_CONNECTION =
 
 const REASON_TRAILER = "holdfast-reason";
 const RETRY_AFTER_TRAILER = "holdfast-retry-after-ms";
+const NEXT_TRAILER = "holdfast-next";
 
 function faultOf(error: unknown, tlsFailure: string | undefined): Fault {
   if (error instanceof Fault) return error;
@@ -132,10 +133,12 @@ function faultOf(error: unknown, tlsFailure: string | undefined): Fault {
     }
     return new Fault(code, code, error.details, { cause: error });
   }
+  const next = error.metadata.get(NEXT_TRAILER)[0];
   const retryAfterMs = Number(error.metadata.get(RETRY_AFTER_TRAILER)[0] ?? Number.NaN);
   return new Fault(code, reason, error.details, {
     cause: error,
     ...(Number.isFinite(retryAfterMs) && { retryAfterMs }),
+    ...(typeof next === "string" && { next }),
   });
 }
 

@@ -23,7 +23,7 @@ import type { Encodable } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { written } from "./grpc-status.ts";
 import { OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
-import { freshnessPauseMs, heldAfter } from "./offered.ts";
+import { freshnessPauseMs, heldAfter, isNewer } from "./offered.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
 
 export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlResponse>>;
@@ -152,15 +152,18 @@ export class ControlSession {
   async #offerPage(): Promise<boolean> {
     const held = [...this.#held.values()];
     const frames = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
+    let isNews = false;
     for (const frame of frames) {
       if (this.#stop.signal.aborted) return false;
       const after = heldAfter(frame, this.#held);
+      isNews ||= isNewer(after, this.#held.get(after.instanceId));
       this.#held.set(after.instanceId, after);
       await this.#writeBytes(frame.bytes);
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
       if (this.#stale) return true;
     }
-    if (frames.length === OFFERS_PAGE_MAX) this.#stale = true;
+    // A page that told nothing new would come again for ever.
+    if (frames.length === OFFERS_PAGE_MAX && isNews) this.#stale = true;
     return frames.length > 0;
   }
 

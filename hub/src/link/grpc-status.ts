@@ -3,11 +3,14 @@
  * `holdfast-reason`; anything else becomes INTERNAL without its text, which goes to the log.
  */
 import { Metadata, type sendUnaryData, status } from "@grpc/grpc-js";
-import { causeChain, Fault, type FaultCode } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 
 export const REASON_TRAILER = "holdfast-reason";
 export const RETRY_AFTER_TRAILER = "holdfast-retry-after-ms";
+export const NEXT_TRAILER = "holdfast-next";
+/** What a trailer may hold; other text is left out rather than refused. */
+const TRAILER_TEXT = /^[\x20-\x7e]{1,200}$/;
 const DETAILS_CHARS_MAX = 1_000;
 
 type Status = Readonly<{ code: number; details: string; metadata: Metadata }>;
@@ -15,18 +18,19 @@ type Status = Readonly<{ code: number; details: string; metadata: Metadata }>;
 export function statusOf(error: unknown, log: Log): Status {
   if (!(error instanceof Fault) || error.code === "INTERNAL") {
     log.error({ error: causeChain(error) }, "a call of an agent failed");
-    return statusFrom("INTERNAL", "INTERNAL", "internal error");
+    return statusFrom(new Fault("INTERNAL", "INTERNAL", "internal error"));
   }
   if (error.cause !== undefined) {
     log.debug({ reason: error.reason, error: causeChain(error) }, "a call of an agent was refused");
   }
-  return statusFrom(error.code, error.reason, error.message, error.retryAfterMs);
+  return statusFrom(error);
 }
 
-function statusFrom(code: FaultCode, reason: string, message: string, retryMs?: number): Status {
+function statusFrom({ code, reason, message, retryAfterMs, next }: Fault): Status {
   const metadata = new Metadata();
   metadata.set(REASON_TRAILER, reason);
-  if (retryMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, String(Math.ceil(retryMs)));
+  if (retryAfterMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, `${Math.ceil(retryAfterMs)}`);
+  if (next !== undefined && TRAILER_TEXT.test(next)) metadata.set(NEXT_TRAILER, next);
   return { code: status[code], details: message.slice(0, DETAILS_CHARS_MAX), metadata };
 }
 

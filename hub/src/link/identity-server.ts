@@ -140,9 +140,8 @@ class Enrolls {
     try {
       return await this.#deps.hub.enroll(call.request, peer);
     } catch (error) {
-      if (!isTokenProblem(error)) throw error;
-      this.#failures.take(peer.address);
-      throw tokenRefused(error);
+      if (error instanceof Fault && !error.retryable) this.#failures.take(peer.address);
+      throw isTokenProblem(error) ? tokenRefused(error) : error;
     } finally {
       this.#running -= 1;
     }
@@ -160,7 +159,7 @@ function tokenRefused(cause: Fault): Fault {
     "UNAUTHENTICATED",
     "JOIN_TOKEN_REFUSED",
     "join token not accepted: it is unknown, expired, used or revoked",
-    { cause },
+    { cause, next: "holdfast cell token CELL" },
   );
 }
 

@@ -2,7 +2,7 @@
  * What a stored frame means to the link, which otherwise only writes its bytes: what the agent holds once it
  * has read it, and when a freshness note is due again.
  */
-import { clone, create, fromBinary } from "@bufbuild/protobuf";
+import { clone, create, equals, fromBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   ControlResponseSchema,
@@ -45,6 +45,11 @@ export function heldAfter({ bytes }: StoredFrame, before: HeldInstances): Held {
     if (revision !== undefined) held.entitlementRevision = revision;
   }
   return held;
+}
+
+/** Whether a frame changed what the agent holds. */
+export function isNewer(after: Held, before: Held | undefined): boolean {
+  return before === undefined || !equals(HeldSchema, after, before);
 }
 
 /** Milliseconds until the note is to be sent again: half of what is left of it, within bounds. */
