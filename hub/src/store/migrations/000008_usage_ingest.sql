@@ -132,7 +132,8 @@ begin
      where j.reason is null and j.is_known
     union all
     select w.q, 2, '', null, null, null, null, null, null, null from settled w
-     where w.refusal is null and not exists (select from ledger l where l.seq = w.q)
+     -- A hashed sub-plan; `not exists` would be a nested loop over CTEs, two thirds of the time of a batch.
+     where w.refusal is null and w.q not in (select l.seq from ledger l)
   ), aside as (
     insert into usage_quarantine (vendor_id, tenant_id, cell_id, agent_id, epoch, seq, reason, record)
     select stream.vendor_id, coalesce(n.tenant_id, stream.tenant_id), stream.cell_id, stream.agent_id,
