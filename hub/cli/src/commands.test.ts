@@ -1,5 +1,5 @@
 /** What the commands print and how they end, against a hub in this process. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
@@ -16,18 +16,11 @@ let user: TestTerminal;
 beforeEach(async () => {
   hub = await TestHub.start();
   user = new TestTerminal();
-  const contexts = join(user.directory, ".holdfast");
-  mkdirSync(contexts);
-  writeFileSync(join(contexts, "token"), `${TOKEN}\r\n`, { mode: 0o600 });
-  const context = { current: "test", contexts: { test: { api: hub.api, token_file: "token" } } };
-  writeFileSync(join(contexts, "context.yaml"), JSON.stringify(context), { mode: 0o600 });
+  user.useHub(hub.api, TOKEN);
 });
 afterEach(() => hub.stop());
 
-function file(name: string, text: string): string {
-  writeFileSync(join(user.directory, name), text);
-  return name;
-}
+const file = (name: string, text: string) => user.file(name, text);
 
 const INSTANCE = `
 apiVersion: holdfast/v1
@@ -366,77 +359,5 @@ describe("tokens", () => {
     expect((await user.run("whoami")).out).toBe(
       "member/owner of vendor vendor: owner\nmay: instance.get\n",
     );
-  });
-});
-
-describe("release publish", () => {
-  const BLUEPRINT = `
-apiVersion: holdfast/v1
-kind: Blueprint
-product: etl
-version: 1.0.0
-number: 1
-artefacts: [{name: worker, path: dist}]
-resources: [{id: worker, kind: process, spec: {artefact: worker, argv: [node, worker.mjs]}}]
-`;
-
-  beforeEach(async () => {
-    mkdirSync(join(user.directory, "dist"));
-    file("dist/worker.mjs", "// worker\n".repeat(200_000));
-    file("blueprint.yaml", BLUEPRINT);
-    expect((await user.run("release", "key", "create", "--out", "release.pem")).code).toBe(0);
-    expect((await user.run("key", "set", "--key", "release.pem")).out).toMatch(
-      /^PURPOSE.*\nrelease +1 /,
-    );
-  });
-
-  const publish = () =>
-    user.run("release", "publish", "-f", "blueprint.yaml", "--key", "release.pem");
-
-  it("signs, uploads in parts and publishes; a second time the artefact is there already", async () => {
-    const first = await publish();
-    expect(first).toMatchObject({
-      code: 0,
-      out: expect.stringMatching(/^release\/etl-1\.0\.0 published {2}sha256:/),
-    });
-    expect(hub.requests.filter((each) => each === "UploadArtefact").length).toBeGreaterThan(1);
-    const second = await publish();
-    expect(second.err).toContain("the hub has it");
-    expect(second.out).toBe(first.out);
-  });
-
-  it("goes on where an upload broke off", async () => {
-    hub.partBytesMax = 300_000;
-    expect((await publish()).code).toBe(0);
-    expect(hub.published).toEqual(["etl-1.0.0"]);
-  });
-
-  it("makes the key readable by its owner only, and never replaces it", async () => {
-    expect(statSync(join(user.directory, "release.pem")).mode & 0o777).toBe(0o600);
-    expect((await user.run("release", "key", "create", "--out", "release.pem")).code).toBe(5);
-  });
-
-  it("registers the next key only with a present one's signature", async () => {
-    await user.run("release", "key", "create", "--out", "next.pem");
-    expect((await user.run("key", "set", "--key", "next.pem")).code).not.toBe(0);
-    const { out } = await user.run("key", "set", "--key", "next.pem", "--sign-with", "release.pem");
-    expect(out).toMatch(/release +2 /);
-  });
-
-  it("refuses a bad blueprint before anything is sent", async () => {
-    file("blueprint.yaml", BLUEPRINT.replace("[node, worker.mjs]", '"node worker.mjs && id"'));
-    hub.requests.length = 0;
-    const { code, err } = await publish();
-    expect([code, hub.requests]).toEqual([2, []]);
-    expect(err).toContain("resources[0].spec.argv: a command as text; got node worker.mjs && id");
-  });
-
-  it("refuses a missing artefact and a link in one", async () => {
-    file("blueprint.yaml", BLUEPRINT.replace("dist", "build"));
-    expect(await publish()).toMatchObject({
-      code: 2,
-      err: expect.stringContaining("no such file (ENOENT)"),
-    });
-    expect(existsSync(join(user.directory, "build"))).toBe(false);
   });
 });

@@ -1,14 +1,12 @@
 /** Entry of `holdfast`: hands the process's streams, environment and signals to one run of the command line. */
 import { randomUUID } from "node:crypto";
-import module from "node:module";
 import { homedir } from "node:os";
 import { createInterface } from "node:readline/promises";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
+import about from "../package.json" with { type: "json" };
+import { run } from "./run.ts";
 import type { Terminal } from "./terminal.ts";
-
-// Compiled code of earlier runs halves the start.
-module.enableCompileCache();
 
 async function readStdin(bytesMax: number): Promise<string> {
   const chunks: Buffer[] = [];
@@ -69,7 +67,4 @@ const terminal: Terminal = {
   randomUuid: randomUUID,
 };
 
-// Loaded after the cache is on, so that it holds for all of it.
-const { run } = await import("./run.ts");
-const { default: about } = await import("../package.json", { with: { type: "json" } });
 process.exitCode = await run(terminal, process.argv.slice(2), about.version);

@@ -1,6 +1,6 @@
 /** A terminal for tests: its own directories, and all that was written to it. */
 import { randomUUID } from "node:crypto";
-import { mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
@@ -45,6 +45,20 @@ export class TestTerminal {
       random: Math.random,
       randomUuid: randomUUID,
     };
+  }
+
+  /** Writes a context that the next runs find. */
+  useHub(api: string, token: string): void {
+    mkdirSync(join(this.directory, ".holdfast"));
+    this.file(".holdfast/token", `${token}\r\n`);
+    const context = { current: "test", contexts: { test: { api, token_file: "token" } } };
+    this.file(".holdfast/context.yaml", JSON.stringify(context));
+  }
+
+  /** A file of the working directory; gives its name. */
+  file(name: string, text: string): string {
+    writeFileSync(join(this.directory, name), text, { mode: 0o600 });
+    return name;
   }
 
   /** One run; what earlier runs wrote is forgotten. */

@@ -157,7 +157,8 @@ function attemptLines(terminal: Terminal, view: ObjectView, now: number): string
     const ms = Number(at(step, "durationMs") ?? 0);
     const word = enumWord(textAt(step, "state"), "STEP_STATE_");
     const cell = { text: word, tone: word === "failed" ? ("bad" as const) : ("plain" as const) };
-    return [textAt(step, "id"), cell, durationText(ms), textAt(step, "summary"), note(step)];
+    const took = word === "planned" ? "" : durationText(ms);
+    return [textAt(step, "id"), cell, took, textAt(step, "summary"), note(step)];
   });
   const header = ["STEP", "STATE", "TOOK", "SUMMARY", "MESSAGE"];
   const table = steps.length === 0 ? "" : tableText(inset(terminal), header, steps);
