@@ -76,6 +76,7 @@ describe("the hub's link listener", () => {
     expect(await report.ended).toBe("PERMISSION_DENIED IDENTITY_MISMATCH");
     expect(hub.hellos).toEqual([]);
     expect(hub.batches).toEqual([]);
+    expect(hub.mismatches).toEqual(["fencing 2", agentId]);
   });
 
   it("refuses protocols that it does not speak, with the range, and a first message that is no hello", async () => {

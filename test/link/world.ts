@@ -99,6 +99,7 @@ export class MemoryHub implements LinkHub {
   readonly releases = new Map<string, Envelope>();
   readonly artefacts = new Map<string, Uint8Array>();
   readonly leftSessions: bigint[] = [];
+  readonly mismatches: string[] = [];
   keySets: Envelope[] = [];
   freshnessMs = 3_600_000;
   freshnessNotes = 0;
@@ -117,6 +118,10 @@ export class MemoryHub implements LinkHub {
       this.#sessions += 1n;
     }
     return { ...principal, session: this.#sessions, active: true };
+  }
+
+  async mismatched(_: AgentPrincipal, claimed: string): Promise<void> {
+    this.mismatches.push(claimed);
   }
 
   async left(session: AgentSession): Promise<void> {

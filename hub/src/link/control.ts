@@ -38,7 +38,7 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
   }
   const hello = message.value;
   const protocol = chooseProtocol(hello);
-  checkHello(hello, caller, deps);
+  await checkHello(hello, caller, deps);
   const agent = await deps.hub.admit(caller, hello);
   const log = deps.log.child({ agent: caller.agentId, session: agent.session.toString() });
   const session = new ControlSession(agent, call, { ...deps, log });
@@ -147,7 +147,7 @@ function chooseProtocol({ minProtocol, maxProtocol }: Hello): number {
   );
 }
 
-function checkHello(hello: Hello, caller: VerifiedAgent, deps: ControlDeps): void {
+async function checkHello(hello: Hello, caller: VerifiedAgent, deps: ControlDeps): Promise<void> {
   if (hello.held.length > HELD_MAX) {
     throw new Fault(
       "RESOURCE_EXHAUSTED",
@@ -156,17 +156,20 @@ function checkHello(hello: Hello, caller: VerifiedAgent, deps: ControlDeps): voi
     );
   }
   if (hello.fencing === caller.fencing) return;
-  throw identityMismatch(deps, caller, `fencing ${hello.fencing}`, `${caller.fencing}`);
+  throw await identityMismatch(deps, caller, `fencing ${hello.fencing}`, `${caller.fencing}`);
 }
 
-/** A message that names somebody else than the certificate does. */
-export function identityMismatch(
-  { log }: Pick<ControlDeps, "log">,
+/** The refusal of a message that names somebody else than the certificate does, once it is in the audit. */
+export async function identityMismatch(
+  { hub, log }: Pick<ControlDeps, "hub" | "log">,
   caller: VerifiedAgent,
   claimed: string,
   proven: string,
-): Fault {
+): Promise<Fault> {
   log.warn({ agent: caller.agentId, claimed, proven }, "identity mismatch");
+  await hub.mismatched(caller, claimed).catch((error: unknown) => {
+    log.error({ error: causeChain(error) }, "an identity mismatch was not recorded");
+  });
   return new Fault(
     "PERMISSION_DENIED",
     "IDENTITY_MISMATCH",

@@ -30,7 +30,7 @@ import {
   RENEWALS_BURST_MAX,
   RENEWALS_PER_HOUR_MAX,
 } from "./limits.ts";
-import { ADMISSION, type ListenerDeps } from "./link-server.ts";
+import { ADMISSION, type ListenerDeps, within } from "./link-server.ts";
 import type { IdentityHub } from "./port.ts";
 import { listenSecurely } from "./secure-listener.ts";
 
@@ -75,7 +75,7 @@ export async function startIdentityServer(deps: IdentityServerDeps): Promise<Ide
     stop: async (msMax) => {
       const ended = listener.ended();
       grpc.drain(msMax);
-      await Promise.race([ended, clock.sleep(msMax)]);
+      await within(ended, msMax, clock);
       grpc.close();
       listener.close();
       await ended;

@@ -59,8 +59,8 @@ export interface LinkServer {
   /** After a vendor was added or a server certificate renewed: for new connections. */
   reload(): void;
   /**
-   * Tells all agents to come back later, then ends; what is left after `msMax` is cut. No use case of a
-   * stream is under way when it resolves, unless it took longer than twice that.
+   * Tells all agents to come back later, waits until they have gone and until each stream's end is recorded.
+   * Each of the three takes at most `msMax`; connections that are left then are cut.
    */
   stop(msMax: number): Promise<void>;
 }
@@ -88,21 +88,27 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
     reload: () => listener.reload(),
     stop: async (msMax) => {
       stopListening();
-      const late = deps.clock.sleep(msMax);
       const ended = listener.ended();
       const { spreadMs } = sessions;
       const leaving: Promise<void>[] = [];
       await sessions.each((each) => leaving.push(each.leave(spreadMs, "the hub is stopping")));
-      await Promise.race([Promise.all(leaving), late]);
+      await within(Promise.all(leaving), msMax, deps.clock);
       grpc.drain(msMax);
-      await Promise.race([ended, late]);
+      await within(ended, msMax, deps.clock);
       grpc.close();
       listener.close();
       await ended;
       // Each stream's end is still recorded; whoever stops us may close the store after this.
-      await Promise.race([Promise.allSettled(running), deps.clock.sleep(msMax)]);
+      await within(Promise.allSettled(running), msMax, deps.clock);
     },
   };
+}
+
+/** Waits for the work, but no longer than that. */
+export async function within(work: Promise<unknown>, msMax: number, clock: Clock): Promise<void> {
+  const done = new AbortController();
+  await Promise.race([work, clock.sleep(msMax, done.signal)]);
+  done.abort();
 }
 
 type Serving = Readonly<{

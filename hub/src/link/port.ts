@@ -43,6 +43,8 @@ export interface LinkHub {
   readonly incarnation: bigint;
   /** Refuses (UNAUTHENTICATED, PERMISSION_DENIED) a revoked or unknown certificate, a deleted agent, another cell's. */
   admit(principal: AgentPrincipal, hello: Hello | undefined): Promise<AgentSession>;
+  /** A message named somebody else than the certificate did, and was refused; for the audit. `claimed` is escaped. */
+  mismatched(principal: AgentPrincipal, claimed: string): Promise<void>;
   /** The stream of this session has ended. */
   left(session: AgentSession): Promise<void>;
   /** Latest of the cell's assignments and entitlements that differ from what is held, at most `max`, oldest change first. */

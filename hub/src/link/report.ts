@@ -78,7 +78,7 @@ async function ingestAll(
     const batch = next.message.value;
     const agentId = agentIdOf(batch.batch);
     const proven = idOf("agent", caller.agentId);
-    if (agentId !== proven) throw identityMismatch(deps, caller, shown(agentId), proven);
+    if (agentId !== proven) throw await identityMismatch(deps, caller, shown(agentId), proven);
     const result = await deps.hub.ingest(session, batch);
     if (result.$typeName === "holdfast.link.v1.Fenced") {
       return answer(call, { case: "fenced", value: result }, ended);

@@ -72,6 +72,17 @@ export function admit(
   });
 }
 
+/** An agent spoke in another's name. The row stands in the name of the one that the certificate proved. */
+export async function mismatched(
+  deps: AppDeps,
+  principal: AgentPrincipal,
+  claimed: string,
+): Promise<void> {
+  await withContext(deps.database, contextOfAgent(principal), (tx) =>
+    recordAgent(deps, tx, { id: principal.agentId }, "identity_mismatch", { claimed }),
+  );
+}
+
 /** Changes nothing where a newer session has taken over. */
 export async function left(deps: AppDeps, session: AgentSession): Promise<void> {
   await withContext(deps.database, contextOfAgent(session), async (tx) => {

@@ -8,7 +8,7 @@ import * as artefacts from "../../store/artefacts.ts";
 import * as releases from "../../store/releases.ts";
 import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { admit, contextOfAgent, left } from "./admission.ts";
+import { admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { statusReported } from "./status-report.ts";
 import { differing, freshnessNote, newerKeySets } from "./wishes.ts";
 
@@ -18,6 +18,7 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
   return {
     incarnation: deps.incarnation,
     admit: (principal, hello) => admit(deps, principal, hello),
+    mismatched: (principal, claimed) => mismatched(deps, principal, claimed),
     left: (session) => left(deps, session),
     differing: (session, held, max) => differing(deps, session, held, max),
     freshness: (session) => freshnessNote(deps, session),
