@@ -6,6 +6,7 @@ import * as http from "node:http";
 import * as http2 from "node:http2";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import * as tls from "node:tls";
+import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { isLoopback, type ListenAddress } from "@holdfast/shared/settings.ts";
 import { sniff } from "./sniff.ts";
 
@@ -28,15 +29,15 @@ export const SERVER_LIMITS = {
   idleMsMax: 120_000,
 } as const;
 
-export type RequestListener = (
-  request: http.IncomingMessage | http2.Http2ServerRequest,
-  response: http.ServerResponse | http2.Http2ServerResponse,
-) => void;
+/** As Connect's adapter gives it: the same for HTTP/1.1 and HTTP/2. */
+export type RequestListener = ReturnType<typeof connectNodeAdapter>;
 
 export type ApiCertificate = Readonly<{ key: string; certificate: string }>;
 
 export type ApiServer = Readonly<{
   address: AddressInfo;
+  /** New connections get this certificate. */
+  reload(certificate: ApiCertificate): void;
   /** Takes no new connection, lets calls end until `deadlineMs`, then cuts. */
   close(deadlineMs: number): Promise<void>;
 }>;
@@ -72,6 +73,7 @@ export async function listenApi(
   });
   return {
     address: server.address() as AddressInfo,
+    reload: ({ key, certificate: cert }) => secure.setSecureContext({ key, cert }),
     close: (deadlineMs) => close(deadlineMs, { server, plain, sessions: h2.sessions, sockets }),
   };
 }

@@ -16,7 +16,7 @@ import type { Caller, RoleName } from "./caller.ts";
 export type SignInDeps = Readonly<{
   database: Database;
   /** Name of a vendor that this hub serves; undefined for any other. */
-  vendorName(vendorId: string): string | undefined;
+  vendorName(vendorId: string): Promise<string | undefined>;
 }>;
 
 const SCHEME = /^bearer +(\S+)$/i;
@@ -27,7 +27,7 @@ const HEADER_CHARS_MAX = 1_000;
 export async function signIn(deps: SignInDeps, authorization: string | null): Promise<Caller> {
   const text = (authorization ?? "").slice(0, HEADER_CHARS_MAX);
   const token = parseApiToken(SCHEME.exec(text.trim())?.[1] ?? "");
-  const vendorName = token && deps.vendorName(token.vendorId);
+  const vendorName = token && (await deps.vendorName(token.vendorId));
   if (token === undefined || vendorName === undefined) throw refused();
   const { vendorId, secretHash } = token;
   const context = taskContext(vendorId, "sign-in");

@@ -1,0 +1,143 @@
+/** All services that the API's port serves, each behind the gate and the dispatch. */
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AgentService } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
+import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
+import { EnvironmentService } from "@holdfast/proto/holdfast/api/v1/environment_pb.js";
+import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
+import { HubService } from "@holdfast/proto/holdfast/api/v1/hub_pb.js";
+import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
+import { PlanService } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
+import { ProductService } from "@holdfast/proto/holdfast/api/v1/product_pb.js";
+import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
+import { SeatService } from "@holdfast/proto/holdfast/api/v1/seat_pb.js";
+import { SubscriptionService } from "@holdfast/proto/holdfast/api/v1/subscription_pb.js";
+import { TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
+import { UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
+import type { AppDeps } from "../app/deps.ts";
+import { listEvents, watchEvents } from "../app/events.ts";
+import { getHub } from "../app/hub.ts";
+import { listKeySets, setKeySet } from "../app/key-sets.ts";
+import { SEAT } from "../app/kinds/seat.ts";
+import { queryUsage } from "../app/query-usage.ts";
+import { listSeats } from "../app/seats.ts";
+import { createGate, type DispatchDeps, implement } from "./dispatch.ts";
+import { Health, healthService } from "./health.ts";
+import { permissionsOf } from "./methods.ts";
+import { reflectionService, ServerReflection } from "./reflection.ts";
+import type { RequestListener } from "./server.ts";
+import { agentUseCases } from "./services/agent.ts";
+import { cellUseCases } from "./services/cell.ts";
+import { environmentUseCases } from "./services/environment.ts";
+import { instanceUseCases } from "./services/instance.ts";
+import { memberUseCases } from "./services/member.ts";
+import { planUseCases } from "./services/plan.ts";
+import { productUseCases } from "./services/product.ts";
+import { releaseUseCases } from "./services/release.ts";
+import { subscriptionUseCases } from "./services/subscription.ts";
+import { tenantUseCases } from "./services/tenant.ts";
+import { get } from "./standard-methods.ts";
+
+/** All services of the API, whose methods all declare a permission. */
+export const API_SERVICES = [
+  AgentService,
+  CellService,
+  EnvironmentService,
+  EventService,
+  HubService,
+  InstanceService,
+  MemberService,
+  PlanService,
+  ProductService,
+  ReleaseService,
+  SeatService,
+  SubscriptionService,
+  TenantService,
+  UsageService,
+] as const satisfies readonly DescService[];
+
+export const CALL_LIMITS = {
+  messageBytesMax: 4 * 1024 * 1024,
+  deadlineMsMax: 3_600_000,
+} as const;
+
+export type RouteDeps = Readonly<{
+  app: AppDeps;
+  dispatch: DispatchDeps;
+  isServing: () => boolean;
+  /** Ends streams when the hub stops. */
+  shutdown: AbortSignal;
+  fallback: RequestListener;
+}>;
+
+/** Throws INTERNAL `PERMISSION_UNDECLARED` if a method declares no permission. */
+export function apiListener(deps: RouteDeps): RequestListener {
+  const gate = createGate(deps.dispatch, API_SERVICES);
+  return connectNodeAdapter({
+    routes: (router) => routes(router, deps),
+    requestGate: gate,
+    readMaxBytes: CALL_LIMITS.messageBytesMax,
+    writeMaxBytes: CALL_LIMITS.messageBytesMax,
+    maxTimeoutMs: CALL_LIMITS.deadlineMsMax,
+    shutdownSignal: deps.shutdown,
+    jsonOptions: { ignoreUnknownFields: false },
+    fallback: deps.fallback,
+  });
+}
+
+function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps): void {
+  const permissions = permissionsOf(API_SERVICES);
+  router.service(AgentService, implement(dispatch, AgentService, agentUseCases(app)));
+  router.service(CellService, implement(dispatch, CellService, cellUseCases(app)));
+  router.service(
+    EnvironmentService,
+    implement(dispatch, EnvironmentService, environmentUseCases(app)),
+  );
+  router.service(
+    EventService,
+    implement(dispatch, EventService, {
+      listEvents: (call, request) => listEvents(app, call, request),
+      watchEvents: (call, request) => watchEvents(app, call, request),
+    }),
+  );
+  router.service(
+    HubService,
+    implement(dispatch, HubService, {
+      getHub: (call) => getHub(app, call),
+      listKeySets: (call) => listKeySets(app, call),
+      setKeySet: (call, request) => setKeySet(app, call, request),
+    }),
+  );
+  router.service(InstanceService, implement(dispatch, InstanceService, instanceUseCases(app)));
+  router.service(
+    MemberService,
+    implement(dispatch, MemberService, memberUseCases(app, permissions)),
+  );
+  router.service(PlanService, implement(dispatch, PlanService, planUseCases(app)));
+  router.service(ProductService, implement(dispatch, ProductService, productUseCases(app)));
+  router.service(ReleaseService, implement(dispatch, ReleaseService, releaseUseCases(app)));
+  router.service(
+    SeatService,
+    implement(dispatch, SeatService, {
+      getSeat: async (call, request) => ({
+        seat: await get(app, SEAT)(call, request, request.seat),
+      }),
+      listSeats: (call, request) => listSeats(app, call, request),
+    }),
+  );
+  router.service(
+    SubscriptionService,
+    implement(dispatch, SubscriptionService, subscriptionUseCases(app)),
+  );
+  router.service(TenantService, implement(dispatch, TenantService, tenantUseCases(app)));
+  router.service(
+    UsageService,
+    implement(dispatch, UsageService, {
+      queryUsage: (call, request) => queryUsage(app, call, request),
+    }),
+  );
+  router.service(Health, healthService({ clock: app.clock, services: API_SERVICES, isServing }));
+  router.service(ServerReflection, reflectionService([...API_SERVICES, Health, ServerReflection]));
+}

@@ -1,0 +1,31 @@
+/** InstanceService over its use cases. */
+import {
+  DeleteInstanceRequestSchema,
+  DeleteInstanceResponseSchema,
+  type InstanceService,
+} from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import type { AppDeps } from "../../app/deps.ts";
+import { createInstance, updateInstance } from "../../app/instances.ts";
+import { INSTANCE } from "../../app/kinds/instance.ts";
+import type { UseCases } from "../dispatch.ts";
+import { deleteMethod, get, list } from "../standard-methods.ts";
+
+export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService> {
+  return {
+    getInstance: async (call, request) => ({
+      instance: await get(deps, INSTANCE)(call, request, request.instance),
+    }),
+    async listInstances(call, request) {
+      const { items, nextPageToken } = await list(deps, INSTANCE)(call, request);
+      return { instances: items, nextPageToken };
+    },
+    createInstance: (call, request) => createInstance(deps, call, request),
+    updateInstance: (call, request) => updateInstance(deps, call, request),
+    deleteInstance: deleteMethod(
+      deps,
+      INSTANCE,
+      { request: DeleteInstanceRequestSchema, answer: DeleteInstanceResponseSchema },
+      { text: (request) => request.instance, wrap: (instance) => ({ instance }) },
+    ),
+  };
+}
