@@ -7,11 +7,13 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Live } from "../driver.ts";
+import type { Live, StepOrder } from "../driver.ts";
 import { processDriver } from "./index.ts";
-import { readProcess } from "./proc.ts";
+import { readMarks, readProcess, readProcesses } from "./proc.ts";
 import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
 import { readRecord, writeRecord } from "./record.ts";
+
+const PARENT = join(import.meta.dirname, "process.test-parent.ts");
 
 let world: World;
 beforeEach(() => {
@@ -23,8 +25,7 @@ afterEach(() => world.end());
 async function orphan(
   mode = "",
 ): Promise<Readonly<{ handle: string; runDir: string; pid: number }>> {
-  const program = join(import.meta.dirname, "process.test-parent.ts");
-  const parent = spawn(process.execPath, [program, world.stateDir, mode], {
+  const parent = spawn(process.execPath, [PARENT, world.stateDir, mode], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const [line] = (await once(parent.stdout, "data")) as [Buffer];
@@ -113,6 +114,45 @@ describe("a workload whose agent was killed", () => {
     expect(live.message).toBe("exit status unknown after adoption: hello from 1.0.0");
     expect((await world.observe())[0]?.exitedAt).toBe(live.exitedAt);
   });
+});
+
+describe("an agent that is killed at any moment of a start", () => {
+  const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
+
+  it.each([0, 1, 2, 3, 4, 5, 6, 7])(
+    "leaves at most one process, which the next one finds: round %i",
+    async (round) => {
+      const parent = spawn(process.execPath, [PARENT, world.stateDir, "race"], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      await once(parent.stdout, "data");
+      // Reading /proc, ports, spawn and record take some 5 to 60 ms after the parent has said that it begins.
+      await world.context.clock.sleep((seed * (round + 1) * 7_919) % (4 + round * 8));
+      parent.kill("SIGKILL");
+      await once(parent, "exit");
+      const wanted = world.wanted({ with: { env: { MODE: "race" } } });
+      const [start] = world.driver().steps([], undefined, wanted, 0);
+      const before = await marked();
+      const outcome = await world.driver().run(start as StepOrder, world.known(wanted));
+      expect(before.length).toBeLessThanOrEqual(1);
+      const after = await marked();
+      expect(after).toHaveLength(1);
+      if (before.length === 1) expect(after).toEqual(before);
+      const live = await only();
+      expect(live).toMatchObject({ handle: outcome.handle, outputs: outcome.outputs });
+      const record = readRecord(join(world.context.directories(INSTANCE).run, live.handle));
+      expect(record?.process?.pid).toBe(after[0]);
+    },
+  );
+
+  /** Processes of this state directory, whatever the driver thinks of them. */
+  async function marked(): Promise<readonly number[]> {
+    const all = await readProcesses("/proc");
+    return all.flatMap(({ pid, ended }) => {
+      const state = ended ? undefined : readMarks("/proc", pid)?.get("HOLDFAST_AGENT_STATE");
+      return state === world.stateDir ? [pid] : [];
+    });
+  }
 });
 
 describe("a record that names another process", () => {

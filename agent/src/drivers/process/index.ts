@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
-import { asFault, Fault } from "@holdfast/shared/fault.ts";
+import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import {
   type Driver,
@@ -46,9 +46,10 @@ export function processDriver(host: ProcessHost): Driver {
     check: checkProcessSpec,
     observe: async (context) =>
       (await findSettledCopies(procDir, context)).map((copy) => liveOf(copy, context)),
-    prepare: (wanted, context) => prepareStart(host, wanted, context),
+    prepare: (wanted, context) =>
+      onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,
-    run: (order, context) => runStep(host, order, context),
+    run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readings: (context) => readAll(procDir, context),
     readingsKept: async (at, context) => {
@@ -58,8 +59,21 @@ export function processDriver(host: ProcessHost): Driver {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
     },
-    drop: (instanceId, context) => dropInstance(host, instanceId, context),
+    drop: (instanceId, context) =>
+      onHost(instanceId, () => dropInstance(host, instanceId, context)),
   };
+}
+
+/** What the host's file system says, such as a full disk, becomes a fault that names the subject. */
+async function onHost<Result>(subject: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof Fault || typeof code !== "string") throw error;
+    const message = `${subject}: the host refused: ${causeChain(error)}`;
+    throw new Fault("UNAVAILABLE", "HOST_REFUSED", message, { cause: error });
+  }
 }
 
 function whyMissing(procDir: string): string | undefined {
@@ -72,16 +86,20 @@ function whyMissing(procDir: string): string | undefined {
   }
 }
 
-function runStep(host: ProcessHost, order: StepOrder, context: StepContext): Promise<StepOutcome> {
+async function runStep(
+  host: ProcessHost,
+  order: StepOrder,
+  context: StepContext,
+): Promise<StepOutcome> {
   switch (order.verb) {
     case "start":
-      return startCopy(host, order, context);
+      return await startCopy(host, order, context);
     case "stop":
     case STANDING_VERBS.restart:
       // Without a copy the next plan starts one, and at once: nobody counts a restart that was asked for.
-      return stopCopy(host, order, context);
+      return await stopCopy(host, order, context);
     case STANDING_VERBS.signal:
-      return signalResource(host, order, context);
+      return await signalResource(host, order, context);
     default:
       throw new Fault(
         "UNIMPLEMENTED",

@@ -113,7 +113,8 @@ function secretsIn(runDir: string): readonly string[] {
   const folder = join(runDir, "secrets");
   try {
     return readdirSync(folder)
-      .map((name) => readFileSync(join(folder, name), "utf8").trim())
+      .flatMap((name) => readFileSync(join(folder, name), "utf8").split("\n"))
+      .map((line) => line.trim())
       .filter((secret) => secret.length >= SECRET_CHARS_MIN);
   } catch {
     return [];

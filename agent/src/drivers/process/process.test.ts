@@ -1,5 +1,5 @@
 /** What a started process gets, how it is stopped, and what is refused. Real processes, one state directory each. */
-import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, StepOrder } from "../driver.ts";
@@ -92,13 +92,13 @@ describe("a started process", () => {
 
   it("shows its last lines of output without its secrets and without control characters", async () => {
     const wanted = world.wanted({
-      secrets: new Map([["dsn", "hunter22\u001b[31m"]]),
+      secrets: new Map([["dsn", "hunter22\u001b[31m\nsecond line"]]),
       with: { secretFiles: { dsn: named("dsn") }, env: { MODE: "leaky" } },
     });
     const live = await world.running(wanted);
     const lines = await world.driver().logs(live, 10, world.context);
-    expect(lines).toEqual(["hello from 1.0.0", "the dsn is [redacted]"]);
-    expect(await world.driver().logs(live, 1, world.context)).toEqual(lines.slice(1));
+    expect(lines).toEqual(["hello from 1.0.0", "the dsn is [redacted]", "[redacted]"]);
+    expect(await world.driver().logs(live, 1, world.context)).toEqual(lines.slice(2));
   });
 });
 
@@ -142,6 +142,19 @@ describe("a start that is refused", () => {
     await expect(world.driver().prepare(artefact, world.context)).rejects.toMatchObject({
       reason: "ARTEFACT_MISSING",
     });
+  });
+
+  it("because the disk refuses is a fault that can be tried again", async () => {
+    const { run } = world.context.directories(INSTANCE);
+    writeFileSync(run, "a file where a folder should be");
+    const order = world.driver().steps([], undefined, world.wanted(), 0)[0] as StepOrder;
+    await expect(world.driver().run(order, world.known(world.wanted()))).rejects.toMatchObject({
+      ...{ code: "UNAVAILABLE", reason: "HOST_REFUSED" },
+      message: expect.stringContaining("ENOTDIR"),
+    });
+    rmSync(run);
+    await world.driver().run(order, world.known(world.wanted()));
+    expect(await world.observe()).toHaveLength(1);
   });
 
   it("because the kernel cannot run it says why", async () => {

@@ -65,12 +65,10 @@ export function isHandle(name: string): boolean {
   return /^[a-z0-9](?:[a-z0-9-]|\.(?!\.)){0,150}$/.test(name);
 }
 
+/** On the disk before it returns once there is a process to tell of. */
 export function writeRecord(runDir: string, record: CopyRecord): void {
-  replaceJson(
-    join(runDir, "record.json"),
-    { version: RECORD_VERSION, ...record },
-    { durable: true },
-  );
+  const durable = record.process !== undefined;
+  replaceJson(join(runDir, "record.json"), { version: RECORD_VERSION, ...record }, { durable });
 }
 
 export function readRecord(runDir: string): CopyRecord | undefined {

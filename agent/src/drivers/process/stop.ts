@@ -162,7 +162,14 @@ function send(host: ProcessHost, pid: number, signal: string): void {
   try {
     host.kill(pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ESRCH") return;
+    throw new Fault(
+      "FAILED_PRECONDITION",
+      "SIGNAL_REFUSED_BY_HOST",
+      `pid ${Math.abs(pid)} cannot be sent ${signal}: ${code}; it runs as another user`,
+      { cause: error },
+    );
   }
 }
 
