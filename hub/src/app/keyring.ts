@@ -101,7 +101,8 @@ export async function openKeyring(deps: KeyringDeps): Promise<Keyring> {
   const { database, wrapper, clock } = deps;
   const hub = await withContext(database, hubContext("keyring"), async (tx) => ({
     serverAuthority: await authority(tx, wrapper, "server-authority", () =>
-      createAuthority("holdfast hub", clock.now()),
+      // Another name than the leaves: one that names itself as its issuer counts as self-signed.
+      createAuthority("holdfast hub authority", clock.now()),
     ),
     ticketKeys: await secret(tx, wrapper, "ticket-keys", () => randomBytes(TICKET_KEY_BYTES)),
     pageKey: await secret(tx, wrapper, "page-key", () => randomBytes(SEED_BYTES)),
