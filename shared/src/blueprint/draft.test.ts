@@ -173,6 +173,21 @@ describe("parseBlueprint", () => {
     ],
     ["a misspelt keyword", (d) => (d.parameters.properties.batchRows.minimun = 1), "minimun"],
     [
+      "a keyword of the wrong type",
+      (d) => (d.parameters.properties.batchRows.minimum = "1"),
+      "parameters.properties.batchRows.minimum: got 1; allowed: number",
+    ],
+    [
+      "a required parameter that is not declared",
+      (d) => (d.parameters.required = ["sorce"]),
+      "parameters.required[0]: sorce is no parameter, so nobody could give it; did you mean source?",
+    ],
+    [
+      "an unknown type",
+      (d) => (d.parameters.properties.source.type = "text"),
+      "parameters.properties.source.type: got text",
+    ],
+    [
       "a remote schema",
       (d) => (d.parameters.properties.x = { $ref: "https://x/y" }),
       "allowed: #/$defs/NAME",

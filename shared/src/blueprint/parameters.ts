@@ -9,7 +9,7 @@ import { RE2JS } from "re2js";
 import { invalid, type Violation } from "../fault.ts";
 import { shown, suggestion } from "../text.ts";
 import { orderOf } from "./graph.ts";
-import { below, isPlainObject } from "./shape.ts";
+import { below, isPlainObject, type PlainObject } from "./shape.ts";
 
 export const PARAMETERS_MAX = 200;
 export const PATTERN_CHARS_MAX = 200;
@@ -54,7 +54,17 @@ export function checkParameterSchema(schema: unknown, path: string): readonly Vi
     found.push({ path: below(below(path, "properties"), name), message });
   }
   found.push(...checkKeywords(schema, path, 0), ...checkDefinitions(schema, path));
+  const required = Array.isArray(schema["required"]) ? schema["required"] : [];
+  for (const [i, name] of required.entries()) {
+    if (names.includes(name)) continue;
+    const near = suggestion(String(name), names);
+    const hint = near === undefined ? "" : `; did you mean ${near}?`;
+    const message = `${shown(name)} is no parameter, so nobody could give it${hint}`;
+    found.push({ path: below(below(path, "required"), i), message });
+  }
   if (found.length > 0) return found;
+  const broken = checkDialect(schema, path);
+  if (broken.length > 0) return broken;
   const compiled = compileSchema(schema, path, false);
   return "problem" in compiled ? [compiled.problem] : checkDefaults(schema, schema, path);
 }
@@ -97,7 +107,7 @@ function patternProblem(pattern: string): string | undefined {
   }
 }
 
-function checkDefinitions(schema: Readonly<Record<string, unknown>>, path: string): Violation[] {
+function checkDefinitions(schema: PlainObject, path: string): Violation[] {
   const definitions = isPlainObject(schema["$defs"]) ? schema["$defs"] : {};
   const needs = new Map(
     Object.entries(definitions).map(([name, each]) => [name, [...referencesIn(each)]] as const),
@@ -126,9 +136,21 @@ const regularExpression = Object.assign(
   { code: "regularExpression" },
 );
 
-/** Judging the schema itself costs more than all values; once it was published it is not done again. */
+/**
+ * Judges schemas by the schema of JSON Schema. One for all, since making it takes 40 ms; it keeps nothing of what
+ * it judges.
+ */
+const DIALECT_JUDGE = new Ajv2020({ allErrors: true, strict: false, verbose: true, logger: false });
+
+/** Violations of the dialect with their places; the judge names some of them twice. */
+function checkDialect(schema: PlainObject, path: string): readonly Violation[] {
+  if (DIALECT_JUDGE.validateSchema({ ...schema }) === true) return [];
+  const found = (DIALECT_JUDGE.errors ?? []).map((error) => describe(error, path));
+  return found.filter((each, i) => found.findIndex(({ path: at }) => at === each.path) === i);
+}
+
 function compileSchema(
-  schema: Readonly<Record<string, unknown>>,
+  schema: PlainObject,
   path: string,
   isTrusted = true,
 ): Readonly<{ validate: ValidateFunction }> | Readonly<{ problem: Violation }> {
@@ -136,7 +158,7 @@ function compileSchema(
   const ajv = new Ajv2020({
     allErrors: true,
     strict: !isTrusted,
-    validateSchema: !isTrusted,
+    validateSchema: false,
     allowUnionTypes: true,
     useDefaults: true,
     verbose: true,
@@ -152,11 +174,7 @@ function compileSchema(
 }
 
 /** A default that breaks its own rule would fail at every customer, so it fails here. */
-function checkDefaults(
-  schema: Readonly<Record<string, unknown>>,
-  root: Readonly<Record<string, unknown>>,
-  path: string,
-): readonly Violation[] {
+function checkDefaults(schema: PlainObject, root: PlainObject, path: string): readonly Violation[] {
   const properties = isPlainObject(schema["properties"]) ? schema["properties"] : {};
   return Object.entries(properties).flatMap(([name, child]) => {
     const at = below(below(path, "properties"), name);
