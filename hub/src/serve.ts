@@ -95,6 +95,7 @@ export async function serve(
     await serveWith(config, host, { app, keyring, bells, state }, signal);
   } finally {
     await close();
+    host.log.info({}, "stopped");
   }
 }
 
@@ -198,8 +199,10 @@ function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer> {
 async function readiness(app: AppDeps, { isStopping }: HubState) {
   if (isStopping) return { ready: false, message: "stopping" };
   const asked = readWithContext(app.database, hubContext("readiness"), vendors.list);
-  const slow = app.clock.sleep(READINESS_MS_MAX).then(() => "slow" as const);
+  const answered = new AbortController();
+  const slow = app.clock.sleep(READINESS_MS_MAX, answered.signal).then(() => "slow" as const);
   const answer = await Promise.race([asked.catch(() => "down" as const), slow]);
+  answered.abort();
   if (answer === "slow" || answer === "down") return { ready: false, message: "no database" };
   return { ready: true, message: "ready" };
 }
