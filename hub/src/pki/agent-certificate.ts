@@ -4,7 +4,7 @@
  * serves to renew itself. A vendor's authority vouches for that vendor's agents only.
  */
 import "reflect-metadata";
-import { X509Certificate } from "node:crypto";
+import { type KeyObject, X509Certificate } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -16,7 +16,8 @@ import { isUuid } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import * as x509 from "@peculiar/x509";
 import type { AgentPrincipal } from "../link/port.ts";
-import { type Authority, BACKDATE_MS, bytesOf, serialNumber, signLeaf } from "./authority.ts";
+import { type Authority, BACKDATE_MS, serialNumber, signLeaf } from "./authority.ts";
+import { extensionIn } from "./der.ts";
 
 export const AGENT_CERTIFICATE_LIFE_MS = 24 * 3_600_000;
 /** How long after its end a certificate may still renew itself: P12 of the reliability promises, with a margin. */
@@ -24,6 +25,8 @@ export const RENEW_GRACE_MS = 35 * 86_400_000;
 
 /** Private extension: JSON {fencing, identityKeyId} in a UTF8String. */
 const BINDING_OID = "1.3.6.1.4.1.61117.1.1";
+/** The same as the content of a DER OBJECT IDENTIFIER. */
+const BINDING_OID_DER = Buffer.from("2b0601040183dd3d0101", "hex");
 const UTF8_STRING_TAG = 0x0c;
 const BINDING_BYTES_MAX = 127;
 const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
@@ -85,10 +88,16 @@ export async function issueAgentCertificate(
 /** What a good certificate says. */
 export type VerifiedAgent = AgentPrincipal & Readonly<{ identityKeyId: string; notAfter: number }>;
 
-export type AgentAuthority = Readonly<{ vendorId: string; certificate: X509Certificate }>;
+/** Made once for each vendor and kept: reading the key anew for each call would cost more than the check. */
+export type AgentAuthority = Readonly<{
+  vendorId: string;
+  certificate: X509Certificate;
+  publicKey: KeyObject;
+}>;
 
 export function agentAuthority(vendorId: string, der: Uint8Array): AgentAuthority {
-  return { vendorId, certificate: new X509Certificate(der) };
+  const certificate = new X509Certificate(der);
+  return { vendorId, certificate, publicKey: certificate.publicKey };
 }
 
 /**
@@ -104,7 +113,7 @@ export function verifyAgentCertificate(
   if (der === undefined) throw refused("MISSING", "none of this hub's was presented");
   const { leaf, agent } = readAgent(der);
   const own = authorities.filter(({ vendorId }) => vendorId === agent.vendorId);
-  if (!own.some(({ certificate }) => isIssuedBy(leaf, certificate))) {
+  if (!own.some((authority) => isIssuedBy(leaf, authority))) {
     throw refused("ISSUER", "it was not issued by this hub for that vendor");
   }
   if (now < Date.parse(leaf.validFrom)) {
@@ -114,8 +123,8 @@ export function verifyAgentCertificate(
   return agent;
 }
 
-function isIssuedBy(leaf: X509Certificate, authority: X509Certificate): boolean {
-  return authority.ca && leaf.checkIssued(authority) && leaf.verify(authority.publicKey);
+function isIssuedBy(leaf: X509Certificate, { certificate, publicKey }: AgentAuthority): boolean {
+  return certificate.ca && leaf.checkIssued(certificate) && leaf.verify(publicKey);
 }
 
 function readAgent(der: Uint8Array): Readonly<{ leaf: X509Certificate; agent: VerifiedAgent }> {
@@ -163,8 +172,7 @@ function encodeBinding({ fencing, identityKeyId }: AgentSubject): Uint8Array<Arr
 
 function decodeBinding(der: Uint8Array): Readonly<{ fencing: bigint; identityKeyId: string }> {
   try {
-    const extension = new x509.X509Certificate(bytesOf(der)).getExtension(BINDING_OID);
-    const value = Buffer.from(extension?.value ?? new ArrayBuffer(0));
+    const value = Buffer.from(extensionIn(der, BINDING_OID_DER) ?? new Uint8Array());
     if (value[0] !== UTF8_STRING_TAG || value.length > BINDING_BYTES_MAX) throw new RangeError();
     const { fencing, identityKeyId } = JSON.parse(value.subarray(2).toString("utf8"));
     if (typeof fencing !== "string" || typeof identityKeyId !== "string") throw new TypeError();

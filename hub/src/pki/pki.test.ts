@@ -144,9 +144,9 @@ describe("a certificate request", () => {
     const forged = await requestOf(p256);
     forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
     expect(await messageOf(readCertificateRequest(forged))).toMatch(/INVALID_ARGUMENT/);
-    const names = Array.from({ length: 10_000 }, (_, i) => ({
+    const names = Array.from({ length: 2_000 }, (_, i) => ({
       type: "dns" as const,
-      value: `a${i}.b`,
+      value: `a${i}.example.com`,
     }));
     const large = await requestOf(p256, {
       extensions: [new x509.SubjectAlternativeNameExtension(names)],
