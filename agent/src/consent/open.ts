@@ -85,11 +85,11 @@ function judgeCommand(id: string, spec: JsonObject): Denial | undefined {
   }
   const [program, script] = argv;
   const isRuntime = PROCESS_RUNTIMES.some((runtime) => runtime === program);
-  const inside = String(isRuntime ? script : program);
-  if (isInnerPath(inside)) return undefined;
+  const inside = isRuntime ? script : program;
+  if (typeof inside === "string" && isInnerPath(inside)) return undefined;
   return {
     rule: "argv-outside",
-    message: `${id}.argv: got ${shown(inside)}; want a path inside the resource's artefact`,
+    message: `${id}.argv: got ${shown(inside ?? "")}; want a path inside the resource's artefact`,
   };
 }
 

@@ -63,7 +63,8 @@ function inSyncOf({ wanted, committed, removed, attempt, refusal, hold }: Instan
     reason,
     message,
   });
-  if (refusal !== undefined) {
+  // What is older than what is held takes nothing away from it; it is told as the last attempt.
+  if (refusal !== undefined && !refusal.reason.endsWith("_OLD")) {
     return fact("FALSE", "STATE_REFUSED", `${refusal.reason}: ${refusal.message}`);
   }
   if (wanted === undefined) return fact("UNKNOWN", "NO_ASSIGNMENT", "nothing is assigned");

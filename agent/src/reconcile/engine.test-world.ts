@@ -90,7 +90,7 @@ export async function agentWorld() {
   const releases = new Map<string, Envelope>();
   const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
   const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
-  const link = { isUp: true };
+  const link = { isUp: true, hasArtefacts: true };
   const fetch: FetchPort = {
     async fetchRelease(digest) {
       if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
@@ -99,7 +99,7 @@ export async function agentWorld() {
       return release;
     },
     async *fetchArtefact(digest, offset) {
-      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      if (!link.isUp || !link.hasArtefacts) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
       const bytes = artefacts.get(digest);
       if (bytes === undefined) throw new Fault("NOT_FOUND", "ARTEFACT_UNKNOWN", digest);
       yield bytes.subarray(Number(offset));

@@ -8,7 +8,7 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Health, JsonObject, Live, Step, Wanted } from "../drivers/driver.ts";
 import * as attempts from "../store/attempts.ts";
 import { writeOutputs } from "./publish.ts";
-import { renderOutputs, renderResource, wantedOf } from "./rendering.ts";
+import { plannedOf, renderOutputs, renderResource, wantedOf } from "./rendering.ts";
 import { bounded } from "./snapshots.ts";
 import { findServing, type Target } from "./target.ts";
 import {
@@ -132,7 +132,7 @@ async function lookAfter(
   if (known === undefined || rendering === undefined) {
     throw new Fault("INTERNAL", "RENDERING_LOST", `${resourceId}: nothing was committed`);
   }
-  const last = wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+  const last = lookedWith(work, rendering);
   const wanted = mayRepair ? rerender(work, target, resourceId, outputs, last) : last;
   const copies = copiesOf(await work.snapshots.recent(known.kind), work.instanceId, resourceId);
   const steps = driverOf(work, known.kind).steps(copies, last, wanted, work.clock.now());
@@ -154,7 +154,18 @@ function rerender(
   const { rendering, open } = renderResource(target, template, outputs);
   if (open.length > 0 || rendering.digest === last.digest) return last;
   work.journal.rendered(work.instanceId, rendering);
-  return wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+  return lookedWith(work, rendering);
+}
+
+/** A secret that is gone since keeps nobody from looking; a repair that needs it says so. */
+function lookedWith(work: Work, rendering: attempts.Rendering): Wanted {
+  const { instanceId, artefacts, secrets } = work;
+  try {
+    return wantedOf(rendering, instanceId, artefacts.pathOf, secrets);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return plannedOf(rendering, instanceId, artefacts.pathOf);
+  }
 }
 
 /** The same generation, told of a moved neighbour: no attempt, since nobody wished for anything new. */
@@ -205,10 +216,7 @@ async function viewOf(
   }
   const health = await within(work, HEALTH_MS_MAX, `health of ${id}`, (context) =>
     driverOf(work, kind).health(live, wanted, context),
-  ).catch((error: unknown): Health | undefined => {
-    if (error instanceof Fault) return undefined;
-    throw error;
-  });
+  ).catch((): Health | undefined => undefined);
   const { restarts } = live;
   if (health === undefined) return { ...unknown(id, kind, "its health is not known"), restarts };
   const { state: phase, alive, message } = health;

@@ -62,9 +62,17 @@ export class Snapshots {
     if (driver === undefined) {
       throw new Fault("FAILED_PRECONDITION", "DRIVER_MISSING", `no driver for kind ${kind}`);
     }
-    return await bounded(this.#clock, OBSERVE_MS_MAX, `observe ${kind}`, (signal) =>
-      driver.observe({ ...this.#context, signal }),
-    );
+    try {
+      return await bounded(this.#clock, OBSERVE_MS_MAX, `observe ${kind}`, (signal) =>
+        driver.observe({ ...this.#context, signal }),
+      );
+    } catch (error) {
+      if (error instanceof Fault) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      throw new Fault("UNAVAILABLE", "OBSERVE_FAILED", `observe ${kind}: ${message}`, {
+        cause: error,
+      });
+    }
   }
 }
 

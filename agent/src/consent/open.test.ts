@@ -1,0 +1,64 @@
+/** The built-in rules allow what stays inside the instance, and veto what reaches out of it (rows 44 and 45). */
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../drivers/driver.ts";
+import { openPolicy } from "./open.ts";
+
+const judged = (spec: JsonObject, deny: readonly string[] = []) =>
+  openPolicy(deny).judge({
+    instanceId: `ins_${"0".repeat(32)}`,
+    product: "etl",
+    steps: [],
+    resources: [{ id: "worker", kind: "process", spec }],
+  });
+const argv = ["node", "main.mjs"];
+
+describe("the open policy", () => {
+  it.each<JsonObject>([
+    { argv },
+    { argv: ["bin/worker", "--rows", 500, "; rm -rf /", "$(id)", "`id`", "&&"] },
+    { argv, env: { BATCH_ROWS: 500, _mode: "; id" } },
+    { argv, cwd: "work" },
+  ])("allows %j", (spec) => {
+    expect(judged(spec)).toEqual({ verdict: "allowed", rule: "open" });
+  });
+
+  it.each<[JsonObject, string]>([
+    [{ argv, env: { "A=B": "x" } }, "env-deny"],
+    [{ argv, env: { "A\nB": "x" } }, "env-deny"],
+    [{ argv, env: { "": "x" } }, "env-deny"],
+    [{ argv, env: { LD_PRELOAD: "/tmp/x.so" } }, "env-deny"],
+    [{ argv, env: { ld_preload: "/tmp/x.so" } }, "env-deny"],
+    [{ argv, env: { NODE_OPTIONS: "--require=/tmp/x" } }, "env-deny"],
+    [{ argv, env: { PATH: "/tmp" } }, "env-deny"],
+    [{ argv, env: { HOLDFAST_INSTANCE: "x" } }, "env-deny"],
+    [{ argv, env: { A: "x\0y" } }, "env-value"],
+    [{ argv, env: "LD_PRELOAD=/tmp/x.so" }, "env-form"],
+    [{ argv: "node main.mjs; rm -rf /" }, "argv-form"],
+    [{ argv: "a && b" }, "argv-form"],
+    [{ argv: "echo `id`" }, "argv-form"],
+    [{ argv: [] }, "argv-form"],
+    [{ argv: ["node", "main.mjs", ["nested"]] }, "argv-form"],
+    [{ argv, command: "id" }, "argv-form"],
+    [{ argv: ["/bin/sh", "-c", "id"] }, "argv-outside"],
+    [{ argv: ["../other/worker"] }, "argv-outside"],
+    [{ argv: ["node", "/etc/x.mjs"] }, "argv-outside"],
+    [{ argv: ["node", "-e", "process.exit()"] }, "argv-outside"],
+    [{ argv: ["node"] }, "argv-outside"],
+    [{ argv, cwd: "/etc" }, "directory-outside"],
+    [{ argv, workingDirectory: "../.." }, "directory-outside"],
+  ])("vetoes %j by %s", (spec, rule) => {
+    expect(judged(spec)).toMatchObject({ verdict: "vetoed", rule });
+  });
+
+  it("obeys the customer's own list", () => {
+    expect(judged({ argv, env: { AWS_PROFILE: "x" } }, ["env:AWS_*"])).toMatchObject({
+      verdict: "vetoed",
+      rule: "deny env:AWS_*",
+    });
+    expect(judged({ argv }, ["kind:process"])).toMatchObject({ verdict: "vetoed" });
+    expect(judged({ argv }, ["product:e*"])).toMatchObject({ verdict: "vetoed" });
+    expect(judged({ argv }, ["kind:helm", "product:crm", "env:X"])).toMatchObject({
+      verdict: "allowed",
+    });
+  });
+});
