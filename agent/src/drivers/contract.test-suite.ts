@@ -223,6 +223,8 @@ function describeDrop(scenario: () => DriverScenario): void {
     await driver().drop(first.key.instanceId, context);
     await driver().drop(first.key.instanceId, context);
     expect(await driver().observe(context)).toEqual([]);
+    expect((await driver().readings(context)).every(({ final }) => final)).toBe(true);
+    await driver().readingsKept(now(scenario()), context);
     expect([run, logs, join(data, "kept")].map((path) => existsSync(path))).toEqual([
       false,
       false,

@@ -194,6 +194,25 @@ describe("a record that names another process", () => {
   });
 });
 
+describe("a process with made-up marks", () => {
+  it.each([
+    { HOLDFAST_INSTANCE: "../../etc", HOLDFAST_COPY: "worker-1.1-a-0r0" },
+    { HOLDFAST_INSTANCE: INSTANCE, HOLDFAST_COPY: "../../../etc" },
+    { HOLDFAST_INSTANCE: INSTANCE, HOLDFAST_COPY: "worker-1.1-a-0r0", HOLDFAST_GENERATION: "soon" },
+  ])("is left alone and hides nothing: %j", async (marks) => {
+    const { handle } = await orphan();
+    const env = { HOLDFAST_AGENT_STATE: world.stateDir, HOLDFAST_RESOURCE: "worker", ...marks };
+    const stranger = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], {
+      ...{ env, detached: true, stdio: "ignore" },
+    });
+    try {
+      expect(await world.observe()).toMatchObject([{ handle, phase: "running" }]);
+    } finally {
+      stranger.kill("SIGKILL");
+    }
+  });
+});
+
 describe("a /proc that cannot be read everywhere", () => {
   it("still shows what can be read, by record alone where environments are closed", async () => {
     const { handle, pid } = await orphan();

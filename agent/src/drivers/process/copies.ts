@@ -21,6 +21,7 @@ import {
   type CopyRecord,
   type ExitNote,
   isHandle,
+  isInstanceId,
   type ProcessIdentity,
   readExit,
   readHealth,
@@ -188,7 +189,7 @@ async function look(procDir: string, context: DriverContext): Promise<Sight> {
     const marks = readMarks(procDir, entry.pid);
     const copy = marks?.get(MARK.copy);
     const instance = marks?.get(MARK.instance);
-    if (marks?.get(MARK.state) !== context.stateDir || instance === undefined) continue;
+    if (marks?.get(MARK.state) !== context.stateDir || !isInstanceId(instance)) continue;
     if (copy === undefined || !isHandle(copy)) continue;
     const name = `${instance}/${copy}`;
     marked.set(name, [...(marked.get(name) ?? []), { entry, marks }]);

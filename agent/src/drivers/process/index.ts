@@ -20,14 +20,7 @@ import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
 import { cutLog, lastLines, logPath } from "./logs.ts";
-import {
-  endMeter,
-  forgetEnded,
-  instancesWithEnded,
-  offerEnded,
-  readingsOf,
-  sampleMeter,
-} from "./meter.ts";
+import { endMeter, forgetEnded, offerEnded, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
 import { bootId, readProcess } from "./proc.ts";
 import { signalResource } from "./signal.ts";
@@ -52,9 +45,7 @@ export function processDriver(host: ProcessHost): Driver {
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readings: (context) => readAll(procDir, context),
-    readingsKept: async (at, context) => {
-      for (const instanceId of instancesWithEnded(context)) forgetEnded(instanceId, at, context);
-    },
+    readingsKept: async (at, context) => forgetEnded(at, context),
     logs: async (live, lines, context) => {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
@@ -118,8 +109,5 @@ async function readAll(procDir: string, context: DriverContext): Promise<readonl
     else if (!copy.running) endMeter(copy, liveOf(copy, context).exitedAt ?? at, context);
     cutLog(logPath(context.directories(copy.key.instanceId).logs, copy.handle));
   }
-  const ended = instancesWithEnded(context).flatMap((instanceId) =>
-    offerEnded(instanceId, context),
-  );
-  return [...running, ...ended];
+  return [...running, ...offerEnded(context)];
 }

@@ -143,45 +143,49 @@ export function endMeter(copy: Copy, at: number, context: DriverContext): void {
   replaceJson(join(copy.runDir, "meter.json"), { ...meter, ended: true });
 }
 
-/** The last values of all copies of an instance that have ended; they are marked as handed out. */
-export function offerEnded(instanceId: string, context: DriverContext): readonly DriverReading[] {
-  const path = endedPath(instanceId, context);
-  const ended = readEnded(path);
-  if (ended.some(({ offered }) => !offered)) {
-    const offered = ended.map((line) => ({ ...line, offered: true }));
-    writeEnded(path, instanceId, offered);
-  }
-  return ended.map(({ resource, source, counter, value, at }) => ({
-    key: { instanceId, resourceId: resource },
-    ...{ source, counter, at },
-    value: BigInt(value),
-    final: true,
-  }));
+/** The last values of all copies that have ended, also of dropped instances; they are marked as handed out. */
+export function offerEnded(context: DriverContext): readonly DriverReading[] {
+  return endedFiles(context).flatMap(({ path, instanceId }) => {
+    const ended = readEnded(path);
+    if (ended.some(({ offered }) => !offered)) {
+      const offered = ended.map((line) => ({ ...line, offered: true }));
+      writeEnded(path, instanceId, offered);
+    }
+    return ended.map(({ resource, source, counter, value, at }) => ({
+      key: { instanceId, resourceId: resource },
+      ...{ source, counter, at },
+      value: BigInt(value),
+      final: true,
+    }));
+  });
 }
 
-export function forgetEnded(instanceId: string, at: number, context: DriverContext): void {
-  const path = endedPath(instanceId, context);
-  const ended = readEnded(path);
-  const kept = ended.filter((line) => !line.offered || line.at > at);
-  if (kept.length !== ended.length) writeEnded(path, instanceId, kept);
+/** What was handed out and ended at `at` or before is not kept any longer. */
+export function forgetEnded(at: number, context: DriverContext): void {
+  for (const { path, instanceId } of endedFiles(context)) {
+    const ended = readEnded(path);
+    const kept = ended.filter((line) => !line.offered || line.at > at);
+    if (kept.length !== ended.length) writeEnded(path, instanceId, kept);
+  }
 }
 
 function endedPath(instanceId: string, context: DriverContext): string {
   return join(dirname(context.directories(instanceId).run), ENDED_FILE);
 }
 
+/** Found by looking, since asking for a dropped instance's directories would make them again. */
+function endedFiles({ stateDir }: DriverContext) {
+  const instances = join(stateDir, "instances");
+  return foldersOf(instances).flatMap((folder) => {
+    const path = join(instances, folder, ENDED_FILE);
+    const instanceId = readJson(path, ENDED_BYTES_MAX)?.["instance"];
+    return typeof instanceId === "string" ? [{ path, instanceId }] : [];
+  });
+}
+
 function writeEnded(path: string, instance: string, ended: readonly Ended[]): void {
   if (ended.length === 0) rmSync(path, { force: true });
   else replaceJson(path, { instance, ended }, { durable: true });
-}
-
-/** Instances with readings of ended copies, also those that were dropped since. */
-export function instancesWithEnded({ stateDir }: DriverContext): readonly string[] {
-  const instances = join(stateDir, "instances");
-  return foldersOf(instances).flatMap((folder) => {
-    const file = readJson(join(instances, folder, ENDED_FILE), ENDED_BYTES_MAX);
-    return typeof file?.["instance"] === "string" ? [file["instance"]] : [];
-  });
 }
 
 function readEnded(path: string): readonly Ended[] {

@@ -169,7 +169,9 @@ function contextOf(stateDir: string, clock: Clock, signal: AbortSignal): DriverC
         logs: join(root, "logs"),
         seatsFile: join(root, "seats.json"),
       };
-      mkdirSync(directories.data, { recursive: true });
+      for (const path of [directories.run, directories.data, directories.logs]) {
+        mkdirSync(path, { recursive: true });
+      }
       return directories;
     },
   };

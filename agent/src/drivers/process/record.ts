@@ -65,6 +65,11 @@ export function isHandle(name: string): boolean {
   return /^[a-z0-9](?:[a-z0-9-]|\.(?!\.)){0,150}$/.test(name);
 }
 
+/** What says otherwise was not written by an agent: it is left alone. */
+export function isInstanceId(text: string | undefined): text is string {
+  return text !== undefined && /^ins_[0-9a-f]{32}$/.test(text);
+}
+
 /** On the disk before it returns once there is a process to tell of. */
 export function writeRecord(runDir: string, record: CopyRecord): void {
   const durable = record.process !== undefined;
@@ -79,7 +84,8 @@ export function readRecord(runDir: string): CopyRecord | undefined {
   const ports = Object.entries(objectOf(found["ports"]) ?? {}).filter(
     (entry): entry is [string, number] => Number.isInteger(entry[1]),
   );
-  if (typeof instance !== "string" || typeof resource !== "string") return undefined;
+  if (typeof instance !== "string" || !isInstanceId(instance)) return undefined;
+  if (typeof resource !== "string") return undefined;
   if (typeof handle !== "string" || !isHandle(handle)) return undefined;
   if (typeof digest !== "string" || typeof generation !== "string") return undefined;
   if (!/^\d+\.\d+$/.test(generation)) return undefined;
