@@ -29,6 +29,7 @@ process.exitCode = await run(process.argv.slice(2), {
   nodeVersion: process.versions.node,
   uid: process.getuid?.() ?? -1,
   pid: process.pid,
+  kill: (pid, signal) => void process.kill(pid, signal),
   tempDir: tmpdir(),
   platform: { os: process.platform, cpu: process.arch },
   version,

@@ -7,6 +7,8 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { Platform } from "./cluster/binaries.ts";
 import { type Cluster, startCluster } from "./cluster/cluster.ts";
+import { lockDataDir } from "./cluster/data-lock.ts";
+import type { Kill } from "./cluster/processes.ts";
 import type { HubConfig } from "./config.ts";
 import { type Connection, type Database, openDatabase } from "./store/database.ts";
 import { migrate, readMigrations, serveProblems } from "./store/migrate.ts";
@@ -16,6 +18,8 @@ export type DatabaseHost = Readonly<{
   random: Random;
   log: Log;
   uid: number;
+  pid: number;
+  kill: Kill;
   tempDir: string;
   platform: Platform;
 }>;
@@ -26,15 +30,21 @@ export type OpenedDatabase = Readonly<{
   close(): Promise<void>;
 }>;
 
-/** Throws FAILED_PRECONDITION with all reasons not to serve from it, UNAVAILABLE if it is not there. */
+/**
+ * `mayShare`: for a command beside a hub that serves from the same data directory. Throws
+ * FAILED_PRECONDITION with all reasons not to serve from it, UNAVAILABLE if it is not there.
+ */
 export async function openHubDatabase(
   config: HubConfig,
   host: DatabaseHost,
+  mayShare: boolean,
 ): Promise<OpenedDatabase> {
   const migrations = await readMigrations();
-  const cluster = await privateCluster(config, host);
+  const cluster = await privateCluster(config, host, mayShare);
+  const lock =
+    cluster === undefined && !mayShare ? await lockDataDir(config.dataDir, host.pid) : undefined;
   try {
-    if (cluster !== undefined) {
+    if (cluster !== undefined && !cluster.isShared) {
       const applied = await migrate(cluster.owner, migrations);
       if (applied.length > 0) host.log.info({ applied }, "migrated the private database");
     }
@@ -43,6 +53,7 @@ export async function openHubDatabase(
     const close = async () => {
       await database.close();
       await cluster?.stop();
+      await lock?.release();
     };
     const problems = await serveProblems(database, migrations).catch(async (error: unknown) => {
       await database.close();
@@ -55,6 +66,7 @@ export async function openHubDatabase(
     return { database, close };
   } catch (error) {
     await cluster?.stop();
+    await lock?.release();
     throw error;
   }
 }
@@ -62,8 +74,9 @@ export async function openHubDatabase(
 export async function privateCluster(
   { databaseUrl, dataDir }: HubConfig,
   host: DatabaseHost,
+  mayShare: boolean,
 ): Promise<Cluster | undefined> {
-  return databaseUrl === undefined ? startCluster({ ...host, dataDir }) : undefined;
+  return databaseUrl === undefined ? startCluster({ ...host, dataDir, mayShare }) : undefined;
 }
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID`. */

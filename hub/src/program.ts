@@ -138,7 +138,7 @@ function checkFormat(format: string): void {
 
 async function migrateDatabase(config: HubConfig, process: Process): Promise<void> {
   const host = { ...process, log: createLog(config.logLevel) };
-  const cluster = await privateCluster(config, host);
+  const cluster = await privateCluster(config, host, true);
   try {
     const { ownerDatabaseUrl } = config;
     const owner = cluster?.owner ?? (ownerDatabaseUrl && { url: ownerDatabaseUrl });
@@ -164,7 +164,7 @@ async function createAnotherVendor(
 ): Promise<void> {
   const host = { ...process, log: createLog(config.logLevel) };
   const wrapper = wrapperOf(readKeyFile(config.keyFile, false));
-  const { database, close } = await openHubDatabase(config, host);
+  const { database, close } = await openHubDatabase(config, host, true);
   try {
     let token = "";
     await createVendor({ database, wrapper, clock: process.clock }, name, async (text) => {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execPath, getuid, pid as ownPid } from "node:process";
+import { execPath, getuid, kill, pid as ownPid } from "node:process";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { withClient } from "../store/database.ts";
@@ -11,7 +11,7 @@ import { clusterDeps, copyPrepared } from "../store/testing.ts";
 import { hydrateLinks } from "./binaries.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { lockDataDir } from "./data-lock.ts";
-import { isAlive, signal, startOf } from "./processes.ts";
+import { isAlive, startOf } from "./processes.ts";
 
 const DEADLINE_MS = 20_000;
 let dataDir: string;
@@ -65,11 +65,11 @@ async function startElsewhere(): Promise<ChildProcess> {
      const clock = { now: Date.now, monotonic: () => performance.now(),
        sleep: (ms) => new Promise((done) => setTimeout(done, ms)) };
      const deps = JSON.parse(process.argv[2]);
-     await startCluster({ ...deps, clock, random: Math.random, log });
+     await startCluster({ ...deps, pid: process.pid, kill: process.kill.bind(process), clock, random: Math.random, log });
      console.log("up");
      setInterval(() => {}, 1000);`,
   );
-  const { clock: _clock, random: _random, log: _log, ...deps } = clusterDeps(dataDir);
+  const { clock: _clock, random: _random, log: _log, kill: _kill, ...deps } = clusterDeps(dataDir);
   const child = spawn(execPath, [script, JSON.stringify(deps)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -106,9 +106,9 @@ describe("the cluster", () => {
     expect(await answers(cluster)).toBe(true);
   });
 
-  it.runIf(getuid?.() === 0)("works as root, with files that stay root's", async () => {
-    await start();
-    expect((await stat(join(dataDir, "pgdata", "PG_VERSION"))).uid).toBe(0);
+  it("works for whoever runs it, root too, with files that stay theirs", async () => {
+    await startMade();
+    expect((await stat(join(dataDir, "pgdata", "PG_VERSION"))).uid).toBe(getuid?.());
   });
 
   it("outlives the kill -9 of its hub and is adopted by the next one", async () => {
@@ -126,6 +126,26 @@ describe("the cluster", () => {
     expect(await isAlive(pid)).toBe(false);
   });
 
+  it("is one hub's alone, but commands beside it may use it and leave it running", async () => {
+    await copyPrepared(dataDir);
+    const hub = await startElsewhere();
+    const { pid } = hub;
+    await expect(startCluster(clusterDeps(dataDir))).rejects.toMatchObject({
+      reason: "DATA_DIR_LOCKED",
+      metadata: { pid: String(pid) },
+    });
+    const command = await startCluster({ ...clusterDeps(dataDir), mayShare: true });
+    expect(command.isShared).toBe(true);
+    await keepARow(command);
+    await command.stop();
+    expect(await isAlive(command.pid())).toBe(true);
+    hub.kill("SIGKILL");
+    await until("the hub ends", async () => !(await isAlive(pid ?? 0)));
+    const next = await start();
+    expect(next.pid()).toBe(command.pid());
+    expect(await answers(next)).toBe(true);
+  });
+
   it("is in a session of its own, so that a terminal's Ctrl-C does not reach it", async () => {
     const cluster = await startMade();
     const text = await readFile(`/proc/${cluster.pid()}/stat`, "utf8");
@@ -138,7 +158,7 @@ describe("the cluster", () => {
     await keepARow(cluster);
     for (let n = 0; n < 2; n++) {
       const pid = cluster.pid();
-      signal(pid, "SIGKILL");
+      kill(pid, "SIGKILL");
       await until(
         "another server is up",
         async () => cluster.pid() !== pid && (await answers(cluster)),

@@ -5,13 +5,15 @@
 import { mkdir } from "node:fs/promises";
 import { type BackoffBounds, fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
-import { causeChain } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { type Connection, withClient } from "../store/database.ts";
 import { APP_ROLE, KEY_ROLE } from "../store/roles.ts";
 import { findBinaries, type Platform } from "./binaries.ts";
+import { type DataLock, lockDataDir } from "./data-lock.ts";
 import { findLauncher } from "./launch.ts";
 import {
+  find,
   initialise,
   type Postmaster,
   type Site,
@@ -19,7 +21,7 @@ import {
   startOrAdopt,
   stop,
 } from "./postmaster.ts";
-import { startOf } from "./processes.ts";
+import { type Kill, startOf } from "./processes.ts";
 
 const WATCH_MS = 250;
 const RESTART_BOUNDS: BackoffBounds = { baseMs: 200, capMs: 10_000 };
@@ -31,6 +33,9 @@ export type ClusterDeps = Readonly<{
   dataDir: string;
   tempDir: string;
   uid: number;
+  /** Of this process; names it in the lock of the data directory. */
+  pid: number;
+  kill: Kill;
   platform: Platform;
   /** Directory with initdb and postgres; absent: the packaged ones. */
   binDir?: string;
@@ -38,6 +43,8 @@ export type ClusterDeps = Readonly<{
   random: Random;
   log: Log;
   settings?: readonly string[];
+  /** For commands beside a hub that serves: use its server and leave it running. */
+  mayShare?: boolean;
 }>;
 
 export interface Cluster {
@@ -45,13 +52,18 @@ export interface Cluster {
   readonly key: Connection;
   /** May set the role holdfast_owner; for migrations only. */
   readonly owner: Connection;
+  /** Another process, the hub that serves, looks after it. */
+  readonly isShared: boolean;
   /** Pid of the server that runs now. */
   pid(): number;
-  /** Ends watching and stops the server. */
+  /** Ends watching and stops the server; a shared one goes on. */
   stop(): Promise<void>;
 }
 
-/** Throws FAILED_PRECONDITION `POSTGRES_MISSING` or `POSTGRES_AS_ROOT`, UNAVAILABLE `POSTGRES_NOT_READY`. */
+/**
+ * Throws FAILED_PRECONDITION `DATA_DIR_LOCKED` (another hub serves from it), `POSTGRES_MISSING` or
+ * `POSTGRES_AS_ROOT`, UNAVAILABLE `POSTGRES_NOT_READY`.
+ */
 export async function startCluster(deps: ClusterDeps): Promise<Cluster> {
   await mkdir(deps.dataDir, { mode: 0o700, recursive: true });
   const site: Site = {
@@ -59,23 +71,59 @@ export async function startCluster(deps: ClusterDeps): Promise<Cluster> {
     binDir: await findBinaries(deps.platform, deps.binDir),
     launcher: await findLauncher(deps.uid),
   };
+  const lock = await lockDataDir(deps.dataDir, deps.pid).catch((error: unknown) => {
+    if (deps.mayShare && error instanceof Fault) return undefined;
+    throw error;
+  });
+  if (lock === undefined) return shared(site);
+  try {
+    return await own(site, deps, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function own(site: Site, deps: ClusterDeps, lock: DataLock): Promise<Cluster> {
   await initialise(site);
   const first = await startOrAdopt(site);
+  const logins = loginsOf(first);
+  await createDatabase(logins.maintenance);
+  deps.log.info({ pid: first.pid, adopted: first.isAdopted }, "database is up");
+  const watch = new Watch(site, deps, first);
+  return {
+    ...logins,
+    isShared: false,
+    pid: () => watch.postmaster.pid,
+    async stop() {
+      await watch.stop();
+      await lock.release();
+    },
+  };
+}
+
+async function shared(site: Site): Promise<Cluster> {
+  const running = await find(site);
+  if (running === undefined) {
+    const what = `the hub that serves from ${site.dataDir} has no database running now`;
+    throw new Fault("UNAVAILABLE", "POSTGRES_NOT_READY", what, { next: "try again" });
+  }
+  const { pid } = running;
+  return { ...loginsOf(running), isShared: true, pid: () => pid, stop: async () => undefined };
+}
+
+function loginsOf({ socketDir }: Postmaster) {
   const as = (user: string, database = DATABASE): Connection => ({
-    socketDir: first.socketDir,
+    socketDir,
     port: SOCKET_PORT,
     user,
     database,
   });
-  await createDatabase(as("postgres", "postgres"));
-  deps.log.info({ pid: first.pid, adopted: first.isAdopted }, "database is up");
-  const watch = new Watch(site, deps, first);
   return {
     app: as(APP_ROLE),
     key: as(KEY_ROLE),
     owner: as("postgres"),
-    pid: () => watch.postmaster.pid,
-    stop: () => watch.stop(),
+    maintenance: as("postgres", "postgres"),
   };
 }
 

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Launcher } from "./launch.ts";
-import { isAlive, signal, startOf, workingIn } from "./processes.ts";
+import { isAlive, type Kill, sendSignal, startOf, workingIn } from "./processes.ts";
 
 /** The port only names the socket; nothing listens on TCP. */
 export const SOCKET_PORT = 5432;
@@ -28,6 +28,7 @@ export type Site = Readonly<{
   uid: number;
   launcher: Launcher;
   clock: Clock;
+  kill: Kill;
   /** Further settings, `name=value`. */
   settings?: readonly string[];
 }>;
@@ -85,7 +86,7 @@ async function readPidFile(site: Site): Promise<PidFile | undefined> {
 }
 
 /** The server that runs on this data directory, once it is ready; undefined: none. */
-async function find(site: Site): Promise<Postmaster | undefined> {
+export async function find(site: Site): Promise<Postmaster | undefined> {
   const deadline = site.clock.monotonic() + START_MS_MAX;
   for (;;) {
     const file = await readPidFile(site);
@@ -191,11 +192,14 @@ async function makeSocketDir(site: Site): Promise<string> {
 }
 
 /** Fast shutdown: sessions end, everything committed is safe. After a deadline immediate shutdown. */
-export async function stop({ clock }: Pick<Site, "clock">, { pid }: Postmaster): Promise<void> {
+export async function stop(
+  { clock, kill }: Pick<Site, "clock" | "kill">,
+  { pid }: Postmaster,
+): Promise<void> {
   const start = await startOf(pid);
   if (start === undefined) return;
   for (const name of ["SIGINT", "SIGQUIT", "SIGKILL"] as const) {
-    signal(pid, name);
+    sendSignal(kill, pid, name);
     const deadline = clock.monotonic() + STOP_MS_MAX;
     while (clock.monotonic() < deadline) {
       if ((await startOf(pid)) !== start) return;

@@ -1,6 +1,5 @@
 /** What /proc says of processes: whether one is alive, and still the one that was meant. Linux only. */
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { kill } from "node:process";
 
 /** Ticks since boot at which the process began; undefined: no such process, or a zombie. */
 export async function startOf(pid: number): Promise<string | undefined> {
@@ -29,7 +28,11 @@ export async function workingIn(dir: string): Promise<readonly number[]> {
   return found;
 }
 
-export function signal(pid: number, name: NodeJS.Signals): void {
+/** As process.kill. */
+export type Kill = (pid: number, signal: NodeJS.Signals) => void;
+
+/** A process that is gone already is no error. */
+export function sendSignal(kill: Kill, pid: number, name: NodeJS.Signals): void {
   try {
     kill(pid, name);
   } catch (error) {

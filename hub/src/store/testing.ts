@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { arch, env, getuid, platform } from "node:process";
+import { arch, env, getuid, kill, pid, platform } from "node:process";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { afterAll, beforeAll } from "vitest";
@@ -34,6 +34,8 @@ export function clusterDeps(dataDir: string): ClusterDeps {
     dataDir,
     tempDir: tmpdir(),
     uid: getuid?.() ?? 0,
+    pid,
+    kill: (other, signal) => void kill(other, signal),
     platform: { os: platform, cpu: arch },
     ...(binDir ? { binDir } : {}),
     clock: systemClock,
