@@ -2,7 +2,8 @@
  * All instances of this agent: one loop each, one shared look at what runs, and the statuses that the link and
  * the local page read. Adopts at its start whatever the store knows.
  */
-import { equals } from "@bufbuild/protobuf";
+import { equals, fromBinary } from "@bufbuild/protobuf";
+import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
@@ -79,14 +80,16 @@ export class Engine {
     await Promise.all([...this.#running.values()].map(({ ended }) => ended));
   }
 
-  /** Content that neither a committed nor a running attempt names may go. */
+  /** Content that no wanted or committed release and no running attempt names may go. */
   async pruneArtefacts(): Promise<void> {
     const { store, artefacts, log } = this.#deps;
-    const kept = new Set(
-      attempts
-        .listRenderings(store)
-        .flatMap((rendering) => Object.values(rendering.artefacts).map(({ digest }) => digest)),
-    );
+    const released = assignments
+      .listReleases(store)
+      .flatMap(({ payload }) => fromBinary(BlueprintSchema, payload).artefacts);
+    const rendered = attempts
+      .listRenderings(store)
+      .flatMap((rendering) => Object.values(rendering.artefacts));
+    const kept = new Set([...released, ...rendered].map(({ digest }) => digest));
     const removed = await artefacts.prune(kept);
     if (removed > 0) log.info({ removed }, "unused artefacts removed");
   }

@@ -127,6 +127,13 @@ export function putRelease(store: Store, digest: string, envelope: Envelope, at:
   );
 }
 
+/** Those that something wanted or committed names: two for each instance at most. */
+export function listReleases(store: Store): readonly Envelope[] {
+  return store
+    .all<{ envelope: Uint8Array }>("select envelope from release limit ?", 2 * LIST_ROWS_MAX)
+    .map(({ envelope }) => fromBinary(EnvelopeSchema, envelope));
+}
+
 /** Releases that nothing wanted and nothing committed names. */
 export function pruneReleases(store: Store): number {
   return store.run(

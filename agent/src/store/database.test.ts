@@ -1,0 +1,147 @@
+/** The store is durable, sets damage aside, refuses what it cannot understand, and lets one agent in at a time. */
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openStore, openStoreToRead } from "./database.ts";
+import * as facts from "./facts.ts";
+import { checkStateDirectory, findHolder, LOCK_FILE, takeLock } from "./state-directory.ts";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "holdfast-store-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("openStore", () => {
+  const path = () => join(directory, "agent.db");
+
+  it("writes ahead and syncs fully, as read back", () => {
+    const { store } = openStore(path(), 1);
+    expect(store.get("pragma journal_mode")).toEqual({ journal_mode: "wal" });
+    expect(store.get("pragma synchronous")).toEqual({ synchronous: 2n });
+    expect(statSync(path()).mode & 0o777).toBe(0o600);
+    store.close();
+  });
+
+  it("opens again what it wrote, without running a migration twice", () => {
+    const first = openStore(path(), 1).store;
+    facts.raiseIncarnation(first, 7n);
+    first.close();
+    const { store, damaged } = openStore(path(), 2);
+    expect(damaged).toBeUndefined();
+    expect(facts.findIncarnation(store)).toBe(7n);
+    store.close();
+  });
+
+  it.each([
+    ["no database at all", () => Buffer.from("this is not a database, whatever its name says")],
+    [
+      "a database with a torn page",
+      (whole: Buffer) => {
+        whole.fill(0xff, 4_096, 4_096 * 8);
+        return whole;
+      },
+    ],
+  ])("sets %s aside, keeps it, and begins anew", (_, damage) => {
+    const { store: whole } = openStore(path(), 1);
+    whole.run("pragma wal_checkpoint(truncate)");
+    whole.close();
+    const broken = damage(readFileSync(path()));
+    writeFileSync(path(), broken);
+    const { store, damaged } = openStore(path(), 42);
+    expect(damaged).toBe(`${path()}.damaged-42`);
+    expect(readFileSync(damaged ?? "")).toEqual(broken);
+    expect(facts.findIncarnation(store)).toBe(0n);
+    store.close();
+  });
+
+  it("refuses the store of a newer agent and leaves it as it is", () => {
+    const { store } = openStore(path(), 1);
+    store.run("insert into migration (number) values (999)");
+    store.close();
+    expect(() => openStore(path(), 2)).toThrow(
+      expect.objectContaining({ reason: "STORE_NEWER", code: "FAILED_PRECONDITION" }),
+    );
+    expect(readdirSync(directory).filter((name) => name.includes("damaged"))).toEqual([]);
+  });
+
+  it("does all of a transaction or nothing", () => {
+    const { store } = openStore(path(), 1);
+    const fail = () =>
+      store.transaction(() => {
+        facts.raiseIncarnation(store, 3n);
+        throw new Error("half way");
+      });
+    expect(fail).toThrow("half way");
+    expect(facts.findIncarnation(store)).toBe(0n);
+    store.close();
+  });
+
+  it("is read without being created or written", () => {
+    expect(openStoreToRead(path())).toBeUndefined();
+    expect(existsSync(path())).toBe(false);
+    openStore(path(), 1).store.close();
+    const reader = openStoreToRead(path());
+    expect(() => reader?.run("delete from fact")).toThrow("readonly");
+    reader?.close();
+  });
+});
+
+describe("the state directory", () => {
+  const uid = process.getuid?.() ?? 0;
+  const host = (pid: number, startTimes: ReadonlyMap<number, string>) => ({
+    pid,
+    uid,
+    startTimeOf: (each: number) => startTimes.get(each),
+  });
+
+  it("that others can write is refused, with owner and mode", () => {
+    chmodSync(directory, 0o777);
+    expect(() => checkStateDirectory(directory, uid)).toThrow(`owner ${uid}, mode 0777`);
+    chmodSync(directory, 0o700);
+    expect(() => checkStateDirectory(directory, uid + 1)).toThrow(
+      expect.objectContaining({ reason: "STATE_DIR_UNUSABLE" }),
+    );
+    checkStateDirectory(directory, uid);
+  });
+
+  it("has one agent at a time, and names it", () => {
+    const alive = new Map([
+      [11, "a"],
+      [12, "b"],
+    ]);
+    const lock = takeLock(directory, host(11, alive));
+    expect(() => takeLock(directory, host(12, alive))).toThrow("pid 11");
+    expect(findHolder(directory, host(12, alive))?.pid).toBe(11);
+    lock.release();
+    expect(findHolder(directory, host(12, alive))).toBeUndefined();
+    takeLock(directory, host(12, alive)).release();
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("is taken over from an agent that is gone, also when its pid came back", () => {
+    takeLock(directory, host(11, new Map([[11, "a"]])));
+    const reused = new Map([
+      [11, "another start"],
+      [12, "b"],
+    ]);
+    takeLock(directory, host(12, reused));
+    expect(JSON.parse(readFileSync(join(directory, LOCK_FILE), "utf8"))).toMatchObject({ pid: 12 });
+  });
+
+  it("is taken over from a lock file that was cut off", () => {
+    writeFileSync(join(directory, LOCK_FILE), '{"pid":');
+    takeLock(directory, host(12, new Map([[12, "b"]])));
+    expect(readdirSync(directory)).toEqual([LOCK_FILE]);
+  });
+});
