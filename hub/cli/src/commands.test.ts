@@ -190,7 +190,7 @@ describe("apply", () => {
     );
     expect(code).toBe(2);
     expect(err).toBe(
-      "error: INVALID_ARGUMENT INSTANCE_INVALID: spec.release: there is no release 9.9.9 of etl\nnext: holdfast apply --help\n",
+      "error: INVALID_ARGUMENT INSTANCE_INVALID: spec.release: there is no release 9.9.9 of etl\nnext: holdfast apply -f x.yaml --dry-run=server\n",
     );
   });
 
@@ -243,6 +243,19 @@ describe("wait", () => {
     expect((await user.run("wait", "instance", "b", "--for", "delete")).out).toBe(
       "instance/b gone\n",
     );
+  });
+
+  it("goes on while the hub is away for a moment, but does not begin without one", async () => {
+    hub.putInstance("a", attempted(AttemptState.RUNNING));
+    const running = user.run("wait", "instance", "a", "--for", "Ready", "--timeout", "20s");
+    await expect.poll(() => user.err).toContain("no answer at /healthz");
+    hub.failing = refusal(Code.Unavailable, "STOPPING", "the hub is stopping");
+    await expect.poll(() => user.err, { timeout: 10_000 }).toContain("still waiting");
+    hub.putInstance("a");
+    hub.failing = undefined;
+    expect((await running).code).toBe(0);
+    hub.failing = refusal(Code.Unavailable, "STOPPING", "the hub is stopping");
+    expect((await user.run("wait", "instance", "a", "--for", "Ready")).code).toBe(8);
   });
 
   it("ends with 3 if there is no such object", async () => {
@@ -311,7 +324,7 @@ describe("events", () => {
     const running = user.run("events", "--follow", "-o", "json", "--limit", "1");
     await expect.poll(() => user.out).toContain("evt_live");
     user.interrupt.abort();
-    expect((await running).code).toBe(0);
+    expect((await running).code).toBe(130);
     const lines = user.out
       .trimEnd()
       .split("\n")

@@ -15,7 +15,8 @@ export type ConditionLine = Readonly<{
 
 /** The one condition that is good when it is False. */
 const GOOD_IF_FALSE = "Drifted";
-const BY_WEIGHT = ["Ready", "Healthy", "InSync", "Allowed", "Connected", "Metered", "Drifted"];
+/** What users feel comes first, then causes before what follows from them. */
+const BY_WEIGHT = ["Ready", "Healthy", "Connected", "Allowed", "InSync", "Metered", "Drifted"];
 
 export function conditionsOf(view: ObjectView): readonly ConditionLine[] {
   return listAt(view, "status.conditions").map((each) => {

@@ -11,17 +11,24 @@ export type Attempted = Readonly<{
   name?: string | undefined;
   /** `--tenant` as it was given. */
   tenant?: string | undefined;
+  /** What tells whether a file is right by now, without changing anything. */
+  check?: string | undefined;
 }>;
 
 /** Ends with a line break. Control characters of foreign text are escaped. */
 export function failureText(fault: Fault, attempted: Attempted): string {
-  const lines = [`error: ${fault.code} ${fault.reason}: ${fault.message}`];
   const violations = fault.violations.map(describeViolation);
-  const isSaid = violations.length === 1 && fault.message.includes(violations[0] ?? "");
-  if (!isSaid) lines.push(...violations.map((line) => `  ${line}`));
+  const isFirstSaid = violations[0] !== undefined && fault.message.startsWith(violations[0]);
+  const isList = violations.length > 1;
+  const message = isFirstSaid && isList ? `${violations.length} problems` : fault.message;
+  const lines = [`error: ${fault.code} ${fault.reason}: ${message}`];
+  if (isList || !isFirstSaid) lines.push(...violations.map((line) => `  ${line}`));
   lines.push(`next: ${fault.next ?? nextStep(fault, attempted)}`);
   return lines.map((line) => `${escapeControls(line)}\n`).join("");
 }
+
+/** Reasons that say nothing about the content of a file. */
+const BEFORE_CONTENT = ["USAGE", "FILE_UNREADABLE", "SECRET_IN_ARGUMENT"];
 
 /** One line that can be run and that gets nearer to the cause. */
 export function nextStep(fault: Pick<Fault, "code" | "reason">, attempted: Attempted): string {
@@ -29,6 +36,8 @@ export function nextStep(fault: Pick<Fault, "code" | "reason">, attempted: Attem
   const whose = tenant === undefined ? "" : ` --tenant ${tenant}`;
   const help = command === "" ? "holdfast help" : `holdfast ${command} --help`;
   switch (fault.code) {
+    case "INVALID_ARGUMENT":
+      return BEFORE_CONTENT.includes(fault.reason) ? help : (attempted.check ?? help);
     case "NOT_FOUND":
       return kind === undefined ? help : `holdfast get ${kind}${whose}`;
     case "UNAUTHENTICATED":

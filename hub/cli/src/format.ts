@@ -35,6 +35,14 @@ export function enumWord(text: string, prefix: string): string {
   return text.startsWith(prefix) ? text.slice(prefix.length).toLowerCase() : text;
 }
 
+const ENUM_PREFIXES = ["CELL_KIND_", "ROLE_", "RUN_STATE_", "TENANCY_MODEL_"];
+
+/** The word of any enumeration that a spec may hold; other text as it is. */
+export function plainWord(text: string): string {
+  const prefix = ENUM_PREFIXES.find((each) => text.startsWith(each));
+  return prefix === undefined ? text : enumWord(text, prefix);
+}
+
 /** `1.3` for people; `-` for none. */
 export function generationText(value: JsonValue | undefined): string {
   if (value === undefined) return "-";

@@ -5,6 +5,7 @@ import { createInterface } from "node:readline/promises";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import about from "../package.json" with { type: "json" };
+import { EXIT } from "./exit-codes.ts";
 import { run } from "./run.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -47,8 +48,14 @@ function endWithReader(error: NodeJS.ErrnoException): void {
 }
 
 process.stdout.on("error", endWithReader);
-process.on("SIGINT", () => interrupt.abort());
-process.on("SIGTERM", () => interrupt.abort());
+/** The first time the command ends in order; the second time at once. */
+function stop(): void {
+  if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
+  interrupt.abort();
+}
+
+process.on("SIGINT", stop);
+process.on("SIGTERM", stop);
 
 const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),

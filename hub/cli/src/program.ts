@@ -8,7 +8,13 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { Terminal } from "./terminal.ts";
 
 /** Names of a command's words that were read, for messages. */
-export type Noted = { command: string; kind?: string; name?: string; tenant?: string };
+export type Noted = {
+  command: string;
+  kind?: string;
+  name?: string;
+  tenant?: string;
+  check?: string;
+};
 
 const FORMS = ["table", "json", "yaml", "name"];
 const KIND_HELP =
@@ -29,7 +35,7 @@ export function buildProgram(terminal: Terminal, version: string, noted: Noted):
   });
   addObjectCommands(program, terminal, noted);
   addFeedCommands(program, terminal);
-  addReleaseCommands(program, terminal);
+  addReleaseCommands(program, terminal, noted);
   addTokenCommands(program, terminal, noted);
   addContextCommands(program, terminal);
   program
@@ -65,6 +71,8 @@ function addObjectCommands(program: Command, terminal: Terminal, noted: Noted): 
     .option("--wait", "until instances serve what is wanted")
     .addOption(timeout())
     .action(async (options) => {
+      const files = (options.file as readonly string[]).map((each) => ` -f ${each}`).join("");
+      noted.check = `holdfast apply${files} --dry-run=server`;
       await (await import("./commands/apply.ts")).apply(terminal, options);
     });
   hub(program.command("get"))
@@ -132,7 +140,7 @@ function addFeedCommands(program: Command, terminal: Terminal): void {
     });
 }
 
-function addReleaseCommands(program: Command, terminal: Terminal): void {
+function addReleaseCommands(program: Command, terminal: Terminal, noted: Noted): void {
   const release = program.command("release").description("publish releases");
   hub(release.command("publish"))
     .description("compile, sign and upload a blueprint with its artefacts")
@@ -140,6 +148,8 @@ function addReleaseCommands(program: Command, terminal: Terminal): void {
     .requiredOption("--key <file>", "release key (PEM); may be repeated", collect)
     .addOption(dryRun())
     .action(async (options) => {
+      const keys = (options.key as readonly string[]).map((each) => ` --key ${each}`).join("");
+      noted.check = `holdfast release publish -f ${options.file}${keys} --dry-run=server`;
       await (await import("./commands/release.ts")).publish(terminal, options);
     });
   release

@@ -95,7 +95,7 @@ describe("manifests", () => {
     const { code, err } = await apply("a: 1\na: 2\n");
     expect([code, err]).toEqual([
       2,
-      "error: INVALID_ARGUMENT YAML_INVALID: x.yaml:2:1: the key a is there twice\nnext: holdfast apply --help\n",
+      "error: INVALID_ARGUMENT YAML_INVALID: x.yaml:2:1: the key a is there twice\nnext: holdfast apply -f x.yaml --dry-run=server\n",
     ]);
   });
 

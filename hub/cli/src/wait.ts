@@ -22,41 +22,58 @@ export type WaitFor = Readonly<{ condition: string; status: string }> | "progres
 
 type Look = Readonly<{ done: boolean; why: string }>;
 
-/** Throws `WAIT_TIMEOUT`, `ROLLED_BACK`, `HELD_BY_CONSENT`, `STATE_REFUSED`, or NOT_FOUND. */
+/**
+ * Throws `WAIT_TIMEOUT`, `ROLLED_BACK`, `HELD_BY_CONSENT`, `STATE_REFUSED`, or NOT_FOUND. Once it has seen the
+ * object it waits through outages of the hub as well.
+ */
 export async function waitFor(
   terminal: Terminal,
   calls: ObjectCalls,
   target: WaitTarget,
   what: WaitFor,
 ): Promise<ObjectView | undefined> {
-  const { kind } = calls;
-  const subject = `${kind.name}/${target.name}`;
+  const subject = `${calls.kind.name}/${target.name}`;
   const deadline = terminal.clock.monotonic() + target.timeoutMs;
+  const seen = await fetchObject(calls, target, what);
+  let look = lookAt(seen, what, subject);
+  let view = seen;
   let said = "";
-  for (;;) {
-    const view =
-      what === "delete"
-        ? await calls.find(target.name, target.tenant)
-        : await calls.get(target.name, target.tenant);
-    const look = view === undefined ? { done: true, why: "gone" } : lookAt(view, what, subject);
-    if (look.done) return view;
+  while (!look.done) {
     if (look.why !== said && look.why !== "") terminal.err(`${subject}: ${look.why}\n`);
     said = look.why;
     if (terminal.signal.aborted) {
       throw new Fault("CANCELLED", "INTERRUPTED", `${subject}: interrupted while waiting`);
     }
-    if (terminal.clock.monotonic() >= deadline) {
-      const seconds = target.timeoutMs / 1_000;
-      const last = look.why === "" ? "" : `; last: ${look.why}`;
-      throw new Fault(
-        "DEADLINE_EXCEEDED",
-        REASON.waitTimeout,
-        `${subject}: not ${describe(what)} within ${seconds} s${last}`,
-        { next: describeCommand(calls, target) },
-      );
-    }
+    if (terminal.clock.monotonic() >= deadline) throw late(calls, target, what, look.why);
     await terminal.clock.sleep(POLL_MS, terminal.signal);
+    try {
+      view = await fetchObject(calls, target, what);
+      look = lookAt(view, what, subject);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "UNAVAILABLE") throw error;
+      look = { done: false, why: `${error.message}; still waiting` };
+    }
   }
+  return view;
+}
+
+function fetchObject(
+  calls: ObjectCalls,
+  { name, tenant }: WaitTarget,
+  what: WaitFor,
+): Promise<ObjectView | undefined> {
+  return what === "delete" ? calls.find(name, tenant) : calls.get(name, tenant);
+}
+
+function late(calls: ObjectCalls, target: WaitTarget, what: WaitFor, why: string): Fault {
+  const seconds = target.timeoutMs / 1_000;
+  const last = why === "" ? "" : `; last: ${why}`;
+  return new Fault(
+    "DEADLINE_EXCEEDED",
+    REASON.waitTimeout,
+    `${calls.kind.name}/${target.name}: not ${describe(what)} within ${seconds} s${last}`,
+    { next: describeCommand(calls, target) },
+  );
 }
 
 export function describeCommand(
@@ -73,7 +90,8 @@ function describe(what: WaitFor): string {
 }
 
 /** An instance is judged with its generation: a failed attempt would otherwise be waited for until the timeout. */
-function lookAt(view: ObjectView, what: WaitFor, subject: string): Look {
+function lookAt(view: ObjectView | undefined, what: WaitFor, subject: string): Look {
+  if (view === undefined) return { done: true, why: "gone" };
   if (what === "delete") return { done: false, why: "on its way out" };
   if (what === "progress") {
     const progress = judgeProgress(view);

@@ -2,7 +2,16 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { type ConditionLine, conditionsOf } from "../conditions.ts";
 import { type EventView, latestEvents } from "../event-feed.ts";
-import { agoText, at, durationText, enumWord, generationText, listAt, textAt } from "../format.ts";
+import {
+  agoText,
+  at,
+  durationText,
+  enumWord,
+  generationText,
+  listAt,
+  plainWord,
+  textAt,
+} from "../format.ts";
 import type { HubClient } from "../hub-client.ts";
 import { type Kind, kindOf } from "../kinds.ts";
 import { ObjectCalls, type ObjectView } from "../object-calls.ts";
@@ -110,7 +119,8 @@ function fieldLines(value: JsonValue | undefined): string {
 function* leavesOf(value: JsonValue | undefined, path: string): Generator<[string, string]> {
   const isMap = typeof value === "object" && value !== null && !Array.isArray(value);
   if (!isMap) {
-    if (value !== undefined && path !== "") yield [path, textAt({ value } as JsonObject, "value")];
+    if (value !== undefined && path !== "")
+      yield [path, plainWord(textAt({ value } as JsonObject, "value"))];
     return;
   }
   for (const [key, child] of Object.entries(value)) {

@@ -1,4 +1,5 @@
 /** `holdfast events`: what happened, who did it, and what happens now with --follow. */
+import { Fault } from "@holdfast/shared/fault.ts";
 import { type EventView, eventLine, followEvents, latestEvents } from "../event-feed.ts";
 import { textAt } from "../format.ts";
 import { jsonText, type OutputForm, yamlText } from "../output.ts";
@@ -26,6 +27,8 @@ export async function events(terminal: Terminal, options: EventsOptions): Promis
       printed = printed.then(() => printEvent(terminal, event, form));
     });
     await printed;
+    const message = "the events are no longer followed";
+    throw new Fault("CANCELLED", "INTERRUPTED", message, { next: "holdfast events" });
   });
 }
 
