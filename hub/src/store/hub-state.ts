@@ -5,22 +5,19 @@
 import type { Database } from "./database.ts";
 import { databaseFault } from "./sqlstate.ts";
 
-/**
- * At start: notes cluster and timeline; a change of either begins a new incarnation. `atLeast` (0: none) is
- * for a restore command that knows of a higher one.
- */
-export async function enterIncarnation(database: Database, atLeast = 0n): Promise<bigint> {
-  return one(database, "select wall.enter_incarnation($1) as incarnation", [atLeast]);
+/** At start: notes cluster and timeline; a change of either begins a new incarnation. */
+export function enterIncarnation(database: Database): Promise<bigint> {
+  return one(database, "select wall.enter_incarnation() as incarnation");
 }
 
 /** The present one; 0 before the first start. */
 export async function incarnation(database: Database): Promise<bigint> {
-  return one(database, "select coalesce(wall.incarnation(), 0) as incarnation", []);
+  return one(database, "select coalesce(wall.incarnation(), 0) as incarnation");
 }
 
-async function one({ pool }: Database, sql: string, params: readonly unknown[]): Promise<bigint> {
+async function one({ pool }: Database, sql: string): Promise<bigint> {
   try {
-    const { rows } = await pool.query<{ incarnation: bigint }>(sql, [...params]);
+    const { rows } = await pool.query<{ incarnation: bigint }>(sql);
     return rows[0]?.incarnation ?? 0n;
   } catch (error) {
     throw databaseFault(error);

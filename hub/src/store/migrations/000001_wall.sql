@@ -126,7 +126,7 @@ as $$ select incarnation from wall.hub_state $$;
 
 -- The present incarnation; a new one when the database is another cluster or on another timeline than
 -- at the last start, since what was said since then may be missing here.
-create function wall.enter_incarnation(at_least bigint) returns bigint
+create function wall.enter_incarnation() returns bigint
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -135,11 +135,10 @@ declare
   answer bigint;
 begin
   insert into wall.hub_state as state (incarnation, system_identifier, timeline)
-  values (greatest(at_least, 1), here, line)
+  values (1, here, line)
   on conflict (one) do update
-    set incarnation = greatest(at_least,
-          case when state.system_identifier = here and state.timeline = line
-               then state.incarnation else state.incarnation + 1 end),
+    set incarnation = case when state.system_identifier = here and state.timeline = line
+                           then state.incarnation else state.incarnation + 1 end,
         system_identifier = here, timeline = line, started_at = now()
   returning incarnation into answer;
   return answer;
@@ -154,5 +153,5 @@ revoke all on all functions in schema wall from public;
 grant execute on function wall.field(text), wall.transaction(), wall.vendor(), wall.vendor_hi(),
   wall.tenant_lo(), wall.tenant_hi(), wall.cell_lo(), wall.cell_hi()
   to holdfast_app, holdfast_view, holdfast_owner;
-grant execute on function wall.schema_version(), wall.incarnation(), wall.enter_incarnation(bigint) to holdfast_app;
+grant execute on function wall.schema_version(), wall.incarnation(), wall.enter_incarnation() to holdfast_app;
 grant execute on function wall.forget_context_keys() to holdfast_key;
