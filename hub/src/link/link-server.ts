@@ -59,8 +59,8 @@ export interface LinkServer {
   /** After a vendor was added or a server certificate renewed: for new connections. */
   reload(): void;
   /**
-   * Tells all agents to come back later, waits until they have gone and until each stream's end is recorded.
-   * Each of the three takes at most `msMax`; connections that are left then are cut.
+   * Tells all agents to come back later, waits until they have gone and until each stream's end is recorded;
+   * no longer than `msMax` for all of it. Connections that are left are cut in time.
    */
   stop(msMax: number): Promise<void>;
 }
@@ -88,18 +88,22 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
     reload: () => listener.reload(),
     stop: async (msMax) => {
       stopListening();
+      const { clock } = deps;
+      const until = clock.monotonic() + msMax;
+      const leftMs = () => Math.max(0, until - clock.monotonic());
       const ended = listener.ended();
       const { spreadMs } = sessions;
       const leaving: Promise<void>[] = [];
       await sessions.each((each) => leaving.push(each.leave(spreadMs, "the hub is stopping")));
-      await within(Promise.all(leaving), msMax, deps.clock);
-      grpc.drain(msMax);
-      await within(ended, msMax, deps.clock);
+      // The rest of the time is for recording that they have gone.
+      await within(Promise.all(leaving), leftMs() / 3, clock);
+      grpc.drain(leftMs() / 2);
+      await within(ended, leftMs() / 2, clock);
       grpc.close();
       listener.close();
       await ended;
       // Each stream's end is still recorded; whoever stops us may close the store after this.
-      await within(Promise.allSettled(running), msMax, deps.clock);
+      await within(Promise.allSettled(running), leftMs(), clock);
     },
   };
 }
