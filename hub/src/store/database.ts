@@ -17,7 +17,9 @@ export type Connection = Readonly<
 >;
 
 export const POOL_CONNECTIONS_MAX = 16;
+/** Who waits for a connection longer, or behind more others, is told that the database is busy. */
 export const CONNECT_MS_MAX = 5_000;
+export const POOL_WAITERS_MAX = 512;
 const IDLE_MS_MAX = 30_000;
 
 /** What every transaction needs. Made by `openDatabase`, ended by `close`. */
@@ -25,8 +27,10 @@ export interface Database {
   readonly pool: pg.Pool;
   readonly clock: Clock;
   readonly random: Random;
-  /** The key that signs now; `renewContextKey` replaces it. */
-  contextKey: ContextKey;
+  /** The key that signs now, and when the database stops to believe it (ms by its clock). */
+  contextKey: Readonly<ContextKey & { expiresAt: number }>;
+  /** So that all who find the key run out wait for one new key. */
+  renewal: Promise<void> | undefined;
   readonly keyConnection: Connection;
   /** Rung after each commit that appended events; the sequencer waits at it. */
   readonly eventBell: Doorbell;
@@ -83,6 +87,7 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     clock: deps.clock,
     random: deps.random,
     contextKey,
+    renewal: undefined,
     keyConnection: deps.key,
     eventBell: new Doorbell(deps.clock),
     serverTime: { ms: 0, seenAt: 0 },
@@ -90,6 +95,14 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
   };
   await lookAtServerClock(database);
   return database;
+}
+
+/** Throws RESOURCE_EXHAUSTED `DATABASE_BUSY` when POOL_WAITERS_MAX wait for a connection already. */
+export function refuseIfBusy({ pool }: Database): void {
+  if (pool.waitingCount < POOL_WAITERS_MAX) return;
+  throw new Fault("RESOURCE_EXHAUSTED", "DATABASE_BUSY", "too many wait for the database", {
+    retryAfterMs: 1_000,
+  });
 }
 
 /** Reads the database's clock. */
@@ -110,23 +123,42 @@ export function serverNow({ serverTime, clock }: Database): number {
   return serverTime.ms + clock.monotonic() - serverTime.seenAt;
 }
 
-/** To be called at least every CONTEXT_KEY_LIFE_MS_MAX / 2; the old key stays good until it expires. */
-export async function renewContextKey(database: Database): Promise<void> {
-  database.contextKey = await writeContextKey(database.keyConnection);
+/** A new key now; the old one stays good until it expires. */
+export function renewContextKey(database: Database): Promise<void> {
+  database.renewal ??= writeContextKey(database.keyConnection)
+    .then((key) => {
+      database.contextKey = key;
+    })
+    .finally(() => {
+      database.renewal = undefined;
+    });
+  return database.renewal;
 }
 
-async function writeContextKey(connection: Connection): Promise<ContextKey> {
+/**
+ * A new key if the present one does not last for another `ms`. Timers alone do not see to it: they stand
+ * still while the machine sleeps.
+ */
+export async function ensureContextKey(database: Database, ms: number): Promise<void> {
+  if (database.contextKey.expiresAt - database.serverTime.ms < ms) await renewContextKey(database);
+}
+
+async function writeContextKey(connection: Connection): Promise<Database["contextKey"]> {
   const key = mintContextKey(randomBytes(32));
   const pads = padsOf(key);
-  await withClient(connection, "holdfast-key", async (client) => {
+  return withClient(connection, "holdfast-key", async (client) => {
     await client.query("select wall.forget_context_keys()");
+    const { rows } = await client.query<{ now: number }>(
+      "select (extract(epoch from now()) * 1000)::float8 as now",
+    );
+    const expiresAt = (rows[0]?.now ?? 0) + CONTEXT_KEY_LIFE_MS_MAX;
     await client.query(
       `insert into wall.context_key (id, inner_pad, outer_pad, expires_at)
-       values ($1, $2, $3, now() + make_interval(secs => $4))`,
-      [key.id, pads.inner, pads.outer, CONTEXT_KEY_LIFE_MS_MAX / 1000],
+       values ($1, $2, $3, to_timestamp($4::float8 / 1000))`,
+      [key.id, pads.inner, pads.outer, expiresAt],
     );
+    return { ...key, expiresAt };
   });
-  return key;
 }
 
 /** One connection for the time of `work`. For the owner and the key login. */

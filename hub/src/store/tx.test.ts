@@ -89,6 +89,17 @@ describe("a transaction", () => {
     });
   });
 
+  it("renews a key that has run out, once for all who need it", async () => {
+    const { database } = store();
+    const old = database.contextKey;
+    database.contextKey = { ...old, expiresAt: 0 };
+    const counts = await Promise.all(
+      Array.from({ length: 8 }, () => run((tx) => tx.query("select id from tenant"))),
+    );
+    expect(counts.map((rows) => rows.length)).toEqual(counts.map(() => 2));
+    expect(database.contextKey.id).not.toBe(old.id);
+  });
+
   it("goes on with a renewed key, while one that began with the old key still ends well", async () => {
     await run(async (tx) => {
       await renewContextKey(store().database);

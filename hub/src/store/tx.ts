@@ -7,7 +7,7 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type pg from "pg";
 import { CONTEXT_LIFE_MS_MAX, type Context, signContext } from "./context.ts";
-import { type Database, noteServerClock } from "./database.ts";
+import { type Database, ensureContextKey, noteServerClock, refuseIfBusy } from "./database.ts";
 import { databaseFault, isConnectionLoss, isTransient } from "./sqlstate.ts";
 
 export const STATEMENT_MS_MAX = 5_000;
@@ -68,6 +68,7 @@ async function once<T>(
   mode: string,
   options: TxOptions,
 ): Promise<T> {
+  refuseIfBusy(database);
   const client = await database.pool.connect();
   let broken: Error | undefined;
   const lost = (error: Error) => {
@@ -128,6 +129,7 @@ async function begin(
     throw new Fault("INTERNAL", "DATABASE", "the database named no transaction");
   noteServerClock(database, row.now);
   const life = Math.max(CONTEXT_LIFE_MS_MAX, options.statementMsMax ?? 0);
+  await ensureContextKey(database, life);
   const { said, mac } = signContext(
     database.contextKey,
     context,

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
 import { agentContext, tenantContext } from "./context.ts";
+import { withClient } from "./database.ts";
 import { useTestStore } from "./testing.ts";
 import { makeWorld, newId, type World } from "./testing-world.ts";
 import { readWithContext, withContext } from "./tx.ts";
@@ -153,6 +154,16 @@ describe("streams", () => {
     expect(first).toMatchObject({ kind: "accepted", acceptedSeq: 1n, durableSeq: 1n });
     expect(second).toMatchObject({ kind: "accepted", acceptedSeq: 1n });
     expect((await sums())[0]?.quantity).toBe(10n);
+  });
+
+  it("takes a batch although key and clock ran out while the machine slept", async () => {
+    const { database } = store();
+    await withClient(store().connection("postgres"), "test", (client) =>
+      client.query("update wall.context_key set expires_at = now() - interval '1 hour'"),
+    );
+    expect(await send({ at: 1, value: 1n })).toMatchObject({ kind: "accepted" });
+    database.serverTime = { ...database.serverTime, ms: 0 };
+    expect(await send({ at: 2, value: 2n })).toMatchObject({ kind: "accepted" });
   });
 
   it("lets one of many equal batches in", async () => {

@@ -6,7 +6,13 @@ import { createHash } from "node:crypto";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { MAX_UUID, NIL_UUID } from "@holdfast/shared/ids.ts";
 import { type Context, STATEMENT_CONTEXT_LIFE_MS_MAX, signContext } from "./context.ts";
-import { type Database, lookAtServerClock, serverNow } from "./database.ts";
+import {
+  type Database,
+  lookAtServerClock,
+  refuseIfBusy,
+  renewContextKey,
+  serverNow,
+} from "./database.ts";
 import { databaseFault, isTransient } from "./sqlstate.ts";
 import { TX_RETRIES_MAX, type Tx } from "./tx.ts";
 
@@ -93,9 +99,10 @@ export async function ingest(
   batch: UsageBatch,
 ): Promise<IngestAnswer> {
   checkShape(batch);
+  refuseIfBusy(database);
   const body = bodyOf(batch, database.clock.now());
   for (let failures = 0; ; failures++) {
-    const { said, mac } = signContext(
+    const signed = signContext(
       database.contextKey,
       context,
       { body: createHash("sha256").update(body).digest("hex") },
@@ -104,16 +111,18 @@ export async function ingest(
     try {
       const { rows } = await database.pool.query<{ answer: RawAnswer }>(
         "select wall.usage_ingest($1, $2, $3) as answer",
-        [said, mac, body],
+        [signed.said, signed.mac, body],
       );
       return answerOf(rows[0]?.answer);
     } catch (error) {
-      const isExpired = error instanceof Error && error.message === "CONTEXT_EXPIRED";
-      if (!(isTransient(error) || isExpired) || failures >= TX_RETRIES_MAX) {
+      const said = error instanceof Error ? error.message : "";
+      const isStale = said === "CONTEXT_EXPIRED" || said === "CONTEXT_FORGED";
+      if (!(isTransient(error) || isStale) || failures >= TX_RETRIES_MAX) {
         throw databaseFault(error);
       }
-      // Expired before it was used: a clock jumped or stood still.
-      if (isExpired) await lookAtServerClock(database);
+      // Clock or key ran out before they were used: the machine slept, or a clock jumped.
+      if (isStale) await lookAtServerClock(database);
+      if (said === "CONTEXT_FORGED") await renewContextKey(database);
     }
   }
 }

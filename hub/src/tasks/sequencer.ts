@@ -49,19 +49,19 @@ export async function runSequencer(deps: SequencerDeps, signal: AbortSignal): Pr
 /** Whether a batch was full, so that there may be more. `lastCheckpoint` is in ms of the monotonic clock. */
 async function runPass(deps: SequencerDeps, lastCheckpoint: Map<string, number>): Promise<boolean> {
   let isMore = false;
-  try {
-    const all = await readWithContext(deps.database, hubContext("sequencer"), vendors.list);
-    for (const { id } of all) {
-      const placed = await sequence(deps, id);
-      if (placed > 0) deps.onSequenced(id);
-      isMore ||= placed === BATCH_EVENTS_MAX;
-      await checkpoint(deps, id, placed, lastCheckpoint);
-    }
-  } catch (error) {
-    // Another replica was faster, or the database is away: the next pass sees how things are.
+  // Another replica was faster, or the database is away: the next pass sees how things are.
+  const failed = (error: unknown) => {
     const isExpected = error instanceof Fault && error.retryable;
     deps.log[isExpected ? "debug" : "error"]({ error: causeChain(error) }, "sequencing failed");
-    return false;
+    return undefined;
+  };
+  const reading = readWithContext(deps.database, hubContext("sequencer"), vendors.list);
+  const all = (await reading.catch(failed)) ?? [];
+  for (const { id } of all) {
+    const placed = (await sequence(deps, id).catch(failed)) ?? 0;
+    if (placed > 0) deps.onSequenced(id);
+    isMore ||= placed === BATCH_EVENTS_MAX;
+    await checkpoint(deps, id, placed, lastCheckpoint).catch(failed);
   }
   return isMore;
 }
