@@ -174,7 +174,12 @@ async function runOn(
   engine.start();
   const sampler = runSampler(
     {
-      ...{ clock, log, outbox },
+      ...{ clock, log },
+      outbox: {
+        lastEnd: (digest) => outbox.lastEnd(digest),
+        append: (records) => outbox.append(records),
+        rollUp: (now) => outbox.rollUp(now),
+      },
       windowMs: config.sampleWindowMs,
       instances: () => sampledInstances(store, engine, drivers),
       readings: async () => {
