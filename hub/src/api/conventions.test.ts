@@ -166,6 +166,16 @@ describe("validate_only and allow_missing", () => {
     expect((await products().getProduct({ product: name })).product?.metadata?.generation).toBe(1n);
   });
 
+  it("finds a tenant that is there, whose row is in its own range", async () => {
+    const tenants = hub().client(TenantService, hub().tokens.owner);
+    const { tenant } = await tenants.getTenant({ tenant: "acme" });
+    const spec = { displayName: tenant?.spec?.displayName ?? "" };
+    const again = { tenant: { metadata: { name: "acme" }, spec }, allowMissing: true };
+    const answer = await tenants.updateTenant(again);
+    expect(answer.tenant?.metadata?.id).toBe(tenant?.metadata?.id);
+    expect(answer.tenant?.metadata?.id).toMatch(/^ten_/);
+  });
+
   it("refuses a name that is taken", async () => {
     const name = newName();
     await products().createProduct({ product: product(name) });

@@ -135,7 +135,9 @@ export async function updateObject<M extends ObjectMessage>(
   const { tx } = work;
   const metadata = metadataIn(message);
   const tenantId = await ownerOf(work, kind, message);
-  const reference = referenceTo(kind, metadata.name, tenantId);
+  // A tenant's row lies in the tenant's own range, which its name does not tell.
+  const range = kind.kind === "tenant" ? undefined : tenantId;
+  const reference = referenceTo(kind, metadata.name, range);
   const row = await lookUp(tx, reference, true);
   if (row !== undefined) return rewrite(work, kind, message, row);
   if (allowMissing && metadata.etag === "") return write(work, kind, message, tenantId);
