@@ -64,9 +64,13 @@ describe("the session", () => {
     expect(waits.at(-1)).toBe(RETRY_MS.cap - 1);
   });
 
-  it("does not take a link that fails right after its welcome for a good one", () => {
-    const first = step(run([START, welcomed(1, 0)]).state, lost(1), NOW, middle)[0];
-    expect(first.failures).toBe(1);
+  it("waits longer for a hub that fails after each welcome, from the second time on", () => {
+    const short = (n: number): SessionEvent[] => [welcomed(n, 0), lost(n), timer("connect")];
+    const waitAfter = (times: number) => {
+      const events = Array.from({ length: times }, (_, i) => short(i + 1)).flat();
+      return waitOf(run([START, ...events.slice(0, -1)]).effects);
+    };
+    expect([1, 2, 3, 4].map(waitAfter)).toEqual([500, 1_000, 2_000, 4_000]);
   });
 
   it("tries the endpoints in order, each next one soon, and begins with the first after a good link", () => {

@@ -19,7 +19,7 @@ export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
 export const SPREAD_MS_MAX = 3_600_000;
 /** From the connection's start to Welcome. */
 export const WELCOME_MS_MAX = 20_000;
-/** A link that was up for less than this counts as a failed try, so that a hub which fails late is not hammered. */
+/** A link that was up for less than this was not a good one; from the second in a row on the waits grow. */
 export const STABLE_MS_MIN = 10_000;
 /** Renewal is looked at this often at least: a suspended machine's timers stand still, its certificate does not. */
 export const RENEW_CHECK_MS_MAX = 3_600_000;
@@ -36,6 +36,8 @@ export type SessionState = Readonly<{
   endpoint: number;
   /** Rounds through all endpoints that failed in a row. */
   failures: number;
+  /** Links in a row that did not last, so that a hub which fails late is not hammered. */
+  shortLived: number;
   spreadMs: number;
   upSince: number;
   certificate: CertificateTimes;
@@ -79,6 +81,7 @@ export function initialSession(endpoints: number, certificate: CertificateTimes)
     endpoints,
     endpoint: 0,
     failures: 0,
+    shortLived: 0,
     spreadMs: RETRY_MS.base,
     upSince: 0,
     certificate,
@@ -168,7 +171,8 @@ function welcomed(state: SessionState, spreadMs: number, now: number): Step {
 }
 
 function leave(state: SessionState, spreadMs: number, random: Random): Step {
-  const next = { ...state, spreadMs: boundedSpread(spreadMs), endpoint: 0, failures: 0 };
+  const fresh = { endpoint: 0, failures: 0, shortLived: 0 };
+  const next = { ...state, ...fresh, spreadMs: boundedSpread(spreadMs) };
   return waiting(next, next.spreadMs, "the hub asked to come back later", random);
 }
 
@@ -183,32 +187,37 @@ function lost(
       expired(next, event.message),
     );
   }
-  const wasStable = state.phase === "up" && now - state.upSince >= STABLE_MS_MIN;
-  if (wasStable) {
-    const next = { ...state, endpoint: 0, failures: 0 };
-    return waiting(next, state.spreadMs, event.message, random);
+  if (state.phase === "up") {
+    const wasStable = now - state.upSince >= STABLE_MS_MIN;
+    const shortLived = wasStable ? 0 : state.shortLived + 1;
+    const next = { ...state, endpoint: 0, failures: 0, shortLived };
+    const waitMs =
+      event.kind === "refused" ? RETRY_MS.cap : ceilingMs(state.spreadMs, shortLived - 1);
+    return waiting(next, waitMs, event.message, random);
   }
   const isRoundOver = state.endpoint + 1 >= state.endpoints;
   const endpoint = isRoundOver ? 0 : state.endpoint + 1;
   const failures = isRoundOver ? state.failures + 1 : state.failures;
-  const ceilingMs = isRoundOver ? retryCeilingMs(state, event.kind) : RETRY_MS.base;
-  return waiting({ ...state, endpoint, failures }, ceilingMs, event.message, random);
+  const roundMs =
+    event.kind === "refused" ? RETRY_MS.cap : ceilingMs(state.spreadMs, state.failures);
+  const waitMs = isRoundOver ? roundMs : RETRY_MS.base;
+  return waiting({ ...state, endpoint, failures }, waitMs, event.message, random);
 }
 
-function retryCeilingMs({ failures, spreadMs }: SessionState, kind: LostKind): number {
-  if (kind === "refused") return RETRY_MS.cap;
-  const doubled = RETRY_MS.base * 2 ** Math.min(failures, 30);
+/** Never below the announced spread; doubled for each of the failures. */
+function ceilingMs(spreadMs: number, failures: number): number {
+  const doubled = RETRY_MS.base * 2 ** Math.min(Math.max(0, failures), 30);
   return Math.max(spreadMs, Math.min(RETRY_MS.cap, doubled));
 }
 
 /** From a connection into the wait for the next one: full jitter over the ceiling. */
-function waiting(state: SessionState, ceilingMs: number, message: string, random: Random): Step {
+function waiting(state: SessionState, waitMsMax: number, message: string, random: Random): Step {
   return [
     { ...state, phase: "waiting" },
     [
       disconnectOf(state),
       cancel("welcome"),
-      { type: "timer", timer: "connect", afterMs: Math.floor(random() * ceilingMs) },
+      { type: "timer", timer: "connect", afterMs: Math.floor(random() * waitMsMax) },
       { type: "report", up: false, message },
     ],
   ];
