@@ -1,7 +1,7 @@
 /** Token buckets of the listeners, under a clock that stands still. */
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { describe, expect, it } from "vitest";
-import { Admission } from "./admission.ts";
+import { Admission, networkOf } from "./admission.ts";
 
 function stopped(): Clock & { ms: number } {
   return {
@@ -35,6 +35,22 @@ describe("admission", () => {
     const admission = new Admission(BOUNDS, stopped());
     admitted(admission, "noisy", 10_000);
     expect(admitted(admission, "quiet", 4)).toBe(4);
+  });
+
+  it("counts an IPv6 network as one address, and a mapped IPv4 address as itself", () => {
+    const pairs = [
+      ["10.0.0.1", "10.0.0.1"],
+      ["::ffff:10.0.0.1", "10.0.0.1"],
+      ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+      ["2001:db8:1:2::9", "2001:db8:1:2::/64"],
+      ["2001:db8::9", "2001:db8:0:0::/64"],
+      ["fe80::1%eth0", "fe80:0:0:0::/64"],
+      ["::1", "0:0:0:0::/64"],
+    ] as const;
+    for (const [address, network] of pairs) expect(networkOf(address)).toBe(network);
+    const admission = new Admission(BOUNDS, stopped());
+    const all = Array.from({ length: 50 }, (_, n) => admitted(admission, `2001:db8::${n + 1}`, 1));
+    expect(all.reduce((sum, each) => sum + each)).toBe(4);
   });
 
   it("has a bound for all addresses together, and remembers only some of them", () => {

@@ -92,6 +92,21 @@ export class Admission {
   }
 
   admits(address: string): boolean {
-    return this.#addresses.take(address) && this.#hub.take();
+    return this.#addresses.take(networkOf(address)) && this.#hub.take();
   }
+}
+
+/** Groups of an IPv6 address that name the network: whoever has one address has all of its /64. */
+const NETWORK_GROUPS = 4;
+
+/** What a bound per address counts by: an IPv4 address (also where it comes mapped), or an IPv6 network. */
+export function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined || !address.includes(":")) return mapped ?? address;
+  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
+  const groups = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const gap = tail === undefined ? 0 : Math.max(0, 8 - groups.length - after.length);
+  const all = [...groups, ...Array.from({ length: gap }, () => "0"), ...after];
+  return `${all.slice(0, NETWORK_GROUPS).join(":")}::/64`;
 }

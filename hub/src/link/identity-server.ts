@@ -14,7 +14,7 @@ import {
 import { Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import { RENEW_GRACE_MS, verifyAgentCertificate } from "../pki/agent-certificate.ts";
-import { Admission, KeyedBuckets } from "./admission.ts";
+import { Admission, KeyedBuckets, networkOf } from "./admission.ts";
 import { callerOf, peerOf } from "./caller.ts";
 import { createGrpcServer } from "./grpc-server.ts";
 import { unary } from "./grpc-status.ts";
@@ -125,7 +125,8 @@ class Enrolls {
 
   async enroll(call: EnrollCall): Promise<EnrollResponse> {
     const peer = peerOf(call);
-    if (!this.#failures.has(peer.address)) {
+    const network = networkOf(peer.address);
+    if (!this.#failures.has(network)) {
       const what = `more than ${ENROLL_FAILURES_MAX} failed enrolments from this address`;
       throw busy("ENROLL_FAILURES_TOO_MANY", what, ENROLL_FAILURES_WINDOW_MS);
     }
@@ -140,7 +141,7 @@ class Enrolls {
     try {
       return await this.#deps.hub.enroll(call.request, peer);
     } catch (error) {
-      if (error instanceof Fault && !error.retryable) this.#failures.take(peer.address);
+      if (error instanceof Fault && !error.retryable) this.#failures.take(network);
       throw isTokenProblem(error) ? tokenRefused(error) : error;
     } finally {
       this.#running -= 1;
