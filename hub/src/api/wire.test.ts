@@ -1,0 +1,258 @@
+/** One port for all callers: plain curl, gRPC, gRPC-Web and Connect, with TLS and (on loopback) without. */
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { request as httpsRequest } from "node:https";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import {
+  Health,
+  HealthCheckResponse_ServingStatus,
+} from "@holdfast/proto/grpc/health/v1/health_pb.js";
+import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
+import { describe, expect, it } from "vitest";
+import { useTestHub } from "../testing-hub.ts";
+import { listenApi } from "./server.ts";
+
+const hub = useTestHub();
+const LIST = "/holdfast.api.v1.InstanceService/ListInstances";
+const BUF = join(import.meta.dirname, "../../../node_modules/.bin/buf");
+
+/** Writes bytes and reads until the other end closes. */
+function raw(text: string): Promise<string> {
+  const [host = "", port = ""] = hub().address.split(":");
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const socket = connect(Number(port), host, () => socket.write(text));
+    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.on("close", () => resolve(Buffer.concat(chunks).toString()));
+    socket.on("error", reject);
+  });
+}
+
+function rawCall(body: string, contentType = "application/json"): Promise<string> {
+  return raw(
+    [
+      `POST ${LIST} HTTP/1.1`,
+      "Host: hub",
+      "Connection: close",
+      `Authorization: Bearer ${hub().tokens.owner}`,
+      `Content-Type: ${contentType}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      "",
+      body,
+    ].join("\r\n"),
+  );
+}
+
+const post = (path: string, init: RequestInit = {}) =>
+  fetch(`http://${hub().address}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${hub().tokens.owner}` },
+    body: "{}",
+    ...init,
+  });
+
+describe("a call", () => {
+  const ca = () => readFileSync(hub().caFile);
+  const transports: readonly { it: string; make: () => Transport }[] = [
+    {
+      it: "Connect over HTTP/1.1",
+      make: () =>
+        createConnectTransport({ baseUrl: `http://${hub().address}`, httpVersion: "1.1" }),
+    },
+    {
+      it: "Connect over HTTP/2 without TLS",
+      make: () => createConnectTransport({ baseUrl: `http://${hub().address}`, httpVersion: "2" }),
+    },
+    {
+      it: "gRPC without TLS",
+      make: () => createGrpcTransport({ baseUrl: `http://${hub().address}` }),
+    },
+    {
+      it: "gRPC over TLS",
+      make: () =>
+        createGrpcTransport({ baseUrl: `https://${hub().address}`, nodeOptions: { ca: ca() } }),
+    },
+    {
+      it: "gRPC-Web over TLS and HTTP/1.1",
+      make: () =>
+        createGrpcWebTransport({
+          baseUrl: `https://${hub().address}`,
+          httpVersion: "1.1",
+          nodeOptions: { ca: ca() },
+        }),
+    },
+  ];
+  it.each(transports)("by $it is answered", async ({ make }) => {
+    const client = createClient(InstanceService, make());
+    const headers = { authorization: `Bearer ${hub().tokens.owner}` };
+    expect((await client.listInstances({}, { headers })).instances).toEqual([]);
+  });
+
+  it("as bytes on a socket, as curl sends them, is answered in JSON", async () => {
+    const answer = await rawCall("{}");
+    expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(answer.split("\r\n\r\n")[1]).toBe("{}");
+    expect(answer.toLowerCase()).toContain("x-content-type-options: nosniff");
+    expect(answer.toLowerCase()).toMatch(/x-request-id: [0-9a-f-]{36}/);
+  });
+
+  it("over TLS carries the header that keeps browsers on TLS", async () => {
+    const headers = await new Promise<Record<string, unknown>>((resolve, reject) => {
+      const asked = httpsRequest(`https://${hub().address}/healthz`, { ca: ca() }, (answer) => {
+        answer.resume();
+        resolve(answer.headers);
+      });
+      asked.on("error", reject);
+      asked.end();
+    });
+    expect(headers["strict-transport-security"]).toContain("max-age");
+  });
+
+  it("keeps the caller's request id and shows it in an error", async () => {
+    const id = "01980000-0000-7000-8000-0000000000aa";
+    const answer = await post(LIST, {
+      headers: { "content-type": "application/json", "x-request-id": id },
+    });
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get("x-request-id")).toBe(id);
+    expect(await answer.text()).toContain(id);
+  });
+});
+
+describe("buf curl by reflection", () => {
+  const buf = async (args: readonly string[]) => {
+    const header = `Authorization: Bearer ${hub().tokens.owner}`;
+    const { stdout } = await promisify(execFile)(BUF, ["curl", ...args, "-H", header, "-d", "{}"]);
+    return JSON.parse(stdout);
+  };
+
+  it("lists instances without TLS over HTTP/2", async () => {
+    const url = `http://${hub().address}${LIST}`;
+    expect(await buf(["--http2-prior-knowledge", "--protocol", "grpc", url])).toEqual({});
+  });
+
+  it("lists instances over TLS", async () => {
+    expect(await buf(["--cacert", hub().caFile, `https://${hub().address}${LIST}`])).toEqual({});
+  });
+});
+
+describe("what no client of ours sends", () => {
+  it.each([
+    { it: "an unknown path", path: "/admin", init: {}, status: 404 },
+    {
+      it: "an unknown method of a service",
+      path: "/holdfast.api.v1.InstanceService/Drop",
+      init: {},
+      status: 404,
+    },
+    {
+      it: "an unknown content type",
+      path: LIST,
+      init: { headers: { "content-type": "text/xml" } },
+      status: 415,
+    },
+    {
+      it: "GET where there is an RPC",
+      path: LIST,
+      init: { method: "GET", body: null },
+      status: 405,
+    },
+    { it: "POST where there is a probe", path: "/healthz", init: {}, status: 405 },
+    { it: "JSON that is cut", path: LIST, init: { body: "{" }, status: 400 },
+    { it: "a field that does not exist", path: LIST, init: { body: '{"nope":1}' }, status: 400 },
+    {
+      it: "JSON nested 10,000 deep",
+      path: LIST,
+      init: { body: `{"labels":${"[".repeat(10_000)}` },
+      status: 400,
+    },
+  ])("$it is answered with $status in plain words", async ({ path, init, status }) => {
+    const answer = await post(path, init);
+    expect(answer.status).toBe(status);
+    const text = await answer.text();
+    expect(text).not.toMatch(/\bat .*\.(ts|js):\d+/);
+    expect(text.length).toBeLessThan(2_000);
+  });
+
+  it("a body of more than 4 MiB is refused", async () => {
+    const client = createClient(
+      ReleaseService,
+      createGrpcTransport({ baseUrl: `http://${hub().address}` }),
+    );
+    const headers = { authorization: `Bearer ${hub().tokens.owner}` };
+    const digest = `sha256:${"0".repeat(64)}`;
+    const data = new Uint8Array(5 * 1024 * 1024);
+    const sent = client.uploadArtefact({ digest, size: 9n, data }, { headers });
+    await expect(sent).rejects.toSatisfy(
+      (error) => ConnectError.from(error).code === Code.ResourceExhausted,
+    );
+  });
+
+  it("a header of more than 16 KiB is refused and the connection ends", async () => {
+    const answer = await raw(
+      `GET /healthz HTTP/1.1\r\nHost: hub\r\nX-Long: ${"x".repeat(20_000)}\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
+  it("rubbish is refused and the connection ends", async () => {
+    expect(await raw("\x00\x01\x02\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  it("cleartext from beyond loopback is refused with the reason", async () => {
+    const { privateKey, certificate } = hub().parts.state.certificate();
+    const pair = { key: privateKey, certificate };
+    const server = await listenApi({ host: "0.0.0.0", port: 0 }, pair, () => undefined);
+    const answer = fetch(`http://127.0.0.1:${server.address.port}/healthz`);
+    expect(await (await answer).text()).toContain("https");
+    await server.close(1_000);
+  });
+});
+
+describe("probes", () => {
+  const get = async (path: string) => {
+    const answer = await fetch(`http://${hub().address}${path}`);
+    return {
+      status: answer.status,
+      type: answer.headers.get("content-type"),
+      text: await answer.text(),
+    };
+  };
+
+  it("say that the hub lives and is ready", async () => {
+    expect(await get("/healthz")).toMatchObject({ status: 200, text: "ok\n" });
+    expect(await get("/readyz")).toMatchObject({ status: 200, text: "ready\n" });
+  });
+
+  it("speak grpc.health.v1 without a token", async () => {
+    const client = createClient(
+      Health,
+      createGrpcTransport({ baseUrl: `http://${hub().address}` }),
+    );
+    const service = InstanceService.typeName;
+    const { status } = await client.check({ service });
+    expect(status).toBe(HealthCheckResponse_ServingStatus.SERVING);
+    await expect(client.check({ service: "nope" })).rejects.toMatchObject({ code: Code.NotFound });
+  });
+
+  it("count calls in OpenMetrics, with labels from closed lists", async () => {
+    await post(LIST);
+    await post("/x/y?token=secret");
+    const { type, text } = await get("/metrics");
+    expect(type).toContain("application/openmetrics-text");
+    expect(text).toContain(
+      'holdfast_hub_api_calls_total{method="holdfast.api.v1.InstanceService/ListInstances",code="OK"}',
+    );
+    expect(text.trimEnd()).toMatch(/# EOF$/);
+    expect(text).not.toContain("secret");
+  });
+});
