@@ -1,7 +1,7 @@
 /** Hostile and clumsy peers: calls with any identity, a server with any certificate, a proxy that goes silent. */
 
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { type ClientDuplexStream, Metadata } from "@grpc/grpc-js";
+import { Client, type ClientDuplexStream, Metadata } from "@grpc/grpc-js";
 import {
   type ControlRequest,
   type ControlResponse,
@@ -11,13 +11,41 @@ import {
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type { Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
-import { type ClientIdentity, type HubClient, hubClient } from "../../agent/src/link/hub-client.ts";
+import { pemOf } from "@holdfast/shared/pem.ts";
+import { HubCredentials } from "../../agent/src/link/credentials.ts";
+import {
+  type ClientIdentity,
+  clientIdentityOf,
+  type HubClient,
+  hubClient,
+} from "../../agent/src/link/hub-client.ts";
+import type { Identity } from "../../agent/src/link/port.ts";
 import { cleanups } from "./fleet.ts";
 
 export function clientTo(port: number, identity: ClientIdentity): HubClient {
   const client = hubClient(`localhost:${port}`, identity);
   cleanups.push(() => client.close());
   return client;
+}
+
+/** A client of the agent's identity that does not check what it sends, as a hostile one would not. */
+export function uncheckedClientTo(port: number, identity: Identity): HubClient {
+  const client = clientTo(port, clientIdentityOf(identity));
+  const { certificate, tlsKey } = identity;
+  const credentials = new HubCredentials({
+    host: "localhost",
+    roots: certificate.roots.map((der) => pemOf("CERTIFICATE", der)),
+    certificate: {
+      chain: certificate.chain.map((der) => pemOf("CERTIFICATE", der)).join(""),
+      key: pemOf("PRIVATE KEY", tlsKey),
+    },
+    ticket: {},
+  });
+  const grpc = new Client(`dns:localhost:${port}`, credentials, {
+    "grpc.max_send_message_length": -1,
+  });
+  cleanups.push(() => grpc.close());
+  return { ...client, grpc };
 }
 
 export type RawCall<Request, Response> = Readonly<{
