@@ -1,3 +1,4 @@
+/** The settings of the hub: what is refused, and that all of it comes at once. */
 import type { Fault } from "@holdfast/shared/fault.ts";
 import { describe, expect, it } from "vitest";
 import { readConfig } from "./config.ts";

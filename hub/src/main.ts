@@ -2,21 +2,26 @@
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { run } from "./program.ts";
 
 const INTERRUPTED = 130;
 
-const stop = new AbortController();
-let interrupts = 0;
-for (const name of ["SIGTERM", "SIGINT"] as const) {
-  process.on(name, () => {
-    interrupts += 1;
-    stop.abort();
-    // Whoever asks three times does not want to wait for the end of the order.
-    if (interrupts >= 3) process.exit(INTERRUPTED);
-  });
+/** Whoever asks three times does not want to wait for the end of the order. */
+const INTERRUPTS_MAX = 3;
+
+/** Aborted by the first signal to end. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  let interrupts = 0;
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    process.on(name, () => {
+      interrupts += 1;
+      stop.abort();
+      if (interrupts >= INTERRUPTS_MAX) process.exit(INTERRUPTED);
+    });
+  }
+  return stop.signal;
 }
 
 const { version } = JSON.parse(
@@ -35,7 +40,7 @@ process.exitCode = await run(process.argv.slice(2), {
   version,
   clock: systemClock,
   random: Math.random,
-  stop: stop.signal,
+  stop: stopSignal(),
   print: (line) => void process.stdout.write(`${line}\n`),
   printError: (line) => void process.stderr.write(`${line}\n`),
 });

@@ -1,3 +1,4 @@
+/** Wrapping holds against another key, another name and damage; the key file is the owner's alone. */
 import { randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+/** The first bytes of each protocol, whole and in part. */
 import { describe, expect, it } from "vitest";
 import { judgeFirstBytes } from "./sniff.ts";
 

@@ -1,3 +1,4 @@
+/** Tokens that are whole, and all that is not. */
 import { sha256 } from "@holdfast/shared/digest.ts";
 import { describe, expect, it } from "vitest";
 import { mintApiToken, parseApiToken } from "./api-token.ts";

@@ -1,3 +1,4 @@
+/** The blob directory: interrupted, wrong and hostile uploads. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

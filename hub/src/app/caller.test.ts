@@ -1,3 +1,4 @@
+/** Who may call what, as a table. */
 import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import { describe, expect, it } from "vitest";
 import { authorise, type Caller, type RoleName, type Scope } from "./caller.ts";

@@ -1,3 +1,4 @@
+/** Page tokens hold for one caller and one query; sizes have a bound. */
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { Call } from "./caller.ts";

@@ -1,3 +1,4 @@
+/** How reports become conditions, as tables. */
 import { describe, expect, it } from "vitest";
 import { type Condition, foldReport, viewConditions } from "./conditions.ts";
 

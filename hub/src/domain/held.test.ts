@@ -1,3 +1,4 @@
+/** When an offer is due, as a table. */
 import { create } from "@bufbuild/protobuf";
 import { HeldSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { describe, expect, it } from "vitest";
