@@ -82,9 +82,9 @@ export type OfferInput = Readonly<{
 
 export type AgentWorld = Awaited<ReturnType<typeof agentWorld>>;
 
-/** Everything below one temporary directory, removed by `dispose`. */
-export async function agentWorld() {
-  const stateDir = mkdtempSync(join(tmpdir(), "holdfast-engine-"));
+/** Everything below one directory, removed by `dispose`: a new temporary one, or what another world left. */
+export async function agentWorld(left?: string) {
+  const stateDir = left ?? mkdtempSync(join(tmpdir(), "holdfast-engine-"));
   const hubKey = signingKey(new Uint8Array(32).fill(1));
   const releaseKey = signingKey(new Uint8Array(32).fill(2));
   const releases = new Map<string, Envelope>();
@@ -106,7 +106,7 @@ export async function agentWorld() {
     },
   };
   const secretsDir = join(stateDir, "secrets");
-  mkdirSync(secretsDir, { mode: 0o700 });
+  mkdirSync(secretsDir, { mode: 0o700, recursive: true });
   const store = openStore(join(stateDir, "agent.db"), 0).store;
   for (const [purpose, key] of [
     [KeyPurpose.ASSIGNMENT, hubKey],
@@ -315,7 +315,8 @@ export function keySet(purpose: KeyPurpose, version: bigint, keys: readonly Sign
 
 export async function tarOf(files: Readonly<Record<string, string>>): Promise<Uint8Array> {
   const tar = pack();
-  for (const [name, content] of Object.entries(files)) tar.entry({ name }, content);
+  for (const [name, content] of Object.entries(files))
+    tar.entry({ name, mtime: new Date(0) }, content);
   tar.finalize();
   const chunks: Uint8Array[] = [];
   for await (const chunk of tar) chunks.push(chunk as Uint8Array);

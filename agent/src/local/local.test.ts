@@ -1,0 +1,174 @@
+/** What the agent tells on its host: the same over the socket and from the store, hub or no hub. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { create } from "@bufbuild/protobuf";
+import { CertificateSchema } from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  type AgentWorld,
+  agentWorld,
+  CELL,
+  instanceId,
+  type RunningAgent,
+  VENDOR,
+} from "../reconcile/engine.test-world.ts";
+import { openStore } from "../store/database.ts";
+import * as facts from "../store/facts.ts";
+import { STORE_FILE } from "../store/state-directory.ts";
+import { enrollInto, readReport, shownStatus, shownWhy } from "./commands.ts";
+import { localReport } from "./report.ts";
+import { askLocalServer, startLocalServer } from "./server.ts";
+import { findInstance } from "./show.ts";
+
+const nobody = { startTimeOf: () => undefined };
+const identity = {
+  vendorId: VENDOR,
+  cellId: CELL,
+  agentId: idOf("agent", "00000000-0000-7000-8000-0000000000aa"),
+  fencing: 1n,
+  tlsKey: new Uint8Array([1]),
+  identitySeed: new Uint8Array(32),
+  certificate: create(CertificateSchema),
+  linkEndpoints: ["127.0.0.1:1"],
+  identityEndpoints: ["127.0.0.1:2"],
+};
+
+describe("a running agent", () => {
+  let world: AgentWorld;
+  let agent: RunningAgent;
+  beforeEach(async () => {
+    world = await agentWorld();
+    agent = world.begin();
+    await agent.intake.offered(world.offerOf({ number: 1n }));
+    await agent.until(({ committedGeneration }) => committedGeneration?.number === 1n);
+    await agent.intake.offered(world.offerOf({ number: 2n, resources: [{ mode: "never-ready" }] }));
+    await agent.until(({ attempt }) => attempt?.reason === "READY_DEADLINE");
+    await agent.until(({ conditions }) => conditions.some(({ reason }) => reason === "READY"));
+  });
+  afterEach(async () => {
+    await agent.end();
+    world.dispose();
+  });
+  const report = () =>
+    localReport(agent.store, {
+      running: true,
+      pid: 7,
+      version: "0.1.0",
+      statuses: agent.engine.statuses().map(({ status }) => status),
+    });
+
+  it("says in one screen why an instance is as it is", () => {
+    const why = shownWhy(report(), "etl-1", "text");
+    expect(why).toContain("wanted    generation 1.2, release 2.0.0");
+    expect(why).toContain("serves    generation 1.1, release 1.0.0");
+    expect(why).toContain("RETURNED READY_DEADLINE");
+    expect(why).toContain("UNDONE  start worker of 2.0.0");
+    expect(why).toContain("Ready=True");
+    expect(why).toContain("InSync=False");
+    expect(why).toMatch(/next {6}it is held: the vendor sends a newer generation/);
+    expect(why.split("\n").length).toBeLessThan(24);
+  });
+
+  it("answers on a socket that only its owner can open", async () => {
+    const path = join(world.stateDir, "local.sock");
+    const server = await startLocalServer(path, report);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const answer = await askLocalServer(path);
+    expect(answer.instances.map(({ name }) => name)).toEqual(["etl-1"]);
+    await server.close();
+    expect(existsSync(path)).toBe(false);
+    await expect(askLocalServer(path)).rejects.toMatchObject({ reason: "AGENT_SILENT" });
+  });
+
+  it("is told of from its store once it has ended", async () => {
+    await agent.end();
+    const told = await readReport(world.stateDir, nobody, "0.1.0");
+    agent = world.begin();
+    expect(told.running).toBe(false);
+    const status = shownStatus(told, "text");
+    expect(status).toContain("not running: this is what the store says");
+    expect(status).toMatch(/etl-1 +2\.0\.0 +1\.0\.0 +True +False READY_DEADLINE +True/);
+    expect(findInstance(told, instanceId()).name).toBe("etl-1");
+    expect(() => findInstance(told, "crm")).toThrow(expect.objectContaining({ code: "NOT_FOUND" }));
+    expect(JSON.parse(shownStatus(told, "json"))).toMatchObject({ running: false });
+  });
+});
+
+describe("joining", () => {
+  let stateDir: string;
+  beforeEach(() => {
+    stateDir = mkdtempSync(join(tmpdir(), "holdfast-join-"));
+  });
+  afterEach(() => rmSync(stateDir, { recursive: true, force: true }));
+  const host = { pid: 1, uid: process.getuid?.() ?? 0, startTimeOf: () => "now" };
+  const enrolled = async () => ({ identity, keySets: [], incarnation: 3n });
+
+  it("writes the identity once, and never uses a second token", async () => {
+    expect(await enrollInto(stateDir, host, 1, enrolled)).toContain(identity.agentId);
+    let used = false;
+    const again = enrollInto(stateDir, host, 2, async () => {
+      used = true;
+      return await enrolled();
+    });
+    await expect(again).rejects.toMatchObject({ reason: "ALREADY_ENROLLED" });
+    expect(used).toBe(false);
+    const { store } = openStore(join(stateDir, STORE_FILE), 3);
+    expect(facts.findIncarnation(store)).toBe(3n);
+    store.close();
+  });
+
+  it("that fails leaves nothing that looks like an agent", async () => {
+    const refused = new Fault("UNAUTHENTICATED", "TOKEN_USED", "used before");
+    const failed = enrollInto(stateDir, host, 1, () => Promise.reject(refused));
+    await expect(failed).rejects.toBe(refused);
+    expect(existsSync(join(stateDir, STORE_FILE))).toBe(false);
+  });
+});
+
+describe("the program", () => {
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "holdfast-program-"));
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+  const run = (...args: readonly string[]) => {
+    const env = { PATH: "/nowhere" };
+    const ended = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env });
+    return { code: ended.status, said: ended.stdout, error: ended.stderr };
+  };
+
+  it("ends every failure with a code and the next command", () => {
+    const file = join(directory, "agent.yaml");
+    writeFileSync(file, "state_dri: x\nsample_window_ms: 10\n");
+    const config = run("run", "--config", file);
+    expect(config.code).toBe(2);
+    expect(config.error).toContain("did you mean state_dir?");
+    expect(config.error).toContain("sample_window_ms");
+    expect(config.error).toMatch(/\nnext: .+\n$/);
+    const missing = run("run", "--config", join(directory, "none.yaml"));
+    expect([missing.code, missing.error]).toEqual([2, expect.stringContaining("(ENOENT)")]);
+    const fresh = run("run", "--state", directory);
+    expect([fresh.code, fresh.error]).toEqual([5, expect.stringContaining("NOT_ENROLLED")]);
+    const unknown = run("statsu");
+    expect([unknown.code, unknown.error]).toEqual([2, expect.stringContaining("statsu")]);
+    expect(run("status", "--state", directory).code).toBe(3);
+  });
+
+  it("says after damage that the store was set aside and that workloads go on", () => {
+    writeFileSync(join(directory, STORE_FILE), "garbage, and not a little of it".repeat(100));
+    for (const _ of ["at once", "and at the next start"]) {
+      const ended = run("run", "--state", directory);
+      expect(ended.code).toBe(5);
+      expect(ended.error).toContain("STORE_DAMAGED");
+      expect(ended.error).toContain("workloads go on");
+    }
+    const status = run("status", "--state", directory);
+    expect([status.code, status.said]).toEqual([0, expect.stringContaining("STORE_DAMAGED")]);
+  });
+});
