@@ -17,10 +17,13 @@ const say = (line: string) => {
   process.stderr.write(`${seconds}s  ${line}\n`);
 };
 
+/** Waiting for a signal does not keep Node running; a timer does. */
+const alive = setInterval(() => undefined, 60_000);
+
 /** Resolves at the first signal to end; a second one changes nothing, since ending has a deadline of its own. */
-const ended = new Promise<"SIGINT" | "SIGTERM" | "SIGHUP">((resolve) => {
+const ended = new Promise<"ended">((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => resolve(signal));
+    process.on(signal, () => resolve("ended"));
   }
 });
 
@@ -37,6 +40,7 @@ async function main(): Promise<number> {
   }
   say("ending: workloads and agents, sources, hub");
   await takeDown(fleet);
+  clearInterval(alive);
   say("ended; npm start goes on from here, npm run reset forgets it all");
   return first === "up" ? 0 : 130;
 }

@@ -13,7 +13,7 @@ import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
-import { publishedUrl, startProber } from "./prober.ts";
+import { shownVersion, startProber } from "./prober.ts";
 import { until } from "./until.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -61,10 +61,7 @@ function workloadPids(instanceId: string): number[] {
     });
 }
 
-async function version(directory: string): Promise<string> {
-  const answer = await fetch(`${publishedUrl(join(directory, "outputs.json"))}/`);
-  return ((await answer.json()) as { version: string }).version;
-}
+const version = (directory: string) => shownVersion(join(directory, "outputs.json"));
 
 let free: { id: string; directory: string };
 let pro: { id: string; directory: string };
@@ -166,8 +163,7 @@ describe("an upgrade", () => {
       return versions.every((each) => each === "1.1.0");
     });
     await until("only one copy is left", () => workloadPids(free.id).length === 1);
-    for (const stop of probers) {
-      const probe = await stop();
+    for (const probe of await Promise.all(probers.map((stop) => stop()))) {
       expect(probe.failures).toEqual([]);
       expect(probe.requests).toBeGreaterThan(10);
       expect(probe.versions).toEqual(["1.0.0", "1.1.0"]);

@@ -237,7 +237,12 @@ function addContextCommands(program: Command, terminal: Terminal): void {
 
 /** Options of every command that talks to the hub. */
 function hub(command: Command): Command {
-  const options = [
+  for (const option of hubOptions()) command.addOption(option.helpGroup("For all commands:"));
+  return command;
+}
+
+function hubOptions(): readonly Option[] {
+  return [
     outputForm(),
     new Option("--tenant <name>", "whose objects"),
     new Option("--context <name>", "which hub and whose token (see: context list)"),
@@ -245,8 +250,21 @@ function hub(command: Command): Command {
     new Option("--ca-file <file>", "the hub's root certificate"),
     new Option("--token-file <file>", "file with your token"),
   ];
-  for (const option of options) command.addOption(option.helpGroup("For all commands:"));
-  return command;
+}
+
+/** People put what holds for all commands first, too: `holdfast --context acme get seats`. */
+export function withHubOptionsLast(args: readonly string[]): readonly string[] {
+  const options = hubOptions();
+  const leading: string[] = [];
+  let rest = args;
+  for (let [first] = rest; first !== undefined; [first] = rest) {
+    const [flag, value] = first.split("=", 2);
+    if (!options.some(({ short, long }) => flag === short || flag === long)) break;
+    const words = value === undefined ? 2 : 1;
+    leading.push(...rest.slice(0, words));
+    rest = rest.slice(words);
+  }
+  return [...rest, ...leading];
 }
 
 function outputForm(): Option {

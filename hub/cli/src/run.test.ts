@@ -30,6 +30,16 @@ describe("usage", () => {
       "Allowed choices are table, json, yaml, name.",
       "holdfast get --help",
     ],
+    [
+      ["--context", "acme", "--output=json", "get", "instnce"],
+      "did you mean instance?",
+      "holdfast get --help",
+    ],
+    [
+      ["--output", "yaml", "get", "ins", "-o", "json"],
+      "option --output is given twice (json and yaml)",
+      "holdfast get --help",
+    ],
     [["apply"], "required option '-f, --file <file>' not specified", "holdfast apply --help"],
     [
       ["apply", "-f", "/nope.yaml"],

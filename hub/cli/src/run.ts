@@ -4,19 +4,20 @@ import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Command, CommanderError } from "commander";
 import { EXIT, type ExitCode, exitCodeOf } from "./exit-codes.ts";
 import { failureText } from "./failure.ts";
-import { buildProgram, type Noted, pathOf } from "./program.ts";
+import { buildProgram, type Noted, pathOf, withHubOptionsLast } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What people try to give a secret with. */
 const SECRET_FLAG = /^--?(token|password|secret|api-?key|private-?key)(=|$)/i;
 
-/** `args` are those after the program's name. */
+/** `given` are the arguments after the program's name. */
 export async function run(
   terminal: Terminal,
-  args: readonly string[],
+  given: readonly string[],
   version: string,
 ): Promise<ExitCode> {
   const noted: Noted = { command: "" };
+  const args = withHubOptionsLast(given);
   try {
     refuseSecrets(args);
     const program = buildProgram(terminal, version, noted);
