@@ -140,6 +140,7 @@ function hostOf(): AgentHost {
     pid: process.pid,
     uid: process.getuid?.() ?? 0,
     startTimeOf,
+    random: Math.random,
     process: {
       nodePath: process.execPath,
       kill: (pid, signal) => {

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { systemClock } from "@holdfast/shared/clock.ts";
+import { type Clock, type Random, systemClock } from "@holdfast/shared/clock.ts";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
@@ -23,7 +23,7 @@ import { localReport } from "./local/report.ts";
 import { localSecrets } from "./local/secrets.ts";
 import { startLocalServer } from "./local/server.ts";
 import { UsageReport } from "./metering/report.ts";
-import { runSampler } from "./metering/sampler.ts";
+import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
 import { createRegistry, serveMetrics } from "./metrics.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { storeJournal } from "./reconcile/journal.ts";
@@ -44,6 +44,7 @@ import {
 export type AgentHost = StateHost &
   Readonly<{
     process: Omit<ProcessHost, "onChange">;
+    random: Random;
     bootId: string;
     /** Such as linux/x64. */
     platform: string;
@@ -91,6 +92,28 @@ function loadIdentity(store: Store): Identity {
   );
 }
 
+/** What all parts stand on. */
+type Ground = Readonly<{
+  store: Store;
+  identity: Identity;
+  config: AgentConfig;
+  host: AgentHost;
+  log: Log;
+  clock: Clock;
+  random: Random;
+  context: DriverContext;
+  /** Aborted once the link is down: from then on nothing new begins. */
+  stop: AbortController;
+  /** Parts that others refer to before they exist. */
+  late: { fetch?: FetchPort; engine?: Engine };
+}>;
+
+type Drivers = Readonly<{
+  usable: ReadonlyMap<string, Driver>;
+  /** Every known kind to why it cannot work here. */
+  known: ReadonlyMap<string, string | undefined>;
+}>;
+
 async function runOn(
   store: Store,
   identity: Identity,
@@ -99,56 +122,25 @@ async function runOn(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  const { stateDir } = config;
   const clock = systemClock;
-  const random = Math.random;
+  const { random } = host;
   const stop = new AbortController();
-  const late: { fetch?: FetchPort; engine?: Engine } = {};
-  const fetch = lateFetch(() => late.fetch);
-  const driver = processDriver({
-    ...host.process,
-    onChange: (instanceId) => late.engine?.wake(instanceId),
-  });
-  const known = new Map<string, Driver>([[driver.kind, driver]]);
-  const missing = await missingDrivers(known);
+  const { stateDir } = config;
   const context: DriverContext = {
-    log,
-    clock,
-    random,
+    ...{ log, clock, random, stateDir },
     signal: stop.signal,
-    stateDir,
     directories: (instanceId) => instanceDirectories(stateDir, instanceId),
   };
-  const drivers = new Map([...known].filter(([kind]) => missing.get(kind) === undefined));
-  const engine = new Engine({
-    ...{ store, clock, random, log, drivers, context },
-    journal: storeJournal(store),
-    missingDrivers: new Map([...missing].map(([kind, why]) => [kind, why ?? "unknown"])),
-    artefacts: new ArtefactCache(stateDir, fetch),
-    consent: openPolicy(config.deny),
-    secrets: localSecrets(config.localSecretsDir, host.uid),
-    intervalMs: config.reconcileIntervalMs,
-  });
+  const late: Ground["late"] = {};
+  const ground = { store, identity, config, host, log, clock, random, context, stop, late };
+  const drivers = await findDrivers(ground);
+  const fetch = lateFetch(() => late.fetch);
+  const engine = engineOn(ground, drivers, fetch);
   late.engine = engine;
-  const { vendorId, cellId } = identity;
-  const intake = new Intake({
-    ...{ store, fetch, clock, random, log },
-    addressee: { vendorId, cellId },
-    signal: stop.signal,
-    changed: (instanceId) => engine.wake(instanceId),
-  });
   const identityPort: IdentityPort = {
     identity: () => identities.load(store),
     renewed: (tlsKey, certificate) => identities.replaceCertificate(store, tlsKey, certificate),
   };
-  const control = new Control({
-    ...{ store, engine, intake, clock, log },
-    identity: () => identityPort.identity(),
-    agentVersion: host.version,
-    bootId: host.bootId,
-    platform: host.platform,
-    drivers: new Map([...known.keys()].map((kind) => [kind, missing.get(kind)])),
-  });
   const outbox = new Outbox(store.db);
   const report = new UsageReport({
     ...{ outbox, log },
@@ -157,46 +149,14 @@ async function runOn(
     bootId: host.bootId,
     nonce: () => randomBytes(16),
   });
-  const local = await startLocalServer(join(stateDir, SOCKET_FILE), () =>
-    localReport(store, {
-      running: true,
-      pid: host.pid,
-      version: host.version,
-      statuses: engine.statuses().map(({ status }) => status),
-    }),
-  );
-  const metrics =
-    config.metricsListen &&
-    (await serveMetrics(
-      createRegistry(() => figuresOf(store, engine)),
-      config.metricsListen,
-    ));
+  const pages = await servePages(ground, engine);
   engine.start();
-  const sampler = runSampler(
-    {
-      ...{ clock, log },
-      outbox: {
-        lastEnd: (digest) => outbox.lastEnd(digest),
-        append: (records) => outbox.append(records),
-        rollUp: (now) => outbox.rollUp(now),
-      },
-      windowMs: config.sampleWindowMs,
-      instances: () => sampledInstances(store, engine, drivers),
-      readings: async () => {
-        const all = await Promise.all([...drivers.values()].map((each) => each.readings(context)));
-        return all.flat();
-      },
-      readingsKept: async (at) => {
-        for (const each of drivers.values()) await each.readingsKept(at, context);
-        report.batchBell.ring();
-      },
-    },
-    stop.signal,
-  );
+  const sampler = startSampler(ground, engine, drivers, outbox, report);
   const pruning = pruneRegularly(engine, stop.signal);
+  const control = controlOn(ground, engine, drivers, fetch);
   const link = startLink({ identity: identityPort, control, report, clock, random, log });
   late.fetch = link.fetch;
-  log.info({ agent: identity.agentId, cell: cellId, pid: host.pid }, "agent started");
+  log.info({ agent: identity.agentId, cell: identity.cellId, pid: host.pid }, "agent started");
   await aborted(signal);
   log.info({}, "agent ends; workloads go on");
   // First nothing new comes in, then loops reach their safe points, then nobody needs the store.
@@ -204,20 +164,117 @@ async function runOn(
     await link.stop();
     stop.abort();
     await Promise.all([engine.stop(), sampler, pruning]);
-    metrics?.close();
-    await local.close();
+    await pages.close();
   })();
-  const deadline = new AbortController();
-  await Promise.race([
-    ended,
-    clock.sleep(config.shutdownMsMax, deadline.signal).then(() => {
-      if (deadline.signal.aborted) return;
-      log.warn(
-        { msMax: config.shutdownMsMax },
-        "not ended in time; the journal says where to go on",
-      );
+  await inTime(ground, ended);
+}
+
+async function findDrivers({ host, late }: Ground): Promise<Drivers> {
+  const driver = processDriver({
+    ...host.process,
+    onChange: (instanceId) => late.engine?.wake(instanceId),
+  });
+  const why = await driver.missing();
+  return {
+    usable: new Map(why === undefined ? [[driver.kind, driver]] : []),
+    known: new Map([[driver.kind, why]]),
+  };
+}
+
+function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
+  const { store, clock, random, log, context, config, host } = ground;
+  const missing = [...drivers.known].flatMap(([kind, why]) =>
+    why === undefined ? [] : [[kind, why] as const],
+  );
+  return new Engine({
+    ...{ store, clock, random, log, context },
+    drivers: drivers.usable,
+    missingDrivers: new Map(missing),
+    journal: storeJournal(store),
+    artefacts: new ArtefactCache(config.stateDir, fetch),
+    consent: openPolicy(config.deny),
+    secrets: localSecrets(config.localSecretsDir, host.uid),
+    intervalMs: config.reconcileIntervalMs,
+  });
+}
+
+function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: FetchPort): Control {
+  const { store, clock, random, log, identity, host, stop } = ground;
+  const { vendorId, cellId } = identity;
+  const intake = new Intake({
+    ...{ store, fetch, clock, random, log },
+    addressee: { vendorId, cellId },
+    signal: stop.signal,
+    changed: (instanceId) => engine.wake(instanceId),
+  });
+  return new Control({
+    ...{ store, engine, intake, clock, log },
+    identity: () => identities.load(store),
+    agentVersion: host.version,
+    bootId: host.bootId,
+    platform: host.platform,
+    drivers: drivers.known,
+  });
+}
+
+function startSampler(
+  { clock, log, config, context, store, stop }: Ground,
+  engine: Engine,
+  { usable }: Drivers,
+  outbox: Outbox,
+  report: UsageReport,
+): Promise<void> {
+  const drivers = [...usable.values()];
+  const deps: SamplerDeps = {
+    ...{ clock, log },
+    outbox: {
+      lastEnd: (digest) => outbox.lastEnd(digest),
+      append: (records) => outbox.append(records),
+      rollUp: (now) => outbox.rollUp(now),
+    },
+    windowMs: config.sampleWindowMs,
+    instances: () => sampledInstances(store, engine, usable),
+    readings: async () => {
+      const all = await Promise.all(drivers.map((driver) => driver.readings(context)));
+      return all.flat();
+    },
+    readingsKept: async (at) => {
+      for (const driver of drivers) await driver.readingsKept(at, context);
+      report.batchBell.ring();
+    },
+  };
+  return runSampler(deps, stop.signal);
+}
+
+/** What can be asked of this agent on its own host. */
+async function servePages({ store, config, host }: Ground, engine: Engine) {
+  const local = await startLocalServer(join(config.stateDir, SOCKET_FILE), () =>
+    localReport(store, {
+      running: true,
+      pid: host.pid,
+      version: host.version,
+      statuses: engine.statuses().map(({ status }) => status),
     }),
-  ]);
+  );
+  const registry = createRegistry(() => figuresOf(store, engine));
+  const { metricsListen } = config;
+  const metrics = metricsListen && (await serveMetrics(registry, metricsListen));
+  return {
+    close: async () => {
+      metrics?.close();
+      await local.close();
+    },
+  };
+}
+
+/** Waits until all has ended, but not for ever: what is cut off is in the journal. */
+async function inTime({ clock, log, config }: Ground, ended: Promise<void>): Promise<void> {
+  const deadline = new AbortController();
+  const late = clock.sleep(config.shutdownMsMax, deadline.signal).then(() => {
+    if (deadline.signal.aborted) return;
+    log.warn({ msMax: config.shutdownMsMax }, "not ended in time; the next start goes on");
+  });
+  await Promise.race([ended, late]);
   deadline.abort();
 }
 
@@ -234,17 +291,6 @@ function lateFetch(find: () => FetchPort | undefined): FetchPort {
       yield* present().fetchArtefact(digest, offset, signal);
     },
   };
-}
-
-async function missingDrivers(
-  known: ReadonlyMap<string, Driver>,
-): Promise<ReadonlyMap<string, string | undefined>> {
-  const missing = new Map<string, string | undefined>();
-  for (const [kind, driver] of known) {
-    const why = await driver.missing();
-    if (why !== undefined) missing.set(kind, why);
-  }
-  return missing;
 }
 
 async function pruneRegularly(engine: Engine, signal: AbortSignal): Promise<void> {

@@ -169,7 +169,7 @@ async function stepsOf(
   wanted: Wanted | undefined,
 ): Promise<readonly Step[]> {
   const { work } = run;
-  const lives = await outside(`observe ${kind}`, () => work.snapshots.fresh(kind));
+  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind));
   const copies = copiesOf(lives, work.instanceId, resourceId);
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const last = plannedCommitted(work, committed, resourceId, kind);

@@ -13,7 +13,7 @@ import {
   AssignmentSchema,
   EntitlementSchema,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
-import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { type Blueprint, BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { GenerationSchema } from "@holdfast/proto/holdfast/model/v1/condition_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose, KeySetSchema } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
@@ -90,78 +90,15 @@ export async function agentWorld(left?: string) {
   const releases = new Map<string, Envelope>();
   const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
   const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
-  const link = { isUp: true, hasArtefacts: true };
-  const fetch: FetchPort = {
-    async fetchRelease(digest) {
-      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
-      const release = releases.get(digest);
-      if (release === undefined) throw new Fault("NOT_FOUND", "RELEASE_UNKNOWN", digest);
-      return release;
-    },
-    async *fetchArtefact(digest, offset) {
-      if (!link.isUp || !link.hasArtefacts) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
-      const bytes = artefacts.get(digest);
-      if (bytes === undefined) throw new Fault("NOT_FOUND", "ARTEFACT_UNKNOWN", digest);
-      yield bytes.subarray(Number(offset));
-    },
-  };
+  const link: LinkState = { isUp: true, hasArtefacts: true };
+  const fetch = fetchFrom(link, releases, artefacts);
   const secretsDir = join(stateDir, "secrets");
   mkdirSync(secretsDir, { mode: 0o700, recursive: true });
-  const store = openStore(join(stateDir, "agent.db"), 0).store;
-  for (const [purpose, key] of [
-    [KeyPurpose.ASSIGNMENT, hubKey],
-    [KeyPurpose.RELEASE, releaseKey],
-  ] as const) {
-    const set = keySet(purpose, 1n, [key]);
-    pins.replaceKeySet(store, set, toBinary(KeySetSchema, set));
-  }
-  store.close();
+  pinKeys(stateDir, hubKey, releaseKey);
 
   /** The signed release with these resources; the hub has it from now on. */
   const publish = (number: number, resources: readonly ResourceInput[]): Envelope => {
-    const blueprint = create(BlueprintSchema, {
-      vendorId: VENDOR,
-      product: "etl",
-      version: `${number}.0.0`,
-      number: BigInt(number),
-      artefacts: [
-        {
-          name: "worker",
-          digest: digestOf(artefact),
-          size: BigInt(artefact.length),
-          mediaType: "application/x-tar",
-        },
-      ],
-      secrets: resources.flatMap(({ secretFiles = {} }) =>
-        Object.keys(secretFiles).map((name) => ({ name, description: "" })),
-      ),
-      resources: resources.map(
-        ({ id = "worker", mode = "", dependsOn = [], args = [], ...rest }) => ({
-          id,
-          kind: "process",
-          dependsOn: [...dependsOn],
-          spec: {
-            artefact: "worker",
-            argv: ["node", "main.mjs", ...args],
-            env: { MODE: mode, RELEASE: String(number) },
-            ports: { http: {} },
-            readiness: {
-              tcp: { port: "http" },
-              intervalMs: 20,
-              timeoutMs: 100,
-              deadlineMs: 400,
-            },
-            ...(rest.secretFiles && { secretFiles: { ...rest.secretFiles } }),
-          },
-        }),
-      ),
-      outputs: Object.fromEntries(
-        resources.map(({ id = "worker" }) => [
-          id.replaceAll("-", "_"),
-          `http://127.0.0.1:\${resources.${id}.outputs.ports.http}`,
-        ]),
-      ),
-    });
+    const blueprint = blueprintOf(number, resources, artefact);
     const envelope = signEnvelope("blueprint", toBinary(BlueprintSchema, blueprint), [releaseKey]);
     releases.set(digestOf(envelope.payload), envelope);
     return envelope;
@@ -206,19 +143,108 @@ export async function agentWorld(left?: string) {
     begin(options: { driver?: FileDriver; journal?: (inner: Journal) => Journal } = {}) {
       return beginAgent(world, options.driver ?? fileDriver(), options.journal ?? ((each) => each));
     },
-    entitlementOf(number: bigint, seats: readonly string[], instance = instanceId()): Envelope {
-      const entitlement = create(EntitlementSchema, {
-        vendorId: VENDOR,
-        cellId: CELL,
-        instanceId: instance,
-        revision: { incarnation: 1n, number },
-        seats: seats.map((name, n) => ({ seatId: idOf("seat", SEATS[n] ?? ""), name })),
-      });
-      return signEnvelope("entitlement", toBinary(EntitlementSchema, entitlement), [hubKey]);
-    },
+    entitlementOf: (number: bigint, seats: readonly string[], instance = instanceId()): Envelope =>
+      signEnvelope("entitlement", entitlementBytes(number, seats, instance), [hubKey]),
     dispose: () => rmSync(stateDir, { recursive: true, force: true }),
   };
   return world;
+}
+
+type LinkState = { isUp: boolean; hasArtefacts: boolean };
+
+/** A link to a hub that has this content; it can be down as a whole, or for artefacts alone. */
+function fetchFrom(
+  link: LinkState,
+  releases: ReadonlyMap<string, Envelope>,
+  artefacts: ReadonlyMap<string, Uint8Array>,
+): FetchPort {
+  return {
+    async fetchRelease(digest) {
+      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      const release = releases.get(digest);
+      if (release === undefined) throw new Fault("NOT_FOUND", "RELEASE_UNKNOWN", digest);
+      return release;
+    },
+    async *fetchArtefact(digest, offset) {
+      if (!link.isUp || !link.hasArtefacts) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      const bytes = artefacts.get(digest);
+      if (bytes === undefined) throw new Fault("NOT_FOUND", "ARTEFACT_UNKNOWN", digest);
+      yield bytes.subarray(Number(offset));
+    },
+  };
+}
+
+function blueprintOf(
+  number: number,
+  resources: readonly ResourceInput[],
+  artefact: Uint8Array,
+): Blueprint {
+  return create(BlueprintSchema, {
+    vendorId: VENDOR,
+    product: "etl",
+    version: `${number}.0.0`,
+    number: BigInt(number),
+    artefacts: [
+      {
+        name: "worker",
+        digest: digestOf(artefact),
+        size: BigInt(artefact.length),
+        mediaType: "application/x-tar",
+      },
+    ],
+    secrets: resources.flatMap(({ secretFiles = {} }) =>
+      Object.keys(secretFiles).map((name) => ({ name, description: "" })),
+    ),
+    resources: resources.map(
+      ({ id = "worker", mode = "", dependsOn = [], args = [], ...rest }) => ({
+        id,
+        kind: "process",
+        dependsOn: [...dependsOn],
+        spec: {
+          artefact: "worker",
+          argv: ["node", "main.mjs", ...args],
+          env: { MODE: mode, RELEASE: String(number) },
+          ports: { http: {} },
+          readiness: {
+            tcp: { port: "http" },
+            intervalMs: 20,
+            timeoutMs: 100,
+            deadlineMs: 400,
+          },
+          ...(rest.secretFiles && { secretFiles: { ...rest.secretFiles } }),
+        },
+      }),
+    ),
+    outputs: Object.fromEntries(
+      resources.map(({ id = "worker" }) => [
+        id.replaceAll("-", "_"),
+        `http://127.0.0.1:\${resources.${id}.outputs.ports.http}`,
+      ]),
+    ),
+  });
+}
+
+function pinKeys(stateDir: string, hubKey: SigningKey, releaseKey: SigningKey): void {
+  const store = openStore(join(stateDir, "agent.db"), 0).store;
+  for (const [purpose, key] of [
+    [KeyPurpose.ASSIGNMENT, hubKey],
+    [KeyPurpose.RELEASE, releaseKey],
+  ] as const) {
+    const set = keySet(purpose, 1n, [key]);
+    pins.replaceKeySet(store, set, toBinary(KeySetSchema, set));
+  }
+  store.close();
+}
+
+function entitlementBytes(number: bigint, seats: readonly string[], instance: string): Uint8Array {
+  const entitlement = create(EntitlementSchema, {
+    vendorId: VENDOR,
+    cellId: CELL,
+    instanceId: instance,
+    revision: { incarnation: 1n, number },
+    seats: seats.map((name, n) => ({ seatId: idOf("seat", SEATS[n] ?? ""), name })),
+  });
+  return toBinary(EntitlementSchema, entitlement);
 }
 
 const SEATS = [

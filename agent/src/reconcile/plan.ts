@@ -93,7 +93,7 @@ export async function planAttempt(work: Work, target: Target): Promise<Plan> {
     const { rendering } = provisional;
     const driver = driverOf(work, kind);
     judgeSpec(work, provisional, id);
-    const copies = copiesOf(await work.snapshots.fresh(kind), work.instanceId, id);
+    const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
     const last = plannedCommitted(work, committed, id, kind);
     const wanted = plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
     steps.push(...driver.steps(copies, last, wanted, work.clock.now()));
@@ -104,7 +104,7 @@ export async function planAttempt(work: Work, target: Target): Promise<Plan> {
   const kept = new Set(target.templates.map(({ id, kind }) => `${kind}/${id}`));
   const gone = (committed?.resources ?? []).filter(({ id, kind }) => !kept.has(`${kind}/${id}`));
   for (const { id, kind } of gone.toReversed()) {
-    const copies = copiesOf(await work.snapshots.fresh(kind), work.instanceId, id);
+    const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
     const last = plannedCommitted(work, committed, id, kind);
     steps.push(...driverOf(work, kind).steps(copies, last, undefined, work.clock.now()));
   }

@@ -6,7 +6,7 @@ import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Driver, DriverContext, Live } from "../drivers/driver.ts";
 
-/** Loops that only look after what runs may all use one look of this age. */
+/** All may use one look of this age, as long as nothing was done there since. */
 export const SNAPSHOT_AGE_MS_MAX = 500;
 /** A look that takes longer has failed. */
 export const OBSERVE_MS_MAX = 10_000;
