@@ -11,13 +11,11 @@ import {
   type UpdateInstanceResponse,
   UpdateInstanceResponseSchema,
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
-import { INSTANCES, SUBSCRIPTIONS } from "../store/object-tables.ts";
 import type { Call } from "./caller.ts";
 import type { AppDeps } from "./deps.ts";
 import { type Catalogue, readCatalogue } from "./kinds/catalogue.ts";
 import { instanceFrom } from "./kinds/instance.ts";
-import { mutate, read } from "./mutation.ts";
-import { lookUp, ownerIdOf } from "./reference.ts";
+import { mutate } from "./mutation.ts";
 import { createObject, updateObject } from "./standard.ts";
 
 export async function createInstance(
@@ -57,35 +55,9 @@ export async function updateInstance(
   });
 }
 
-/** Plan versions that matter are those of the subscription and of the instance as it is. */
-async function catalogueFor(deps: AppDeps, call: Call, message: Instance): Promise<Catalogue> {
-  const { metadata, spec } = message;
+function catalogueFor(deps: AppDeps, call: Call, { spec }: Instance): Promise<Catalogue> {
   if (spec === undefined) throw new RangeError("spec is required by the contract");
-  const versions = await read(deps, call, async (tx) => {
-    const tenantId = await ownerIdOf(tx, metadata?.tenant ?? "", "instance.metadata.tenant");
-    const owned = { tenantId } as const;
-    const present = await lookUp(tx, {
-      kind: "instance",
-      table: INSTANCES,
-      text: metadata?.name ?? "",
-      path: "instance.metadata.name",
-      ...owned,
-    });
-    const subscription =
-      spec.subscription === ""
-        ? undefined
-        : await lookUp(tx, {
-            kind: "subscription",
-            table: SUBSCRIPTIONS,
-            text: spec.subscription,
-            path: "instance.spec.subscription",
-            ...owned,
-          });
-    return [present, subscription].flatMap((row) =>
-      row === undefined ? [] : [Number(row.fields["plan_version"])],
-    );
-  });
-  return readCatalogue(deps, call, spec, versions);
+  return readCatalogue(deps, call, spec);
 }
 
 function required(instance: Instance | undefined): Instance {

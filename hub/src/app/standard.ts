@@ -211,9 +211,10 @@ async function write<M extends ObjectMessage>(
     const isTaken = error instanceof Fault && error.code === "ALREADY_EXISTS";
     throw isTaken ? nameTaken(reference) : error;
   }
-  await setLabels(tx, kind.table, target, labels);
-  await kind.written?.(work, await resolve(tx, reference), message, true);
-  const row = await resolve(tx, reference);
+  if (Object.keys(labels).length > 0) await setLabels(tx, kind.table, target, labels);
+  const inserted = await resolve(tx, reference);
+  await kind.written?.(work, inserted, message, true);
+  const row = kind.written === undefined ? inserted : await resolve(tx, reference);
   const after = await viewOne(tx, kind, row);
   await record(tx, actorOf(call), deps.clock.now(), {
     verb: "created",
@@ -252,10 +253,13 @@ async function rewrite<M extends ObjectMessage>(
     specChanged: isSpecChange,
     fields: own,
   });
-  await setLabels(tx, kind.table, row, labels);
+  if (!isDeepStrictEqual({ ...row.labels }, { ...labels })) {
+    await setLabels(tx, kind.table, row, labels);
+  }
   const reference = referenceTo(kind, row.name, tenantId);
-  await kind.written?.(work, await resolve(tx, reference), message, isSpecChange);
-  const changed = await resolve(tx, reference);
+  const replaced = await resolve(tx, reference);
+  await kind.written?.(work, replaced, message, isSpecChange);
+  const changed = kind.written === undefined ? replaced : await resolve(tx, reference);
   const after = await viewOne(tx, kind, changed);
   await record(tx, actorOf(call), deps.clock.now(), {
     verb: "updated",

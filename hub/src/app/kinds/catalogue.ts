@@ -20,6 +20,9 @@ import { lookUp, resolve } from "../reference.ts";
 import { unfit } from "../refusal.ts";
 import { planSpecOf } from "./plan.ts";
 
+/** Subscriptions to older versions of a plan have to be moved to a newer one before their instances change. */
+export const PLAN_VERSIONS_MAX = 200;
+
 export type PlanTerms = Readonly<{ version: number; spec: PlanSpec }>;
 
 export type Catalogue = Readonly<{
@@ -28,7 +31,7 @@ export type Catalogue = Readonly<{
   blueprint: Blueprint;
   plan: ObjectRow;
   isPooled: boolean;
-  /** By version: the newest and those that were asked for. */
+  /** By version, the newest PLAN_VERSIONS_MAX of them: which one counts only the caller's own rows say. */
   terms: ReadonlyMap<number, PlanTerms>;
   environmentId: string | null;
   /** Undefined if the spec names no hosted cell. */
@@ -37,12 +40,7 @@ export type Catalogue = Readonly<{
 }>;
 
 /** Throws NOT_FOUND for what does not exist, FAILED_PRECONDITION for what does not fit together. */
-export function readCatalogue(
-  deps: AppDeps,
-  call: Call,
-  spec: InstanceSpec,
-  planVersions: readonly number[],
-): Promise<Catalogue> {
+export function readCatalogue(deps: AppDeps, call: Call, spec: InstanceSpec): Promise<Catalogue> {
   return readWithContext(deps.database, catalogueContextOf(call), async (tx) => {
     const product = await resolve(tx, {
       kind: "product",
@@ -55,10 +53,13 @@ export function readCatalogue(
     const floor = await floors.get(tx, product.id);
     checkFloor(release, floor);
     const newest = Number(plan.fields["newest_version"]);
-    const wanted = [...new Set([newest, ...planVersions])];
+    const oldest = Math.max(1, newest - PLAN_VERSIONS_MAX + 1);
     const versions = await plans.listVersions(
       tx,
-      wanted.map((version) => ({ planId: plan.id, version })),
+      Array.from({ length: newest - oldest + 1 }, (_, at) => ({
+        planId: plan.id,
+        version: oldest + at,
+      })),
     );
     return {
       product,

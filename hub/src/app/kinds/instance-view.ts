@@ -5,7 +5,7 @@ import { type Instance, InstanceSchema } from "@holdfast/proto/holdfast/api/v1/i
 import type { RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { type Condition, viewConditions } from "../../domain/conditions.ts";
-import { namesOf, type ObjectRow } from "../../store/objects.ts";
+import type { ObjectRow } from "../../store/objects.ts";
 import * as presence from "../../store/presence.ts";
 import * as seats from "../../store/seats.ts";
 import * as statuses from "../../store/statuses.ts";
@@ -14,15 +14,8 @@ import * as visible from "../../store/visible.ts";
 import { metadataOf } from "../metadata.ts";
 import { conditionViews, jsonObject, sessionOf } from "../views.ts";
 
-type Names = Readonly<
-  Record<
-    "product" | "release" | "plan" | "environment" | "cell" | "subscription",
-    ReadonlyMap<string, string>
-  >
->;
-
 type Around = Readonly<{
-  names: Names;
+  names: visible.NamesByKind;
   status: ReadonlyMap<string, statuses.StatusRow>;
   present: ReadonlyMap<string, presence.Presence>;
   seats: ReadonlyMap<string, number>;
@@ -36,14 +29,14 @@ export async function instanceViews(
     rows.flatMap(({ fields }) => (typeof fields[column] === "string" ? [fields[column]] : []));
   const ids = rows.map(({ id }) => id);
   const around: Around = {
-    names: {
-      product: await visible.names(tx, "product", idsOf("product_id")),
-      release: await visible.names(tx, "release", idsOf("release_id")),
-      plan: await visible.names(tx, "plan", idsOf("plan_id")),
-      environment: await visible.names(tx, "environment", idsOf("environment_id")),
-      cell: await visible.names(tx, "cell", idsOf("cell_id")),
-      subscription: await namesOf(tx, "subscription", idsOf("subscription_id")),
-    },
+    names: await visible.namesByKind(tx, {
+      product: idsOf("product_id"),
+      release: idsOf("release_id"),
+      plan: idsOf("plan_id"),
+      environment: idsOf("environment_id"),
+      cell: idsOf("cell_id"),
+      subscription: idsOf("subscription_id"),
+    }),
     status: new Map((await statuses.list(tx, ids)).map((each) => [each.instanceId, each])),
     present: await presence.ofCells(tx, idsOf("cell_id")),
     seats: await seats.countOfInstances(tx, ids),
@@ -59,8 +52,8 @@ function instanceView(row: ObjectRow, around: Around): Instance {
   });
 }
 
-function specView({ fields }: ObjectRow, names: Names) {
-  const nameOf = (kind: keyof Names) => names[kind].get(String(fields[`${kind}_id`])) ?? "";
+function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
+  const nameOf = (kind: visible.NamedKind) => names[kind].get(String(fields[`${kind}_id`])) ?? "";
   const product = nameOf("product");
   return {
     product,

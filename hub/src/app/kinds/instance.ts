@@ -44,9 +44,15 @@ export const INSTANCE: Kind<Instance> = {
 
 /** For writing: made from what the spec names. */
 export function instanceFrom(catalogue: Catalogue): Kind<Instance> {
+  // Compiling the schema costs milliseconds, and checking and signing need the same values.
+  let parameters: JsonObject = {};
   return {
     ...INSTANCE,
-    own: (work, { spec }, target) => own(work, catalogue, spec as InstanceSpec, target),
+    async own(work, { spec }, target) {
+      const found = await own(work, catalogue, spec as InstanceSpec, target);
+      parameters = found.parameters;
+      return found.fields;
+    },
     async written(work, row, _message, isSpecChange) {
       if (!isSpecChange) return;
       const terms = termsOf(catalogue, Number(row.fields["plan_version"]));
@@ -57,7 +63,7 @@ export function instanceFrom(catalogue: Catalogue): Kind<Instance> {
         work.deps,
         work.tx,
         place,
-        await wishOf(work, catalogue, terms, row),
+        { ...(await wishOf(work, catalogue, row)), parameters },
         catalogue.floor?.envelope,
       );
     },
@@ -69,7 +75,7 @@ async function own(
   catalogue: Catalogue,
   spec: InstanceSpec,
   { tenantId, row }: Target,
-): Promise<Fields> {
+): Promise<Readonly<{ fields: Fields; parameters: JsonObject }>> {
   const { product, release, plan } = catalogue;
   if (catalogue.isPooled !== (tenantId === NIL_UUID)) {
     const rule = catalogue.isPooled
@@ -80,8 +86,9 @@ async function own(
   const cell = await cellOf(work, catalogue, spec, tenantId);
   const subscription = await subscriptionOf(work, catalogue, spec, tenantId);
   const version = versionOf(catalogue, subscription, row);
-  const parameters = jsonObject(spec.parameters);
-  resolveParameters(catalogue.blueprint, termsOf(catalogue, version).spec, parameters);
+  const given = jsonObject(spec.parameters);
+  const terms = termsOf(catalogue, version);
+  const parameters = resolveParameters(catalogue.blueprint, terms.spec, given);
   checkLocalSecrets(catalogue, spec);
   const fields = {
     cell_id: cell.id,
@@ -92,12 +99,12 @@ async function own(
     plan_version: version,
     subscription_id: subscription?.id ?? null,
     environment_id: catalogue.environmentId,
-    parameters,
+    parameters: given,
     run_state: spec.runState === RunState.UNSPECIFIED ? RunState.RUNNING : spec.runState,
     local_secrets: spec.localSecrets,
   };
   if (row !== undefined) checkImmutable(row, fields);
-  return fields;
+  return { fields, parameters };
 }
 
 const IMMUTABLE: Readonly<Record<string, string>> = {
@@ -173,8 +180,11 @@ function versionOf(
 function termsOf({ plan, terms }: Catalogue, version: number): PlanTerms {
   const found = terms.get(version);
   if (found !== undefined) return found;
-  // The version moved between the two reads; the caller's repetition reads the new one.
-  throw new Fault("ABORTED", "CONFLICT", `plan ${plan.name}: version ${version} came in between`);
+  throw unfit(
+    "instance.spec.plan",
+    `version ${version} of plan ${plan.name} is too old, or came just now; move the subscription or try again`,
+    "PLAN_VERSION_UNKNOWN",
+  );
 }
 
 function checkLocalSecrets(
@@ -219,8 +229,8 @@ async function seat(
   await entitle(deps, tx, place, [seatWish(made, isPooled ? [] : terms.spec.allotments)]);
 }
 
-async function wishOf(work: Work, catalogue: Catalogue, terms: PlanTerms, row: ObjectRow) {
-  const { product, release, blueprint } = catalogue;
+async function wishOf(work: Work, catalogue: Catalogue, row: ObjectRow) {
+  const { product, release } = catalogue;
   const { fields } = row;
   const cell = await cellRow(work, catalogue, String(fields["cell_id"]));
   const localSecrets = fields["local_secrets"] as Readonly<Record<string, string>>;
@@ -230,7 +240,6 @@ async function wishOf(work: Work, catalogue: Catalogue, terms: PlanTerms, row: O
     releaseDigest: String(release.fields["digest"]),
     releaseVersion: String(release.fields["version"]),
     releaseNumber: BigInt(release.fields["number"] as bigint),
-    parameters: resolveParameters(blueprint, terms.spec, jsonObject(fields["parameters"])),
     facts: factsOf(cell),
     runState: Number(fields["run_state"]) as RunState,
     secrets: Object.entries(localSecrets).map(([name, localName]) => ({ name, localName })),
