@@ -9,6 +9,7 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { ListenAddress } from "@holdfast/shared/settings.ts";
 import type { DispatchDeps } from "./api/dispatch.ts";
+import { listenMetrics, type MetricsServer } from "./api/metrics-server.ts";
 import { plainListener, withSecurityHeaders } from "./api/plain.ts";
 import { apiListener } from "./api/routes.ts";
 import { type ApiServer, listenApi } from "./api/server.ts";
@@ -81,7 +82,7 @@ async function serveWith(
     authorities: () => keyring.authorities(),
   });
   const tasks: Promise<void>[] = [];
-  const servers: Partial<Servers> = {};
+  const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
   try {
     servers.link = await startLinkServer({
       ...listenerDeps(config.linkListen),
@@ -92,14 +93,12 @@ async function serveWith(
       hub: identityHub(app),
     });
     const { link, identity } = servers;
-    servers.api = await startApi(config, {
-      app,
-      keyring,
-      metrics,
-      state,
-      connected: () => link.connected,
-      stopping,
-    });
+    const apiParts = { app, keyring, metrics, state, connected: () => link.connected, stopping };
+    servers.api = await startApi(config, apiParts);
+    if (config.metricsListen !== undefined) {
+      const listener = withSecurityHeaders(plainListener(plainDeps(apiParts)));
+      servers.metrics = await listenMetrics(config.metricsListen, listener);
+    }
     state.listening(servers as Servers);
     keyring.onNewVendors(() => {
       link.reload();
@@ -120,9 +119,16 @@ async function serveWith(
 }
 
 /** Intake first, then the agents, each with its share of the deadline. */
-async function stopServers(servers: Partial<Servers>, msMax: number): Promise<void> {
+async function stopServers(
+  servers: Partial<Servers> & { metrics?: MetricsServer },
+  msMax: number,
+): Promise<void> {
   const share = msMax / 2;
-  await Promise.allSettled([servers.api?.close(share), servers.identity?.stop(share)]);
+  await Promise.allSettled([
+    servers.api?.close(share),
+    servers.identity?.stop(share),
+    servers.metrics?.close(),
+  ]);
   await servers.link?.stop(share);
 }
 
@@ -138,7 +144,7 @@ export type ApiParts = Readonly<{
 }>;
 
 export function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer> {
-  const { app, keyring, metrics, state, connected, stopping } = parts;
+  const { app, keyring, metrics, state, stopping } = parts;
   const dispatch: DispatchDeps = {
     clock: app.clock,
     log: app.log,
@@ -147,12 +153,11 @@ export function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer>
       signIn({ database: app.database, vendorName: (id) => keyring.vendorName(id) }, authorization),
     ended: (method, code, durationMs) => metrics.callEnded(method, code, durationMs),
   };
+  const plain = plainDeps(parts);
+  const isElsewhere = config.metricsListen !== undefined;
   const fallback = plainListener({
-    readiness: () => readiness(app, state),
-    metrics: async () => {
-      metrics.sessionsChanged(connected());
-      return { contentType: metrics.registry.contentType, text: await metrics.registry.metrics() };
-    },
+    readiness: plain.readiness,
+    metrics: isElsewhere ? undefined : plain.metrics,
   });
   const listener = apiListener({
     app,
@@ -164,6 +169,16 @@ export function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer>
   const { privateKey, certificate } = state.certificate();
   const pair = { key: privateKey, certificate };
   return listenApi(config.apiListen, pair, withSecurityHeaders(listener));
+}
+
+function plainDeps({ app, state, metrics, connected }: ApiParts) {
+  return {
+    readiness: () => readiness(app, state),
+    async metrics() {
+      metrics.sessionsChanged(connected());
+      return { contentType: metrics.registry.contentType, text: await metrics.registry.metrics() };
+    },
+  };
 }
 
 async function readiness(app: AppDeps, { isStopping }: HubState) {

@@ -7,7 +7,8 @@ import type { RequestListener } from "./server.ts";
 export type PlainDeps = Readonly<{
   /** Whether calls can be answered now; the text says why not. */
   readiness(): Promise<Readonly<{ ready: boolean; message: string }>>;
-  metrics(): Promise<Readonly<{ contentType: string; text: string }>>;
+  /** Absent where metrics are served elsewhere. */
+  metrics?: (() => Promise<Readonly<{ contentType: string; text: string }>>) | undefined;
 }>;
 
 type Request = Parameters<RequestListener>[0];
@@ -48,7 +49,9 @@ async function route(deps: PlainDeps, request: Request, response: Response): Pro
   // Bodies of such requests are never read.
   request.resume();
   const path = (request.url ?? "").split("?", 1)[0];
-  if (path !== "/healthz" && path !== "/readyz" && path !== "/metrics") {
+  const { metrics } = deps;
+  const isMetrics = path === "/metrics" && metrics !== undefined;
+  if (path !== "/healthz" && path !== "/readyz" && !isMetrics) {
     return answer(response, 404, "not found: no RPC and no page has this path\n");
   }
   if (request.method !== "GET" && request.method !== "HEAD") {
@@ -60,7 +63,8 @@ async function route(deps: PlainDeps, request: Request, response: Response): Pro
     const { ready, message } = await deps.readiness();
     return answer(response, ready ? 200 : 503, `${message}\n`);
   }
-  const { contentType, text } = await deps.metrics();
+  if (metrics === undefined) return;
+  const { contentType, text } = await metrics();
   return answer(response, 200, text, contentType);
 }
 

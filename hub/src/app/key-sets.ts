@@ -91,7 +91,7 @@ export async function releaseKeys(tx: Tx): Promise<readonly VerificationKey[]> {
     "FAILED_PRECONDITION",
     "RELEASE_KEYS_MISSING",
     "the vendor has no release keys yet; nothing can be published before their first set is there",
-    { next: "holdfast key set FILE" },
+    { next: "holdfast key set --key FILE" },
   );
 }
 

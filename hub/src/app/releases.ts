@@ -214,7 +214,7 @@ async function checkArtefacts(tx: Tx, { artefacts: named }: Blueprint): Promise<
       "FAILED_PRECONDITION",
       "ARTEFACT_MISSING",
       `artefacts are missing: ${violations.map(({ path }) => path).join(", ")}; upload them first`,
-      { violations, next: "holdfast release publish FILE" },
+      { violations, next: "holdfast release publish -f FILE --key FILE" },
     );
   }
   for (const { name, digest, size } of named) {

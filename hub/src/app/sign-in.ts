@@ -53,6 +53,6 @@ function refused(): Fault {
     "UNAUTHENTICATED",
     "TOKEN_REFUSED",
     "no valid API token; send it as the header Authorization: Bearer TOKEN",
-    { next: "holdfast context use NAME" },
+    { next: "holdfast context list" },
   );
 }
