@@ -46,6 +46,8 @@ export type ServingView = Readonly<{
 
 /** Failed repairs in a row, kept by the loop between passes. */
 export type RepairState = { failures: number; notBefore: number };
+/** Until the next look after a repair: one that says it is done and has no effect must not spin. */
+const REPAIR_PAUSE_MS = 50;
 const REPAIR_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
 
 export const NOTHING_SERVES: ServingView = {
@@ -101,7 +103,7 @@ async function look(
       }
       const failure = await runRepair(work, step, repair);
       if (failure !== undefined) trouble = failure;
-      nextAt = Math.min(work.clock.now(), nextAt ?? Number.POSITIVE_INFINITY);
+      nextAt = Math.min(work.clock.now() + REPAIR_PAUSE_MS, nextAt ?? Number.POSITIVE_INFINITY);
     }
     for (const { handle } of resource.copies) explained.add(handle);
     if (live !== undefined && live.phase !== "exited") outputs.set(template.id, live.outputs);
