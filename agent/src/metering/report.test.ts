@@ -112,6 +112,12 @@ function randomOf(seed: number): () => number {
   };
 }
 
+function openAsStoreDoes(from: Buffer | ":memory:"): Database.Database {
+  const db = new Database(from);
+  db.defaultSafeIntegers(true);
+  return db;
+}
+
 class World {
   readonly hub = new ReferenceHub();
   readonly sources = [0n, 0n, 0n];
@@ -122,7 +128,7 @@ class World {
   connected = false;
 
   constructor(image?: Buffer) {
-    this.#db = new Database(image ?? ":memory:");
+    this.#db = openAsStoreDoes(image ?? ":memory:");
     if (image === undefined) this.#db.exec(OUTBOX_SCHEMA);
     this.outbox = new Outbox(this.#db);
     this.report = this.#newReport();
@@ -146,7 +152,7 @@ class World {
   /** The process ended; what was on disk (or an older image of it) is there again. */
   restart(image: Buffer = this.image()): void {
     this.#db.close();
-    this.#db = new Database(image);
+    this.#db = openAsStoreDoes(image);
     this.outbox = new Outbox(this.#db);
     this.report = this.#newReport();
     this.connected = false;

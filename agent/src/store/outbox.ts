@@ -77,7 +77,9 @@ export class Outbox {
 
   constructor(db: Database) {
     this.#db = db;
-    this.#lastEnd = db.prepare("select last_end_ms from usage_series where digest = ?");
+    this.#lastEnd = db
+      .prepare("select last_end_ms from usage_series where digest = ?")
+      .safeIntegers(false);
     this.#rows = db
       .prepare(
         `select r.seq, r.series as digest, s.series, r.window_start_ms, r.window_end_ms, r.value
@@ -230,6 +232,7 @@ export class Outbox {
   #rollUpEnd(now: number, acceptedSeq: bigint): number {
     const waiting = this.#db
       .prepare("select window_end_ms as at from usage_record where seq > ? order by seq limit 1")
+      .safeIntegers(false)
       .get(acceptedSeq) as { at: number } | undefined;
     const end = hourBefore(Math.min(now - DETAIL_MS, waiting?.at ?? now));
     const far = this.#db
@@ -237,6 +240,7 @@ export class Outbox {
         `select window_end_ms as far from usage_record, usage_stream
           where window_end_ms > rolled_up_to_ms order by window_end_ms limit 1 offset ?`,
       )
+      .safeIntegers(false)
       .get(ROLL_UP_ROWS_MAX) as { far: number } | undefined;
     return Math.min(end, far === undefined ? end : hourBefore(far.far) + HOUR_MS);
   }
