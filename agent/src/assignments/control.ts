@@ -32,6 +32,8 @@ import type { VersionedStatus } from "../store/statuses.ts";
 import type { Intake } from "./intake.ts";
 import { noteFreshness, pinKeySet } from "./pinning.ts";
 
+const PENDING_OFFERS_MAX = 100;
+
 export type ControlDeps = Readonly<{
   store: Store;
   engine: Engine;
@@ -94,8 +96,13 @@ export class Control implements ControlPort {
     facts.raiseIncarnation(this.#deps.store, welcome.incarnation);
   }
 
+  /** Waits only where too many do: a release that cannot be fetched must not hold up other instances. */
   async offered(offer: Offer): Promise<void> {
-    await this.#deps.intake.offered(offer);
+    const { intake, log } = this.#deps;
+    const taken = intake.offered(offer).catch((error: unknown) => {
+      log.error({ instance: offer.instanceId, error: causeChain(error) }, "offer not taken");
+    });
+    if (intake.pending > PENDING_OFFERS_MAX) await taken;
   }
 
   keySetOffered(envelope: Envelope): void {

@@ -235,14 +235,33 @@ describe("an offer", () => {
     await agent.until(({ committedGeneration }) => committedGeneration?.number === 7n);
   });
 
-  it("waits for a release that cannot be fetched now, and is offered again", async () => {
+  it("waits for a release that cannot be fetched now, and holds up no other instance", async () => {
+    const offer = good();
+    const digest = fromBinary(
+      AssignmentSchema,
+      offer.assignment?.payload ?? new Uint8Array(),
+    ).releaseDigest;
     world.link.isUp = false;
-    const stop = agent.intake.offered(good());
-    await expect(stop).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    const waiting = agent.intake.offered(offer);
+    const known = world.offerOf({ instance: instanceId(2), number: 1n, release: 5 });
+    await agent.intake.offered(known);
+    await agent.until(
+      ({ committedGeneration }) => committedGeneration?.number === 1n,
+      instanceId(2),
+    );
     expect(assignments.find(agent.store, instanceId())?.generation.number).toBe(5n);
     world.link.isUp = true;
-    await agent.intake.offered(good());
+    await waiting;
+    expect(assignments.findRelease(agent.store, digest)).toBeDefined();
     await agent.until(({ committedGeneration }) => committedGeneration?.number === 6n);
+  });
+
+  it("that waits gives way to a newer one", async () => {
+    world.link.isUp = false;
+    const waiting = agent.intake.offered(good());
+    const newer = agent.intake.offered(world.offerOf({ number: 7n, release: 5 }));
+    await Promise.all([waiting, newer]);
+    await agent.until(({ committedGeneration }) => committedGeneration?.number === 7n);
   });
 
   it("given twice is kept once", async () => {

@@ -11,7 +11,7 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { checkBlueprint } from "@holdfast/shared/blueprint/check.ts";
 import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
-import { describeViolation, Fault } from "@holdfast/shared/fault.ts";
+import { causeChain, describeViolation, Fault } from "@holdfast/shared/fault.ts";
 import { type Generation, generationOf, NO_GENERATION } from "@holdfast/shared/generation.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import type { Log } from "@holdfast/shared/log.ts";
@@ -41,27 +41,61 @@ export type IntakeDeps = Readonly<{
   changed(instanceId: string): void;
 }>;
 
-const FETCH_TRIES_MAX = 5;
-const FETCH_BACKOFF = { baseMs: 200, capMs: 5_000 };
+/** Between tries to fetch a release that cannot be had now. The hub offers again at each contact as well. */
+const FETCH_BACKOFF = { baseMs: 500, capMs: 60_000 };
 
-/** One after the other for each instance; throws only UNAVAILABLE, when the hub is to offer it again. */
+/** One after the other for each instance, and no instance waits for another. */
 export class Intake {
   readonly #deps: IntakeDeps;
   readonly #last = new Map<string, Promise<void>>();
+  /** Newest offer of each instance that is still to be taken. */
+  readonly #newest = new Map<string, Offer>();
+  /** Pauses of offers that wait for their release; a newer offer ends them. */
+  readonly #waits = new Map<string, AbortController>();
+  readonly #fetching = new Map<string, Promise<Envelope>>();
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
   }
 
+  /** Instances with an offer that is not taken yet. */
+  get pending(): number {
+    return this.#newest.size;
+  }
+
+  /** Resolves once it is stored, refused, or replaced by a newer offer. Rejects only if the store fails. */
   async offered(offer: Offer): Promise<void> {
     const { instanceId } = offer;
+    this.#newest.set(instanceId, offer);
+    this.#waits.get(instanceId)?.abort();
     const before = this.#last.get(instanceId) ?? Promise.resolve();
-    const taken = before.catch(() => undefined).then(() => this.#take(offer));
+    const taken = before.catch(() => undefined).then(() => this.#takeNewest(offer));
     this.#last.set(instanceId, taken);
     try {
       await taken;
     } finally {
       if (this.#last.get(instanceId) === taken) this.#last.delete(instanceId);
+      if (this.#newest.get(instanceId) === offer) this.#newest.delete(instanceId);
+    }
+  }
+
+  /** Tries again for as long as nothing newer was offered. */
+  async #takeNewest(offer: Offer): Promise<void> {
+    const { clock, random, signal, log } = this.#deps;
+    for (let failures = 0; this.#newest.get(offer.instanceId) === offer; failures++) {
+      try {
+        await this.#take(offer);
+        return;
+      } catch (error) {
+        if (!(error instanceof Fault) || !error.retryable) throw error;
+        log.warn({ instance: offer.instanceId, error: causeChain(error) }, "offer waits");
+        const wait = new AbortController();
+        this.#waits.set(offer.instanceId, wait);
+        const pauseMs = fullJitter(FETCH_BACKOFF, failures, random);
+        await clock.sleep(pauseMs, AbortSignal.any([signal, wait.signal]));
+        this.#waits.delete(offer.instanceId);
+        if (signal.aborted) return;
+      }
     }
   }
 
@@ -140,17 +174,16 @@ export class Intake {
     return envelope;
   }
 
+  /** Once for all instances that want it. */
   async #fetch(digest: string): Promise<Envelope> {
-    const { fetch, clock, random, signal } = this.#deps;
-    for (let failures = 0; ; failures++) {
-      try {
-        return await fetch.fetchRelease(digest, signal);
-      } catch (error) {
-        const mayRetry = error instanceof Fault && error.retryable && !signal.aborted;
-        if (!mayRetry || failures + 1 >= FETCH_TRIES_MAX) throw error;
-        await clock.sleep(fullJitter(FETCH_BACKOFF, failures, random), signal);
-      }
-    }
+    const under = this.#fetching.get(digest);
+    if (under !== undefined) return await under;
+    const { fetch, signal } = this.#deps;
+    const fetched = fetch.fetchRelease(digest, signal).finally(() => {
+      this.#fetching.delete(digest);
+    });
+    this.#fetching.set(digest, fetched);
+    return await fetched;
   }
 
   #entitle(instanceId: string, envelope: Envelope): void {

@@ -100,8 +100,8 @@ export async function readReport(
     });
   }
   try {
-    const pid = holder?.pid;
-    return localReport(store, { running: false, pid, version, statuses: undefined });
+    const running = holder !== undefined;
+    return localReport(store, { running, pid: holder?.pid, version, statuses: undefined });
   } finally {
     store.close();
   }
