@@ -15,7 +15,13 @@ const SECRET_FIELDS = [
 ];
 const STDERR = 2;
 
-export function createLog(level: string): Log {
+/** Where lines go; standard error unless a test reads them. */
+export type LogLines = Readonly<{ write(line: string): void }>;
+
+export function createLog(
+  level: string,
+  lines: LogLines = pino.destination({ dest: STDERR, sync: true }),
+): Log {
   const paths = SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
   const options = {
     level,
@@ -24,5 +30,5 @@ export function createLog(level: string): Log {
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths, censor: "[redacted]" },
   };
-  return pino(options, pino.destination({ dest: STDERR, sync: true }));
+  return pino(options, lines);
 }
