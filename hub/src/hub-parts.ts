@@ -9,7 +9,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { pemOf } from "@holdfast/shared/pem.ts";
 import { isLoopback, type ListenAddress } from "@holdfast/shared/settings.ts";
 import type { ApiServer } from "./api/server.ts";
-import { openBlobs } from "./app/blobs.ts";
+import { vendorBlobs } from "./app/blobs.ts";
 import { CellBells } from "./app/cell-bells.ts";
 import type { AppDeps, Endpoints } from "./app/deps.ts";
 import { type Keyring, openKeyring } from "./app/keyring.ts";
@@ -75,7 +75,7 @@ export async function openParts(
     keysOf: (vendorId) => keyring.keysOf(vendorId),
     serverRoots: [keyring.hub.serverAuthority.certificate],
     endpoints: () => state.endpoints(),
-    blobs: await openBlobs(join(config.dataDir, "blobs")),
+    blobsOf: vendorBlobs(join(config.dataDir, "blobs")),
     cellBells: new CellBells(),
     eventsPlaced: (vendorId, ring) => bells.listen(vendorId, ring),
   };

@@ -28,6 +28,21 @@ export type Blobs = Readonly<{
 
 export type BlobPart = Readonly<{ offset: bigint; data: Uint8Array; isLast: boolean }>;
 
+/**
+ * The blob stores of all vendors below one directory. Each vendor has its own: whether another one holds the
+ * same bytes is none of its business.
+ */
+export function vendorBlobs(directory: string): (vendorId: string) => Promise<Blobs> {
+  const opened = new Map<string, Promise<Blobs>>();
+  return (vendorId) => {
+    const blobs = opened.get(vendorId) ?? openBlobs(join(directory, vendorId));
+    // A directory that could not be made is tried again.
+    blobs.catch(() => opened.delete(vendorId));
+    opened.set(vendorId, blobs);
+    return blobs;
+  };
+}
+
 export async function openBlobs(directory: string): Promise<Blobs> {
   await mkdir(join(directory, "partial"), { recursive: true, mode: 0o700 });
   const whole = (digest: string) => join(directory, nameOf(digest));

@@ -38,7 +38,8 @@ export type AppDeps = Readonly<{
   /** DER of the roots of the hub's own servers. */
   serverRoots: readonly Uint8Array[];
   endpoints: () => Endpoints;
-  blobs: Blobs;
+  /** `vendorId` is that of a vendor that this hub serves. */
+  blobsOf(vendorId: string): Promise<Blobs>;
   cellBells: CellBells;
   /** Rings when events of the vendor got their place. Returns how to stop listening. */
   eventsPlaced(vendorId: string, ring: () => void): () => void;

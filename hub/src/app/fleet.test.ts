@@ -147,6 +147,15 @@ describe("publishing", () => {
     expect(again.release?.spec).toMatchObject({ product: "etl", version: "1.1.0", number: 2n });
   });
 
+  it("does not tell a vendor what another one has uploaded", async () => {
+    const { artefacts } =
+      (await releases().getRelease({ release: "etl-1.0.0" })).release?.spec?.blueprint ?? {};
+    const digest = artefacts?.[0]?.digest ?? "";
+    expect((await releases().statArtefact({ digest })).complete).toBe(true);
+    const stranger = hub().client(ReleaseService, hub().tokens.strangerOwner);
+    expect(await stranger.statArtefact({ digest })).toMatchObject({ complete: false, offset: 0n });
+  });
+
   it("takes the next key set only from the present one", async () => {
     const keys = hub().client(HubService, hub().tokens.owner);
     const forged = keys.setKeySet({ envelope: keySet(hub(), 2n, stranger, stranger) });

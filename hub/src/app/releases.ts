@@ -38,7 +38,7 @@ import { insert, type ObjectRow, page } from "../store/objects.ts";
 import { offersOfProduct } from "../store/product-offers.ts";
 import * as stored from "../store/releases.ts";
 import { type Tx, withContext } from "../store/tx.ts";
-import { ARTEFACT_BYTES_MAX } from "./blobs.ts";
+import { ARTEFACT_BYTES_MAX, type Blobs } from "./blobs.ts";
 import type { Call } from "./caller.ts";
 import { type AppDeps, contextOf, newId } from "./deps.ts";
 import { actorOf, record } from "./event.ts";
@@ -53,10 +53,11 @@ import { viewOne } from "./standard.ts";
 
 export async function statArtefact(
   deps: AppDeps,
-  _call: Call,
+  { caller }: Call,
   { digest }: Readonly<{ digest: string }>,
 ): Promise<StatArtefactResponse> {
-  return create(StatArtefactResponseSchema, await deps.blobs.stat(digest));
+  const blobs = await deps.blobsOf(caller.vendorId);
+  return create(StatArtefactResponseSchema, await blobs.stat(digest));
 }
 
 /** Parts go to the blob store as they come; the row says what is there once it is complete. */
@@ -74,15 +75,19 @@ export async function uploadArtefact(
   }
   const end = offset + BigInt(data.length);
   if (end > size) throw refuse("data", `ends at ${end}; the size is ${size}`, "SIZE_EXCEEDED");
-  const state = await deps.blobs.append(digest, { offset, data, isLast: end === size });
+  const blobs = await deps.blobsOf(call.caller.vendorId);
+  const state = await blobs.append(digest, { offset, data, isLast: end === size });
   if (state.complete) {
-    await withContext(deps.database, contextOf(call), async (tx) => {
-      const row = await artefacts.lock(tx, digest, state.offset);
-      const whole = { digest, size: state.offset, received: state.offset, complete: true };
-      if (!row.complete) await artefacts.setReceived(tx, whole);
-    });
+    await withContext(deps.database, contextOf(call), (tx) => register(tx, digest, state.offset));
   }
   return create(UploadArtefactResponseSchema, state);
+}
+
+async function register(tx: Tx, digest: string, size: bigint): Promise<void> {
+  const row = await artefacts.lock(tx, digest, size);
+  if (!row.complete) {
+    await artefacts.setReceived(tx, { digest, size, received: size, complete: true });
+  }
 }
 
 /** Throws PERMISSION_DENIED for a signature that is not a release key's, INVALID_ARGUMENT for an unsound blueprint. */
@@ -133,7 +138,7 @@ type NewRelease = Readonly<{
 async function store(deps: AppDeps, tx: Tx, call: Call, release: NewRelease): Promise<void> {
   const { envelope, blueprint, digest, name, product } = release;
   await checkNumber(tx, product, blueprint);
-  await checkArtefacts(tx, blueprint);
+  await checkArtefacts(await deps.blobsOf(call.caller.vendorId), tx, blueprint);
   const id = newId(deps.clock);
   await insert(tx, RELEASES, {
     id,
@@ -196,13 +201,18 @@ async function checkNumber(tx: Tx, product: ObjectRow, { number }: Blueprint): P
   );
 }
 
-async function checkArtefacts(tx: Tx, { artefacts: named }: Blueprint): Promise<void> {
-  const missing = new Set(
-    await artefacts.missing(
-      tx,
-      named.map(({ digest }) => digest),
-    ),
-  );
+async function checkArtefacts(
+  blobs: Blobs,
+  tx: Tx,
+  { artefacts: named }: Blueprint,
+): Promise<void> {
+  const digests = named.map(({ digest }) => digest);
+  // The hub may have died between the last byte and its row.
+  for (const digest of await artefacts.missing(tx, digests)) {
+    const { complete, offset } = await blobs.stat(digest);
+    if (complete) await register(tx, digest, offset);
+  }
+  const missing = new Set(await artefacts.missing(tx, digests));
   if (missing.size > 0) {
     const violations = named
       .filter(({ digest }) => missing.has(digest))

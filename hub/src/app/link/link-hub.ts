@@ -56,7 +56,8 @@ async function* artefact(
   if (found === undefined) {
     throw new Fault("NOT_FOUND", "NOT_FOUND", `artefact ${shown(digest)}: not found`);
   }
-  yield* deps.blobs.read(digest, offset);
+  const blobs = await deps.blobsOf(session.vendorId);
+  yield* blobs.read(digest, offset);
 }
 
 function unasked(what: string, id: string): Fault {
