@@ -25,6 +25,7 @@ import { startLocalServer } from "./local/server.ts";
 import { UsageReport } from "./metering/report.ts";
 import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
 import { createRegistry, serveMetrics } from "./metrics.ts";
+import type { Measured } from "./reconcile/conditions.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { storeJournal } from "./reconcile/journal.ts";
 import { figuresOf, sampledInstances } from "./reconcile/observe.ts";
@@ -104,6 +105,8 @@ type Ground = Readonly<{
   context: DriverContext;
   /** Aborted once the link is down: from then on nothing new begins. */
   stop: AbortController;
+  /** How each instance's last window was measured. */
+  measured: Map<string, Measured>;
   /** Parts that others refer to before they exist. */
   late: { fetch?: FetchPort; engine?: Engine };
 }>;
@@ -132,7 +135,20 @@ async function runOn(
     directories: (instanceId) => instanceDirectories(stateDir, instanceId),
   };
   const late: Ground["late"] = {};
-  const ground = { store, identity, config, host, log, clock, random, context, stop, late };
+  const measured: Ground["measured"] = new Map();
+  const ground = {
+    store,
+    identity,
+    config,
+    host,
+    log,
+    clock,
+    random,
+    context,
+    stop,
+    measured,
+    late,
+  };
   const drivers = await findDrivers(ground);
   const fetch = lateFetch(() => late.fetch);
   const engine = engineOn(ground, drivers, fetch);
@@ -182,7 +198,7 @@ async function findDrivers({ host, late }: Ground): Promise<Drivers> {
 }
 
 function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
-  const { store, clock, random, log, context, config, host } = ground;
+  const { store, clock, random, log, context, config, host, measured } = ground;
   const missing = [...drivers.known].flatMap(([kind, why]) =>
     why === undefined ? [] : [[kind, why] as const],
   );
@@ -194,6 +210,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
     artefacts: new ArtefactCache(config.stateDir, fetch),
     consent: openPolicy(config.deny),
     secrets: localSecrets(config.localSecretsDir, host.uid),
+    measured: (instanceId) => measured.get(instanceId),
     intervalMs: config.reconcileIntervalMs,
   });
 }
@@ -218,7 +235,7 @@ function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: Fetc
 }
 
 function startSampler(
-  { clock, log, config, context, store, stop }: Ground,
+  { clock, log, config, context, store, stop, measured }: Ground,
   engine: Engine,
   { usable }: Drivers,
   outbox: Outbox,
@@ -238,6 +255,7 @@ function startSampler(
       const all = await Promise.all(drivers.map((driver) => driver.readings(context)));
       return all.flat();
     },
+    measured: (instanceId, trouble) => void measured.set(instanceId, { trouble }),
     readingsKept: async (at) => {
       for (const driver of drivers) await driver.readingsKept(at, context);
       report.batchBell.ring();

@@ -69,13 +69,15 @@ export function freeSubscriptionsManifest(): string {
   );
 }
 
-/** A tenant's own member, who may look at what is the tenant's. */
-export function memberManifest(tenant: string): string {
-  return stream([
-    document(
-      "Member",
-      { name: "admin", tenant },
-      { displayName: `${tenant} admin`, serviceAccount: true, grants: [{ role: "ROLE_OWNER" }] },
+/** A member of each tenant, who owns what is the tenant's. */
+export function membersManifest(): string {
+  return stream(
+    TENANTS.map((tenant) =>
+      document(
+        "Member",
+        { name: "admin", tenant },
+        { displayName: `${tenant} admin`, serviceAccount: true, grants: [{ role: "ROLE_OWNER" }] },
+      ),
     ),
-  ]);
+  );
 }

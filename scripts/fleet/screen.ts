@@ -3,9 +3,9 @@ import type { Fleet } from "./fleet.ts";
 import { manifestPath } from "./setup.ts";
 
 export async function finalScreen(fleet: Fleet): Promise<string> {
-  const instances = await fleet.cli(["get", "instances"]);
-  const seats = await fleet.cli(["get", "seats"]);
-  const agents = await fleet.cli(["get", "agents"]);
+  const [instances, seats, agents] = await Promise.all(
+    ["instances", "seats", "agents"].map((kind) => fleet.cli(["get", kind])),
+  );
   const api = `https://${fleet.endpoints()?.api}`;
   const path = (release: string) =>
     manifestPath(fleet, release).slice(fleet.layout.root.length + 1);
@@ -16,13 +16,13 @@ ${instances}
 ${seats}
 ${agents}
 Try, in another terminal:
-  ./holdfast apply -f ${path("1.1.0")} --wait     upgrade both instances to 1.1.0
-  ./holdfast apply -f ${path("1.2.0")} --wait     1.2.0 never gets ready: watch it return by itself
-  ./holdfast describe instance etl-free                          what happened and why
-  npm run hub -- stop                                            the workloads go on; then: npm run hub -- start
-  ./holdfast usage                                               what each tenant used
-  ./holdfast --context acme get seats                            what a tenant sees
-  ./holdfast events --follow                                     every change, by whom
+  ./holdfast apply -f ${path("1.1.0")} --wait   upgrade both instances to 1.1.0
+  ./holdfast apply -f ${path("1.2.0")} --wait   1.2.0 never gets ready: it returns by itself
+  ./holdfast describe instance etl-free                        what happened and why
+  npm run hub -- stop                                          workloads go on; back with: npm run hub -- start
+  ./holdfast usage                                             what each tenant used
+  ./holdfast --context acme get seats                          what a tenant sees
+  ./holdfast events --follow                                   every change, by whom
 
 Ctrl-C ends everything; npm start goes on from here; npm run reset forgets it all.
 `;

@@ -9,7 +9,7 @@ import {
   freeSubscriptionsManifest,
   groundManifest,
   instancesManifest,
-  memberManifest,
+  membersManifest,
   proSubscriptionManifest,
   TENANTS,
 } from "./manifests.ts";
@@ -21,7 +21,6 @@ const READY_TIMEOUT = "60s";
 export type FleetOptions = Readonly<{
   portsFrom: number;
   sampleWindowMs: number;
-  /** Rows that each source begins with and whether it goes on getting more. */
   say(line: string): void;
 }>;
 
@@ -34,12 +33,15 @@ export async function bringUp(fleet: Fleet, options: FleetOptions): Promise<void
   say("sources: filling two databases with rows");
   fleet.startSource("free", ["acme", "globex"], FIRST_ROWS);
   fleet.startSource("pro", ["initech"], FIRST_ROWS);
-  await offerProduct(fleet, say);
+  const isNew = !(await isSetUp(fleet));
+  if (isNew) await offerProduct(fleet, say);
   say("agents: joining a hosted cell and a cell of initech's");
   await Promise.all([joinCell(fleet, "hosted", options), joinCell(fleet, "byoa", options)]);
-  say("subscriptions: acme and globex on free, initech on pro");
-  await subscribe(fleet);
-  await issueTenantTokens(fleet);
+  if (isNew) {
+    say("subscriptions: acme and globex on free, initech on pro");
+    await subscribe(fleet);
+    await issueTenantTokens(fleet);
+  }
   writeContexts(fleet);
   say("instances: waiting until they are ready");
   await Promise.all([
@@ -49,6 +51,13 @@ export async function bringUp(fleet: Fleet, options: FleetOptions): Promise<void
       ...["--for", "Ready", "--timeout", READY_TIMEOUT],
     ]),
   ]);
+}
+
+/** Whether the last thing of the set-up is there; if not, all of it is gone through again. */
+async function isSetUp(fleet: Fleet): Promise<boolean> {
+  const last = TENANTS.at(-1) ?? "";
+  if (!existsSync(join(fleet.layout.tokens, last))) return false;
+  return (await fleet.tryCli(["get", "instance", "etl-free", "-o", "name"])).code === 0;
 }
 
 /** Agents and their workloads first, then what feeds them, then the hub. */
@@ -70,9 +79,8 @@ async function offerProduct(fleet: Fleet, say: (line: string) => void): Promise<
     await fleet.cli(["release", "key", "create", "--out", layout.releaseKey]);
   }
   await fleet.cli(["key", "set", "--key", layout.releaseKey]);
-  await fleet.cli(["apply", "-f", "-"], groundManifest());
-  await fleet.cli(["apply", "-f", example("product.yaml")]);
-  await fleet.cli(["apply", "-f", example("free.yaml"), "-f", example("pro.yaml")]);
+  const offer = ["product.yaml", "free.yaml", "pro.yaml"].flatMap((file) => ["-f", example(file)]);
+  await fleet.cli(["apply", "-f", "-", ...offer], groundManifest());
   for (const release of RELEASES) {
     say(`release ${release}: signing and publishing`);
     const blueprint = example(`release-${release.slice(0, 3)}.yaml`);
@@ -100,10 +108,10 @@ async function subscribe(fleet: Fleet): Promise<void> {
 }
 
 async function issueTenantTokens(fleet: Fleet): Promise<void> {
+  await fleet.cli(["apply", "-f", "-"], membersManifest());
   for (const tenant of TENANTS) {
     const file = join(fleet.layout.tokens, tenant);
     if (existsSync(file)) continue;
-    await fleet.cli(["apply", "-f", "-"], memberManifest(tenant));
     writeFileSync(file, await fleet.cli(["member", "token", "admin", "--tenant", tenant]));
     chmodSync(file, 0o600);
   }

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { compare } from "../../examples/etl/src/compare.ts";
 import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
@@ -15,6 +15,8 @@ import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
 import { shownVersion, startProber } from "./prober.ts";
 import { until } from "./until.ts";
+
+const LOG_LINES_MAX = 40;
 
 const root = join(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "holdfast-e2e-"));
@@ -83,6 +85,17 @@ beforeAll(async () => {
     directory: await directoryOf("byoa", "etl", "initech"),
   };
 }, 180_000);
+
+/** A failure in CI has nothing but this to tell what went on. */
+afterEach(({ task }) => {
+  if (task.result?.state !== "fail") return;
+  const logs = join(fleet.layout.home, "logs");
+  for (const file of ["hub.log", "agent-hosted.log", "agent-byoa.log"]) {
+    const lines = readFileSync(join(logs, file), "utf8").split("\n");
+    const told = lines.filter((line) => !line.includes('"code":"OK"')).slice(-LOG_LINES_MAX);
+    console.error(`${file}:\n${told.join("\n")}`);
+  }
+});
 
 afterAll(async () => {
   await takeDown(fleet);

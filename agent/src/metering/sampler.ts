@@ -3,7 +3,7 @@
  * looks for itself what is there to measure.
  */
 import type { Clock } from "@holdfast/shared/clock.ts";
-import { causeChain } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { DriverReading, JsonObject } from "../drivers/driver.ts";
 import { samplesOf } from "./exposition.ts";
@@ -32,6 +32,8 @@ export type SamplerDeps = Readonly<{
   readings(): Promise<readonly DriverReading[]>;
   /** Readings up to `at` are durable. */
   readingsKept(at: number): Promise<void>;
+  /** Once per instance and window; `trouble` says what could not be read. */
+  measured(instanceId: string, trouble: string | undefined): void;
   outbox: Readonly<{
     lastEnd(digest: string): number | undefined;
     append(records: readonly NewRecord[]): void;
@@ -56,10 +58,14 @@ export async function sample(deps: SamplerDeps, boundary: number): Promise<void>
   const measuredAt = deps.clock.now();
   const [instances, readings] = await Promise.all([deps.instances(), deps.readings()]);
   const measured = await Promise.all(
-    instances.map(async (instance) => [
-      ...driverMeasurements(instance, readings, boundary),
-      ...(await scrapeInstance(deps, instance, boundary)),
-    ]),
+    instances.map(async (instance) => {
+      const { found, trouble } = await scrapeInstance(instance, boundary);
+      if (trouble !== undefined) {
+        deps.log.warn({ instance: instance.instanceId, trouble }, "could not read a meter");
+      }
+      deps.measured(instance.instanceId, trouble);
+      return [...driverMeasurements(instance, readings, boundary), ...found];
+    }),
   );
   const records = toRecords(measured.flat(), deps.outbox.lastEnd, deps.windowMs);
   deps.outbox.append(records);
@@ -67,49 +73,39 @@ export async function sample(deps: SamplerDeps, boundary: number): Promise<void>
   deps.outbox.rollUp(measuredAt);
 }
 
-async function scrapeInstance(
-  deps: SamplerDeps,
-  instance: SampledInstance,
-  boundary: number,
-): Promise<readonly Measurement[]> {
-  const pages = new Map<string, Promise<string | undefined>>();
+type Scraped = Readonly<{ found: readonly Measurement[]; trouble: string | undefined }>;
+
+async function scrapeInstance(instance: SampledInstance, boundary: number): Promise<Scraped> {
+  const pages = new Map<string, Promise<string>>();
   const page = (port: number, path: string) => {
     const key = `${port} ${path}`;
-    const known = pages.get(key);
-    if (known !== undefined) return known;
-    const body = scrape(port, path).catch((error: unknown) => {
-      const { instanceId } = instance;
-      deps.log.warn(
-        { instanceId, error: causeChain(error) },
-        "could not read a workload's metrics",
-      );
-      return undefined;
-    });
+    const body = pages.get(key) ?? scrape(port, path);
     pages.set(key, body);
     return body;
   };
   const found: Measurement[] = [];
+  let trouble: string | undefined;
   for (const meter of instance.meters) {
     if (meter.source.case !== "scrape") continue;
     const { resource, port, path, metric } = meter.source.value;
-    for (const copy of instance.copies.filter(({ resourceId }) => resourceId === resource)) {
-      const number = portNumber(copy.outputs, port);
-      const body = number === undefined ? undefined : await page(number, path);
-      if (body === undefined) continue;
+    const copies = instance.copies.filter(({ resourceId }) => resourceId === resource);
+    if (copies.length === 0) trouble ??= `${meter.name}: no copy of ${resource} runs`;
+    for (const { outputs } of copies) {
       try {
-        found.push(...scrapeMeasurements(instance, meter, samplesOf(body, metric), boundary));
+        const text = await page(portNumber(outputs, port), path);
+        found.push(...scrapeMeasurements(instance, meter, samplesOf(text, metric), boundary));
       } catch (error) {
-        const { instanceId } = instance;
-        deps.log.warn({ instanceId, metric, error: causeChain(error) }, "unusable metrics");
+        trouble ??= `${meter.name}: ${causeChain(error)}`;
       }
     }
   }
-  return found;
+  return { found, trouble };
 }
 
-function portNumber(outputs: JsonObject, name: string): number | undefined {
+function portNumber(outputs: JsonObject, name: string): number {
   const ports = outputs["ports"];
-  if (typeof ports !== "object" || ports === null || Array.isArray(ports)) return undefined;
-  const port = (ports as JsonObject)[name];
-  return typeof port === "number" ? port : undefined;
+  const isObject = typeof ports === "object" && ports !== null && !Array.isArray(ports);
+  const port = isObject ? (ports as JsonObject)[name] : undefined;
+  if (typeof port === "number") return port;
+  throw new Fault("FAILED_PRECONDITION", "PORT_UNKNOWN", `the copy has published no port ${name}`);
 }

@@ -5,7 +5,7 @@ import type { AttemptRecord } from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
 import type { ResourceView, ServingView } from "./settle.ts";
 
-export type ConditionType = "Ready" | "InSync" | "Healthy" | "Allowed" | "Drifted";
+export type ConditionType = "Ready" | "InSync" | "Healthy" | "Allowed" | "Drifted" | "Metered";
 export type Fact = Readonly<{
   type: ConditionType;
   status: "TRUE" | "FALSE" | "UNKNOWN";
@@ -22,10 +22,16 @@ export type InstanceView = Readonly<{
   hold: Hold | undefined;
   /** Undefined before the first look. */
   serving: ServingView | undefined;
+  /** How the last window was measured; undefined before the first one ended. */
+  measured: Measured | undefined;
 }>;
 
+/** `trouble` says which meter could not be read, and why. */
+export type Measured = Readonly<{ trouble: string | undefined }>;
+
 export function conditionsOf(view: InstanceView): readonly Fact[] {
-  return [readyOf(view), inSyncOf(view), healthyOf(view), allowedOf(view), driftedOf(view)];
+  const facts = [readyOf, inSyncOf, healthyOf, allowedOf, driftedOf, meteredOf];
+  return facts.map((factOf) => factOf(view));
 }
 
 function readyOf({ removed, committed, serving }: InstanceView): Fact {
@@ -114,6 +120,25 @@ function allowedOf({ hold }: InstanceView): Fact {
     return { type: "Allowed", status: "TRUE", reason: "ALLOWED", message: "no rule holds it" };
   }
   return { type: "Allowed", status: "FALSE", reason: hold.reason, message: hold.message };
+}
+
+function meteredOf({ committed, removed, measured }: InstanceView): Fact {
+  const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
+    type: "Metered",
+    status,
+    reason,
+    message,
+  });
+  if (removed || committed?.isRunning !== true) {
+    return fact("UNKNOWN", "NOT_RUNNING", "nothing runs that could be measured");
+  }
+  if (measured === undefined) {
+    return fact("UNKNOWN", "NOT_MEASURED", "the first window has not ended yet");
+  }
+  const { trouble } = measured;
+  return trouble === undefined
+    ? fact("TRUE", "MEASURED", "every meter was read at the end of the last window")
+    : fact("FALSE", "METER_FAILED", trouble);
 }
 
 function driftedOf({ committed, serving }: InstanceView): Fact {

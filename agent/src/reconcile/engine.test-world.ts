@@ -280,6 +280,7 @@ function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Jo
     artefacts: new ArtefactCache(stateDir, base.fetch),
     consent: openPolicy([]),
     secrets: localSecrets(base.secretsDir, process.getuid?.() ?? 0),
+    measured: () => undefined,
     intervalMs: 100,
   });
   const intake = new Intake({

@@ -56,6 +56,7 @@ export class InstanceLoop {
       refusal: assignments.findRefusal(store, instanceId),
       hold: this.#hold,
       serving: removed ? undefined : this.#serving,
+      measured: this.#work.measured(instanceId),
     };
   }
 

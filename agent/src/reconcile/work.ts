@@ -8,6 +8,7 @@ import type { Driver, DriverContext, Live, StepContext, Wanted } from "../driver
 import type { LocalSecrets } from "../local/secrets.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
+import type { Measured } from "./conditions.ts";
 import type { Journal } from "./journal.ts";
 import { plannedOf, wantedOf } from "./rendering.ts";
 import { bounded, type Snapshots } from "./snapshots.ts";
@@ -31,6 +32,8 @@ export type EngineDeps = Readonly<{
   artefacts: Artefacts;
   consent: ConsentPort;
   secrets: LocalSecrets;
+  /** How an instance's last window was measured; undefined before the first one ended. */
+  measured(instanceId: string): Measured | undefined;
   /** Loops look again after this long without a ring. */
   intervalMs: number;
 }>;
