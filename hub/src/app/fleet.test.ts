@@ -344,8 +344,7 @@ describe("joining", () => {
     const { joinToken } = await cells.createJoinToken({ cell: "globex-cell" });
     const identity = identityHub(hub().parts.app);
     const mine = await enrolment(joinToken);
-    const theirs = await enrolment(joinToken);
-    const mixed = { ...mine, identityKey: theirs.identityKey };
+    const mixed = { ...mine, identityKey: (await enrolment(joinToken)).identityKey };
     expect(await reasonOf(identity.enroll(mixed, { address: "" }))).toContain("IDENTITY_PROOF");
     const long = await enrolment(joinToken, "h".repeat(300));
     expect(await reasonOf(identity.enroll(long, { address: "" }))).toContain("TEXT_TOO_LONG");
