@@ -129,7 +129,9 @@ async function bring(
     ),
   );
   await runDueBefore(run, id, kind, wanted, target);
-  outputs.set(id, (await waitUntilReady(run, wanted)).outputs);
+  const { handle, outputs: given } = await waitUntilReady(run, wanted);
+  work.log.debug({ resource: id, copy: handle }, "ready");
+  outputs.set(id, given);
   return wanted;
 }
 

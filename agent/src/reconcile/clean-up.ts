@@ -8,7 +8,7 @@ import { Interrupted, STEP_MS_MAX } from "./work.ts";
 export async function cleanUp(run: AttemptRun): Promise<void> {
   const { work } = run;
   await publishOutputs(work).catch((error: unknown) => {
-    work.log.warn({ instance: work.instanceId, error: causeChain(error) }, "outputs not published");
+    work.log.warn({ error: causeChain(error) }, "outputs not published");
   });
   const left = run.entries.filter(({ state }) => state === "PLANNED" || state === "BEGUN");
   for (const { position, step } of left) {
@@ -19,10 +19,7 @@ export async function cleanUp(run: AttemptRun): Promise<void> {
       if (error.kind === "shutdown") return;
       // Something newer is wanted: its own plan sees the copies that are still there.
       if (error.kind === "superseded") break;
-      work.log.warn(
-        { instance: work.instanceId, step: step.id, error: error.message },
-        "left over",
-      );
+      work.log.warn({ step: step.id, error: error.message }, "left over");
     }
   }
   run.end({});

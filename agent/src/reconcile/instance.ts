@@ -61,7 +61,7 @@ export class InstanceLoop {
   }
 
   async run(): Promise<void> {
-    const { signal, clock, log, instanceId } = this.#work;
+    const { signal, clock, log } = this.#work;
     signal.addEventListener("abort", () => this.#bell.ring(), { once: true });
     while (!signal.aborted) {
       let waitMs = this.#work.intervalMs;
@@ -69,7 +69,7 @@ export class InstanceLoop {
         waitMs = await this.#pass();
       } catch (error) {
         // The store or a bug: what was begun is in the journal, the next pass goes on from there.
-        log.error({ instance: instanceId, error: causeChain(error) }, "pass failed");
+        log.error({ error: causeChain(error) }, "pass failed");
         await clock.sleep(fullJitter(RETRY_BACKOFF, 0, this.#work.random), signal);
       }
       this.#work.changed();

@@ -3,7 +3,7 @@
  * decisions; those are in the files that use it.
  */
 
-import { compareGenerations } from "@holdfast/shared/generation.ts";
+import { compareGenerations, formatGeneration } from "@holdfast/shared/generation.ts";
 import type { Step, StepOrder } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import type {
@@ -127,7 +127,7 @@ export class AttemptRun {
   }
 
   commit(committed: Committed, after: readonly Step[]): void {
-    const { journal } = this.work;
+    const { journal, log } = this.work;
     this.#record = {
       ...this.#record,
       phase: "CLEANING",
@@ -142,6 +142,7 @@ export class AttemptRun {
     };
     journal.commit(this.#record, committed, after);
     this.#entries = after.map((step, position) => ({ position, state: "PLANNED", step }));
+    log.debug({ generation: formatGeneration(committed.generation) }, "committed");
     this.work.changed();
   }
 
@@ -160,13 +161,14 @@ export class AttemptRun {
   }
 
   #append(entry: JournalEntry, message = "", durationMs = 0): void {
-    const { journal, clock } = this.work;
+    const { journal, clock, log } = this.work;
     const state = SHOWN_STATE[entry.state];
     const steps = withStep(this.#record.steps, entry.step, state, cut(message), durationMs);
     this.#record = { ...this.#record, steps };
     journal.append(this.#record, entry, clock.now());
     const others = this.#entries.filter(({ position }) => position !== entry.position);
     this.#entries = [...others, entry].sort((a, b) => a.position - b.position);
+    log.debug({ step: entry.step.id, state: entry.state }, "step");
     this.work.changed();
   }
 

@@ -181,9 +181,9 @@ function adopt(work: Work, resourceId: string, wanted: Wanted): void {
 }
 
 async function runRepair(work: Work, step: Step, repair: RepairState): Promise<string | undefined> {
-  const { clock, log, instanceId } = work;
+  const { clock, log } = work;
   const { resourceId, kind, verb, input } = step;
-  log.info({ instance: instanceId, step: step.id, summary: step.summary }, "repair");
+  log.info({ step: step.id, summary: step.summary }, "repair");
   try {
     await bounded(
       clock,
@@ -201,7 +201,7 @@ async function runRepair(work: Work, step: Step, repair: RepairState): Promise<s
     const pauseMs = fullJitter(REPAIR_BACKOFF, repair.failures, work.random);
     repair.failures += 1;
     repair.notBefore = clock.now() + pauseMs;
-    log.warn({ instance: instanceId, step: step.id, error: causeChain(error) }, "repair failed");
+    log.warn({ step: step.id, error: causeChain(error) }, "repair failed");
     return `${step.id}: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
