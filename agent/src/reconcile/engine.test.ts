@@ -67,7 +67,7 @@ describe("an attempt", () => {
         conditions.some(({ type, reason: why }) => type === "InSync" && why === reason),
       );
       agent.engine.wakeAll();
-      await agent.until((each) => each.conditions.length === 5);
+      await agent.until((each) => each.conditions.some(({ reason: why }) => why === "READY"));
       expect(starts()).toBe(before);
       await agent.intake.offered(world.offerOf({ number: 3n }));
       await agent.until(isCommitted(3n));
