@@ -1,10 +1,10 @@
 /** `npm run hub -- stop|start`: pulls the plug of the local fleet's hub, and puts it back. */
 import { join } from "node:path";
 import { Fleet } from "./fleet/fleet.ts";
-import { layoutOf } from "./fleet/layout.ts";
+import { homeOf, layoutOf } from "./fleet/layout.ts";
 
 const root = join(import.meta.dirname, "..");
-const fleet = new Fleet(layoutOf(root, join(root, ".holdfast")), process.env);
+const fleet = new Fleet(layoutOf(root, homeOf(root, process.env)), process.env);
 
 async function main(verb: string | undefined): Promise<number> {
   switch (verb) {

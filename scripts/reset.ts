@@ -2,11 +2,11 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Fleet } from "./fleet/fleet.ts";
-import { layoutOf } from "./fleet/layout.ts";
+import { homeOf, layoutOf } from "./fleet/layout.ts";
 import { takeDown } from "./fleet/setup.ts";
 
 const root = join(import.meta.dirname, "..");
-const home = join(root, ".holdfast");
+const home = homeOf(root, process.env);
 
 if (existsSync(home)) {
   await takeDown(new Fleet(layoutOf(root, home), process.env));

@@ -5,12 +5,12 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { Fleet } from "./fleet/fleet.ts";
-import { layoutOf } from "./fleet/layout.ts";
+import { homeOf, layoutOf } from "./fleet/layout.ts";
 import { finalScreen } from "./fleet/screen.ts";
 import { bringUp, takeDown } from "./fleet/setup.ts";
 
 const root = join(import.meta.dirname, "..");
-const fleet = new Fleet(layoutOf(root, join(root, ".holdfast")), process.env);
+const fleet = new Fleet(layoutOf(root, homeOf(root, process.env)), process.env);
 const begun = performance.now();
 const say = (line: string) => {
   const seconds = ((performance.now() - begun) / 1_000).toFixed(1).padStart(5);

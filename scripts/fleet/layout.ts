@@ -1,5 +1,5 @@
 /** Where the local fleet keeps things: all below one folder, so that `npm run reset` is one removal. */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 export type AgentLayout = Readonly<{
   name: string;
@@ -31,6 +31,11 @@ export type Layout = Readonly<{
   agent(name: string): AgentLayout;
   source(name: string): Readonly<{ file: string; log: string }>;
 }>;
+
+/** `.holdfast` in the checkout, unless HOLDFAST_HOME names another folder: then several fleets run side by side. */
+export function homeOf(root: string, env: Readonly<Record<string, string | undefined>>): string {
+  return resolve(env["HOLDFAST_HOME"] ?? join(root, ".holdfast"));
+}
 
 export function layoutOf(root: string, home: string): Layout {
   const hubData = join(home, "hub");

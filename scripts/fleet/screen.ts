@@ -1,4 +1,5 @@
 /** What `npm start` shows when everything runs: what is where, and what to try next. */
+import { basename, dirname, relative } from "node:path";
 import type { Fleet } from "./fleet.ts";
 import { manifestPath } from "./setup.ts";
 
@@ -7,10 +8,10 @@ export async function finalScreen(fleet: Fleet): Promise<string> {
     ["instances", "seats", "agents"].map((kind) => fleet.cli(["get", kind])),
   );
   const api = `https://${fleet.endpoints()?.api}`;
-  const path = (release: string) =>
-    manifestPath(fleet, release).slice(fleet.layout.root.length + 1);
+  const { home } = fleet.layout;
+  const path = (release: string) => relative(dirname(home), manifestPath(fleet, release));
   return `
-Holdfast is running.  hub ${api}  state .holdfast
+Holdfast is running.  hub ${api}  state ${basename(home)}
 
 ${instances}
 ${seats}

@@ -20,6 +20,9 @@ beforeEach(async () => {
 });
 afterEach(() => hub.stop());
 
+/** For what a command is to say by itself: as long as its own timeout. */
+const WAITING = { timeout: 20_000, interval: 20 };
+
 const file = (name: string, text: string) => user.file(name, text);
 
 const INSTANCE = `
@@ -197,18 +200,18 @@ describe("apply", () => {
   it("waits until the new generation serves", async () => {
     const path = file("etl.yaml", INSTANCE);
     hub.putInstance("etl-pro", attempted(AttemptState.RUNNING));
-    const serve = setTimeout(() => {
-      hub.putInstance("etl-pro", ({ status }) => {
-        const number = {
-          $typeName: "holdfast.model.v1.Generation",
-          incarnation: 1n,
-          number: 2n,
-        } as const;
-        if (status) Object.assign(status, { generation: number, committedGeneration: number });
-      });
-    }, 300);
-    const { code, err } = await user.run("apply", "-f", path, "--wait", "--timeout", "20s");
-    clearTimeout(serve);
+    user.answer = "";
+    const running = user.run("apply", "-f", path, "--wait", "--timeout", "20s");
+    await expect.poll(() => user.err, WAITING).toContain("no answer at /healthz");
+    hub.putInstance("etl-pro", ({ status }) => {
+      const number = {
+        $typeName: "holdfast.model.v1.Generation",
+        incarnation: 1n,
+        number: 2n,
+      } as const;
+      if (status) Object.assign(status, { generation: number, committedGeneration: number });
+    });
+    const { code, err } = await running;
     expect(code).toBe(0);
     expect(err).toContain("instance/etl-pro: serves\n");
   });
@@ -247,10 +250,11 @@ describe("wait", () => {
 
   it("goes on while the hub is away for a moment, but does not begin without one", async () => {
     hub.putInstance("a", attempted(AttemptState.RUNNING));
+    user.answer = "";
     const running = user.run("wait", "instance", "a", "--for", "Ready", "--timeout", "20s");
-    await expect.poll(() => user.err).toContain("no answer at /healthz");
+    await expect.poll(() => user.err, WAITING).toContain("no answer at /healthz");
     hub.failing = refusal(Code.Unavailable, "STOPPING", "the hub is stopping");
-    await expect.poll(() => user.err, { timeout: 10_000 }).toContain("still waiting");
+    await expect.poll(() => user.err, WAITING).toContain("still waiting");
     hub.putInstance("a");
     hub.failing = undefined;
     expect((await running).code).toBe(0);
@@ -264,8 +268,11 @@ describe("wait", () => {
 
   it("is ended by Ctrl-C with 130", async () => {
     hub.putInstance("a", attempted(AttemptState.RUNNING));
-    setTimeout(() => user.interrupt.abort(), 200);
-    expect((await user.run("wait", "instance", "a", "--for", "Ready")).code).toBe(130);
+    user.answer = "";
+    const running = user.run("wait", "instance", "a", "--for", "Ready");
+    await expect.poll(() => user.err, WAITING).toContain("no answer at /healthz");
+    user.interrupt.abort();
+    expect((await running).code).toBe(130);
   });
 });
 
@@ -322,7 +329,7 @@ describe("events", () => {
     const { out } = await user.run("events", "--limit", "2", "-o", "name");
     expect(out).toBe("event/evt_2\nevent/evt_3\n");
     const running = user.run("events", "--follow", "-o", "json", "--limit", "1");
-    await expect.poll(() => user.out).toContain("evt_live");
+    await expect.poll(() => user.out, WAITING).toContain("evt_live");
     user.interrupt.abort();
     expect((await running).code).toBe(130);
     const lines = user.out

@@ -50,9 +50,9 @@ export function worstOf(view: ObjectView): ConditionLine | undefined {
 /** One word for a table: `Ready`, `NotReady`, `Ready?`, `Deleting`; `-` without conditions. */
 export function stateOf(view: ObjectView): string {
   if (at(view, "metadata.deleteTime") !== undefined) return "Deleting";
-  const lines = conditionsOf(view);
+  const types = conditionsOf(view).map(({ type }) => type);
   const worst = worstOf(view);
-  if (worst === undefined) return lines.find(({ type }) => BY_WEIGHT.includes(type))?.type ?? "-";
+  if (worst === undefined) return BY_WEIGHT.find((type) => types.includes(type)) ?? "-";
   if (worst.severity === 1) return `${worst.type}?`;
   return worst.type === GOOD_IF_FALSE ? worst.type : `Not${worst.type}`;
 }

@@ -35,11 +35,14 @@ export async function waitFor(
   const subject = `${calls.kind.name}/${target.name}`;
   const deadline = terminal.clock.monotonic() + target.timeoutMs;
   const seen = await fetchObject(calls, target, what);
-  let look = lookAt(seen, what, subject);
+  const next = describeCommand(calls, target);
+  let look = lookAt(seen, what, subject, next);
   let view = seen;
   let said = "";
   while (!look.done) {
-    if (look.why !== said && look.why !== "") terminal.err(`${subject}: ${look.why}\n`);
+    if (look.why !== said && look.why !== "" && terminal.isInteractive) {
+      terminal.err(`${subject}: ${look.why}\n`);
+    }
     said = look.why;
     if (terminal.signal.aborted) {
       throw new Fault("CANCELLED", "INTERRUPTED", `${subject}: interrupted while waiting`);
@@ -48,7 +51,7 @@ export async function waitFor(
     await terminal.clock.sleep(POLL_MS, terminal.signal);
     try {
       view = await fetchObject(calls, target, what);
-      look = lookAt(view, what, subject);
+      look = lookAt(view, what, subject, next);
     } catch (error) {
       if (!(error instanceof Fault) || error.code !== "UNAVAILABLE") throw error;
       look = { done: false, why: `${error.message}; still waiting` };
@@ -90,18 +93,18 @@ function describe(what: WaitFor): string {
 }
 
 /** An instance is judged with its generation: a failed attempt would otherwise be waited for until the timeout. */
-function lookAt(view: ObjectView | undefined, what: WaitFor, subject: string): Look {
+function lookAt(view: ObjectView | undefined, what: WaitFor, subject: string, next: string): Look {
   if (view === undefined) return { done: true, why: "gone" };
   if (what === "delete") return { done: false, why: "on its way out" };
   if (what === "progress") {
     const progress = judgeProgress(view);
-    refuseFailed(progress, subject);
+    refuseFailed(progress, subject, next);
     return { done: progress.state === "done", why: progress.why };
   }
   const isOfGeneration = what.status === "True" && ["Ready", "InSync"].includes(what.condition);
   if (subject.startsWith("instance/") && isOfGeneration) {
     const progress = judgeProgress(view);
-    refuseFailed(progress, subject);
+    refuseFailed(progress, subject, next);
     if (progress.state !== "done") return { done: false, why: progress.why };
   }
   const lines = conditionsOf(view);
@@ -114,9 +117,9 @@ function lookAt(view: ObjectView | undefined, what: WaitFor, subject: string): L
   return { done: found.status === what.status, why: `${found.type}=${found.status} ${why}` };
 }
 
-function refuseFailed({ state, why }: Progress, subject: string): void {
+function refuseFailed({ state, why }: Progress, subject: string, next: string): void {
   const fault = (reason: string, text: string) =>
-    new Fault("FAILED_PRECONDITION", reason, `${subject}: ${text}: ${why}`);
+    new Fault("FAILED_PRECONDITION", reason, `${subject}: ${text}: ${why}`, { next });
   if (state === "rolledBack") {
     throw fault(REASON.rolledBack, "the attempt failed and was rolled back");
   }
