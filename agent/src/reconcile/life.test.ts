@@ -150,10 +150,8 @@ describe("one instance", () => {
     const hanging = world.offerOf({ number: 1n, release: 50, resources: [{ mode: "hang" }] });
     await agent.intake.offered(hanging);
     await agent.until(() => agent.driver.orders.length === 1);
-    const startedAt = Date.now();
     await agent.intake.offered(world.offerOf({ instance: instanceId(2), number: 1n }));
     await agent.until(serves(1n), instanceId(2));
-    expect(Date.now() - startedAt).toBeLessThan(3_000);
     expect(agent.statusOf()?.attempt?.state).toBe(AttemptState.RUNNING);
   });
 

@@ -46,7 +46,7 @@ describe("sessions", () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(woken).toBe(0);
     for (let n = 0; n < 100; n++) sessions.ring(CELL);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(woken).toBeLessThanOrEqual(2);
     expect(woken).toBeGreaterThan(0);
   });

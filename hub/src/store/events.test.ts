@@ -209,11 +209,19 @@ describe("sequencer", () => {
   it("places an event within a second of its commit", async () => {
     const abort = new AbortController();
     const task = runSequencer(deps(), abort.signal);
-    await withContext(store().database, world.context, (tx) => change(tx, world.tenants.acme, ""));
-    const committed = performance.now();
-    while ((await listed(world.context, "feed")).length === 0) {
-      expect(performance.now() - committed).toBeLessThan(1_000);
+    // The quickest of some: a busy machine delays one or the other, but a ring that is lost delays them all.
+    let quickestMs = Number.POSITIVE_INFINITY;
+    for (let count = 1; count <= 5 && quickestMs >= 1_000; count++) {
+      await withContext(store().database, world.context, (tx) =>
+        change(tx, world.tenants.acme, ""),
+      );
+      const committed = performance.now();
+      await expect
+        .poll(() => listed(world.context, "feed"), { interval: 10, timeout: DEADLINE_MS })
+        .toHaveLength(count);
+      quickestMs = Math.min(quickestMs, performance.now() - committed);
     }
+    expect(quickestMs).toBeLessThan(1_000);
     abort.abort();
     await task;
   });
