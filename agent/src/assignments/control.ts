@@ -99,6 +99,7 @@ export class Control implements ControlPort {
   /** Waits only where too many do: a release that cannot be fetched must not hold up other instances. */
   async offered(offer: Offer): Promise<void> {
     const { intake, log } = this.#deps;
+    log.debug({ instance: offer.instanceId }, "offered");
     const taken = intake.offered(offer).catch((error: unknown) => {
       log.error({ instance: offer.instanceId, error: causeChain(error) }, "offer not taken");
     });

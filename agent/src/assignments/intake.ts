@@ -12,7 +12,12 @@ import { checkBlueprint } from "@holdfast/shared/blueprint/check.ts";
 import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { causeChain, describeViolation, Fault } from "@holdfast/shared/fault.ts";
-import { type Generation, generationOf, NO_GENERATION } from "@holdfast/shared/generation.ts";
+import {
+  formatGeneration,
+  type Generation,
+  generationOf,
+  NO_GENERATION,
+} from "@holdfast/shared/generation.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { shown } from "@holdfast/shared/text.ts";
@@ -123,7 +128,7 @@ export class Intake {
     { instanceId, assignment: envelope }: Offer,
     claim: { generation: Generation; releaseVersion: string },
   ): Promise<void> {
-    const { store, addressee, clock } = this.#deps;
+    const { store, addressee, clock, log } = this.#deps;
     const held = assignments.find(store, instanceId);
     const keys = keysOf(pins.findKeySet(store, KeyPurpose.ASSIGNMENT));
     const judged = judgeAssignment(envelope, keys, addressee, held);
@@ -154,6 +159,7 @@ export class Intake {
       assignments.replace(store, accepted);
       assignments.pruneReleases(store);
     });
+    log.debug({ instance: instanceId, generation: formatGeneration(generation) }, "accepted");
     this.#accepted(instanceId);
   }
 

@@ -35,6 +35,7 @@ export function writeOutputs(work: Work, target: Target, outputs: JsonObject): v
   const path = outputsFile(work.context.directories(work.instanceId).seatsFile);
   if (existsSync(path) && readFileSync(path, "utf8") === text) return;
   replaceFile(path, text, 0o644);
+  work.log.debug({ generation: content.generation }, "published");
 }
 
 /** Beside the seat list, in the instance's own directory. */

@@ -80,6 +80,7 @@ export class ControlSession {
   /** Something may differ now. Returns at once; at most one look is under way. */
   refresh(isChange = true): void {
     if (!this.agent.active) return;
+    this.#deps.log.debug({}, "a wish may have changed");
     this.#stale = true;
     if (this.#refreshing) return;
     this.#refreshing = true;

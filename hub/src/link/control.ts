@@ -5,6 +5,7 @@
 import type { ControlRequest, Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
 import { type Incoming, incoming } from "./incoming.ts";
@@ -97,7 +98,11 @@ async function handle(
         );
       }
       await tried(agent, deps, () => deps.hub.statusReported(agent, message.value));
-      for (const { instanceId, removed } of instances) if (removed) session.removed(instanceId);
+      for (const { instanceId, committedGeneration, removed } of instances) {
+        const committed = formatGeneration(generationOf(committedGeneration));
+        deps.log.debug({ instance: instanceId, committed }, "status taken");
+        if (removed) session.removed(instanceId);
+      }
       return;
     }
     case "actionResult":

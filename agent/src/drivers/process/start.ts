@@ -111,6 +111,7 @@ async function begin(
   const log = openLog(directories.logs, wanted.key.resourceId, { handle, kept });
   const child = launch(host, { ...program, env, cwd: runDir, output: log.file });
   log.close();
+  context.log.debug({ copy: handle, pid: child.pid }, "process started");
   // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
   return { child, record, process: await identityOf(host, child, program.file) };
 }
