@@ -20,6 +20,7 @@ export type CommandResult = Readonly<{ code: number; stdout: string; stderr: str
 export class Fleet {
   readonly layout: Layout;
   readonly #env: Readonly<Record<string, string | undefined>>;
+  #isEnding = false;
 
   constructor(layout: Layout, env: Readonly<Record<string, string | undefined>>) {
     this.layout = layout;
@@ -28,6 +29,11 @@ export class Fleet {
     for (const folder of ["agents", "logs", "manifests", "processes", "sources", "tokens"]) {
       mkdirSync(join(layout.home, folder), { recursive: true, mode: 0o700 });
     }
+  }
+
+  /** From now on nothing is launched: what is still being set up must not start behind the back of the one that ends all. */
+  refuseLaunches(): void {
+    this.#isEnding = true;
   }
 
   /** Keeps the ports of the first time. */
@@ -54,7 +60,8 @@ export class Fleet {
     const { hub, processes } = this.layout;
     const known = running(processes, "hub");
     if (known !== undefined) return known;
-    const started = this.#launch("hub", "holdfast-hub", ["serve", "--config", hub.config], hub.log);
+    const args = ["serve", "--config", hub.config];
+    const started = this.#launch("hub", this.#program("holdfast-hub"), hub.log, args);
     await this.#until("the hub", hub.log, started, async () => {
       const said = this.endpoints();
       return said?.pid === started.pid && (await answers(`http://${said.api}/readyz`));
@@ -93,12 +100,8 @@ export class Fleet {
       writeFileSync(agent.token, await joinToken(), { mode: 0o600 });
       await this.agent("enroll", "--state", agent.state, "--token-file", agent.token);
     }
-    return this.#launch(
-      `agent-${name}`,
-      "holdfast-agent",
-      ["run", "--config", agent.config],
-      agent.log,
-    );
+    const args = ["run", "--config", agent.config];
+    return this.#launch(`agent-${name}`, this.#program("holdfast-agent"), agent.log, args);
   }
 
   stopAgent(name: string, signal: NodeJS.Signals = "SIGTERM"): Promise<boolean> {
@@ -116,18 +119,12 @@ export class Fleet {
   startSource(name: string, accounts: readonly string[], rows: number): void {
     const { file, log } = this.layout.source(name);
     if (running(this.layout.processes, `source-${name}`) !== undefined) return;
-    launch(this.layout.processes, {
-      name: `source-${name}`,
-      command: process.execPath,
-      args: [
-        join(this.layout.root, "examples/etl/src/seed.ts"),
-        ...["--file", file, "--accounts", accounts.join(","), "--rows", String(rows)],
-        ...["--every-ms", "500", "--batch", "5"],
-      ],
-      cwd: this.layout.home,
-      log,
-      env: this.#env,
-    });
+    const seed = join(this.layout.root, "examples/etl/src/seed.ts");
+    this.#launch(`source-${name}`, process.execPath, log, [
+      seed,
+      ...["--file", file, "--accounts", accounts.join(","), "--rows", String(rows)],
+      ...["--every-ms", "500", "--batch", "5"],
+    ]);
   }
 
   stopSource(name: string): Promise<boolean> {
@@ -148,10 +145,14 @@ export class Fleet {
   }
 
   /** The commands find the fleet's context by looking up from their working directory. */
-  #run(program: string, args: readonly string[], input: string): Promise<CommandResult> {
+  #run(
+    program: "holdfast" | "holdfast-agent",
+    args: readonly string[],
+    input: string,
+  ): Promise<CommandResult> {
     return new Promise((resolve) => {
       const child = execFile(
-        join(this.layout.root, program),
+        this.#program(program),
         args,
         { cwd: join(this.layout.home, ".."), env: this.#env, maxBuffer: OUTPUT_BYTES_MAX },
         (error, stdout, stderr) => {
@@ -164,16 +165,14 @@ export class Fleet {
     });
   }
 
-  #launch(name: string, program: string, args: readonly string[], log: string): ProcessRecord {
-    const { processes, root, home } = this.layout;
-    return launch(processes, {
-      name,
-      command: join(root, program),
-      args,
-      cwd: home,
-      log,
-      env: this.#env,
-    });
+  #program(name: "holdfast" | "holdfast-hub" | "holdfast-agent"): string {
+    return join(this.layout.root, name);
+  }
+
+  #launch(name: string, command: string, log: string, args: readonly string[]): ProcessRecord {
+    if (this.#isEnding) throw new Error(`${name} is not started: the fleet is ending`);
+    const { processes, home } = this.layout;
+    return launch(processes, { name, command, args, cwd: home, log, env: this.#env });
   }
 
   async #until(

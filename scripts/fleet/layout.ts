@@ -1,5 +1,7 @@
 /** Where the local fleet keeps things: all below one folder, so that `npm run reset` is one removal. */
 import { join, resolve } from "node:path";
+import { shown } from "../../shared/src/text.ts";
+import { PORT_MAX } from "./ports.ts";
 
 export type AgentLayout = Readonly<{
   name: string;
@@ -35,6 +37,14 @@ export type Layout = Readonly<{
 /** `.holdfast` in the checkout, unless HOLDFAST_HOME names another folder: then several fleets run side by side. */
 export function homeOf(root: string, env: Readonly<Record<string, string | undefined>>): string {
   return resolve(env["HOLDFAST_HOME"] ?? join(root, ".holdfast"));
+}
+
+/** Where a new fleet looks for its hub's three free ports. HOLDFAST_PORTS_FROM keeps fleets of one machine apart. */
+export function portsFromOf(env: Readonly<Record<string, string | undefined>>): number {
+  const given = env["HOLDFAST_PORTS_FROM"] ?? "7400";
+  const port = Number(given);
+  if (Number.isInteger(port) && port >= 1_024 && port <= PORT_MAX) return port;
+  throw new Error(`HOLDFAST_PORTS_FROM: got ${shown(given)}; allowed: 1024 to ${PORT_MAX}`);
 }
 
 export function layoutOf(root: string, home: string): Layout {

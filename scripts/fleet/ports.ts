@@ -2,7 +2,7 @@
 import { createServer } from "node:net";
 
 /** Below the range from which the kernel gives ports to clients (32768 on Linux), which must never be bound. */
-const PORT_MAX = 32_000;
+export const PORT_MAX = 32_000;
 
 /** The first `count` neighbouring ports from `from` on that are free on 127.0.0.1. */
 export async function freePorts(from: number, count: number): Promise<readonly number[]> {

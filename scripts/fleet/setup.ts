@@ -43,14 +43,16 @@ export async function bringUp(fleet: Fleet, options: FleetOptions): Promise<void
     await issueTenantTokens(fleet);
   }
   writeContexts(fleet);
-  say("instances: waiting until they are ready");
-  await Promise.all([
-    fleet.cli(["wait", "instance", "etl-free", "--for", "Ready", "--timeout", READY_TIMEOUT]),
-    fleet.cli([
-      ...["wait", "instance", "etl", "--tenant", "initech"],
-      ...["--for", "Ready", "--timeout", READY_TIMEOUT],
-    ]),
-  ]);
+  say("instances: waiting until they are ready and measured");
+  await Promise.all([untilMeasured(fleet, "etl-free"), untilMeasured(fleet, "etl", "initech")]);
+}
+
+async function untilMeasured(fleet: Fleet, name: string, tenant?: string): Promise<void> {
+  const whose = tenant === undefined ? [] : ["--tenant", tenant];
+  for (const condition of ["Ready", "Metered"]) {
+    const wait = ["wait", "instance", name, ...whose, "--for", condition];
+    await fleet.cli([...wait, "--timeout", READY_TIMEOUT]);
+  }
 }
 
 /** Whether the last thing of the set-up is there; if not, all of it is gone through again. */
@@ -60,11 +62,20 @@ async function isSetUp(fleet: Fleet): Promise<boolean> {
   return (await fleet.tryCli(["get", "instance", "etl-free", "-o", "name"])).code === 0;
 }
 
-/** Agents and their workloads first, then what feeds them, then the hub. */
+/** Agents and their workloads first, then what feeds them, then the hub; each is tried whatever became of the others. */
 export async function takeDown(fleet: Fleet): Promise<void> {
-  await Promise.all([fleet.haltAgent("hosted"), fleet.haltAgent("byoa")]);
-  await Promise.all([fleet.stopSource("free"), fleet.stopSource("pro")]);
-  await fleet.stopHub();
+  fleet.refuseLaunches();
+  const problems: unknown[] = [];
+  for (const part of [
+    () => [fleet.haltAgent("hosted"), fleet.haltAgent("byoa")],
+    () => [fleet.stopSource("free"), fleet.stopSource("pro")],
+    () => [fleet.stopHub()],
+  ]) {
+    for (const end of await Promise.allSettled(part())) {
+      if (end.status === "rejected") problems.push(end.reason);
+    }
+  }
+  if (problems.length > 0) throw problems[0];
 }
 
 export function manifestPath(fleet: Fleet, release: string): string {
