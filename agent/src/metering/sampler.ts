@@ -84,22 +84,26 @@ async function scrapeInstance(instance: SampledInstance, boundary: number): Prom
     return body;
   };
   const found: Measurement[] = [];
-  let trouble: string | undefined;
+  const troubles: string[] = [];
   for (const meter of instance.meters) {
     if (meter.source.case !== "scrape") continue;
     const { resource, port, path, metric } = meter.source.value;
     const copies = instance.copies.filter(({ resourceId }) => resourceId === resource);
-    if (copies.length === 0) trouble ??= `${meter.name}: no copy of ${resource} runs`;
-    for (const { outputs } of copies) {
-      try {
+    const looks = await Promise.allSettled(
+      copies.map(async ({ outputs }) => {
         const text = await page(portNumber(outputs, port), path);
-        found.push(...scrapeMeasurements(instance, meter, samplesOf(text, metric), boundary));
-      } catch (error) {
-        trouble ??= `${meter.name}: ${causeChain(error)}`;
-      }
-    }
+        return scrapeMeasurements(instance, meter, samplesOf(text, metric), boundary);
+      }),
+    );
+    const read = looks.flatMap((look) => (look.status === "fulfilled" ? [look.value] : []));
+    found.push(...read.flat());
+    // While one copy replaces another, one of them may be silent; the other one tells the same.
+    if (read.length > 0) continue;
+    const failed = looks.find((look) => look.status === "rejected");
+    const why = failed === undefined ? `no copy of ${resource} runs` : causeChain(failed.reason);
+    troubles.push(`${meter.name}: ${why}`);
   }
-  return { found, trouble };
+  return { found, trouble: troubles[0] };
 }
 
 function portNumber(outputs: JsonObject, name: string): number {
