@@ -3,7 +3,7 @@
  * A fleet of its own: one that runs in this checkout already is left alone.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -78,10 +78,22 @@ describe("the README's transcript", () => {
   it(
     "ends in order at Ctrl-C",
     async () => {
-      fleet?.interrupt();
-      expect(await fleet?.ended).toBe(0);
+      const ending = fleet;
       fleet = undefined;
+      ending?.interrupt();
+      await ending?.ended;
+      expect(ending?.output()).toMatch(/s {2}ended; npm start goes on from here/);
+      const left = readdirSync("/proc").filter((pid) => commandLineOf(pid).includes(folder));
+      expect(left).toEqual([]);
     },
     COMMAND_MS_MAX,
   );
 });
+
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
