@@ -20,7 +20,7 @@ export type CommandResult = Readonly<{ code: number; stdout: string; stderr: str
 export class Fleet {
   readonly layout: Layout;
   readonly #env: Readonly<Record<string, string | undefined>>;
-  #isEnding = false;
+  readonly #ending = new AbortController();
 
   constructor(layout: Layout, env: Readonly<Record<string, string | undefined>>) {
     this.layout = layout;
@@ -31,9 +31,12 @@ export class Fleet {
     }
   }
 
-  /** From now on nothing is launched: what is still being set up must not start behind the back of the one that ends all. */
-  refuseLaunches(): void {
-    this.#isEnding = true;
+  /**
+   * From now on nothing is launched, and commands that run are ended: what is still being set up must not start,
+   * or wait for a hub, behind the back of the one that ends all.
+   */
+  abandonSetUp(): void {
+    this.#ending.abort();
   }
 
   /** Keeps the ports of the first time. */
@@ -112,7 +115,9 @@ export class Fleet {
   async haltAgent(name: string): Promise<void> {
     await this.stopAgent(name);
     const { state } = this.layout.agent(name);
-    if (existsSync(join(state, "agent.db"))) await this.agent("halt", "--state", state);
+    if (!existsSync(join(state, "agent.db"))) return;
+    const args = ["halt", "--state", state];
+    checked("holdfast-agent", args, await this.#run("holdfast-agent", args));
   }
 
   /** A database that goes on getting rows. */
@@ -137,24 +142,29 @@ export class Fleet {
   }
 
   tryCli(args: readonly string[], input = ""): Promise<CommandResult> {
-    return this.#run("holdfast", args, input);
+    return this.#runUntilEnd("holdfast", args, input);
   }
 
   async agent(...args: readonly string[]): Promise<string> {
-    return checked("holdfast-agent", args, await this.#run("holdfast-agent", args, ""));
+    return checked("holdfast-agent", args, await this.#runUntilEnd("holdfast-agent", args));
+  }
+
+  #runUntilEnd(program: "holdfast" | "holdfast-agent", args: readonly string[], input = "") {
+    return this.#run(program, args, { input, signal: this.#ending.signal });
   }
 
   /** The commands find the fleet's context by looking up from their working directory. */
   #run(
     program: "holdfast" | "holdfast-agent",
     args: readonly string[],
-    input: string,
+    { input = "", ...bounds }: Readonly<{ input?: string; signal?: AbortSignal }> = {},
   ): Promise<CommandResult> {
+    const cwd = join(this.layout.home, "..");
     return new Promise((resolve) => {
       const child = execFile(
         this.#program(program),
         args,
-        { cwd: join(this.layout.home, ".."), env: this.#env, maxBuffer: OUTPUT_BYTES_MAX },
+        { cwd, env: this.#env, maxBuffer: OUTPUT_BYTES_MAX, ...bounds },
         (error, stdout, stderr) => {
           const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
           resolve({ code, stdout, stderr });
@@ -170,7 +180,7 @@ export class Fleet {
   }
 
   #launch(name: string, command: string, log: string, args: readonly string[]): ProcessRecord {
-    if (this.#isEnding) throw new Error(`${name} is not started: the fleet is ending`);
+    if (this.#ending.signal.aborted) throw new Error(`${name} is not started: the fleet is ending`);
     const { processes, home } = this.layout;
     return launch(processes, { name, command, args, cwd: home, log, env: this.#env });
   }

@@ -7,6 +7,7 @@ export async function finalScreen(fleet: Fleet): Promise<string> {
   const [instances, seats, agents] = await Promise.all(
     ["instances", "seats", "agents"].map((kind) => fleet.cli(["get", kind])),
   );
+  const urls = await instanceUrls(fleet);
   const api = `https://${fleet.endpoints()?.api}`;
   const { home } = fleet.layout;
   const path = (release: string) => relative(dirname(home), manifestPath(fleet, release));
@@ -16,6 +17,7 @@ Holdfast is running.  hub ${api}  state ${basename(home)}
 ${instances}
 ${seats}
 ${agents}
+${urls}
 Try, in another terminal:
   ./holdfast apply -f ${path("1.1.0")} --wait   upgrade both instances to 1.1.0
   ./holdfast apply -f ${path("1.2.0")} --wait   1.2.0 never gets ready: it returns by itself
@@ -27,4 +29,15 @@ Try, in another terminal:
 
 Ctrl-C ends everything; npm start goes on from here; npm run reset forgets it all.
 `;
+}
+
+/** Where each instance answers, as its agent published it. */
+async function instanceUrls(fleet: Fleet): Promise<string> {
+  type Instance = { metadata: { name: string }; status: { outputs: { url: string } } };
+  const { items } = JSON.parse(await fleet.cli(["get", "instances", "-o", "json"])) as {
+    items: readonly Instance[];
+  };
+  return items
+    .map(({ metadata, status }) => `${metadata.name.padEnd(8)}  ${status.outputs.url}\n`)
+    .join("");
 }

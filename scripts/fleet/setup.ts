@@ -64,7 +64,7 @@ async function isSetUp(fleet: Fleet): Promise<boolean> {
 
 /** Agents and their workloads first, then what feeds them, then the hub; each is tried whatever became of the others. */
 export async function takeDown(fleet: Fleet): Promise<void> {
-  fleet.refuseLaunches();
+  fleet.abandonSetUp();
   const problems: unknown[] = [];
   for (const part of [
     () => [fleet.haltAgent("hosted"), fleet.haltAgent("byoa")],
