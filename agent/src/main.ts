@@ -1,12 +1,12 @@
 /** The program `holdfast-agent`: reads arguments, files and environment, and is the only file that uses `process`. */
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { unreadable } from "@holdfast/shared/settings.ts";
-import { parseYaml } from "@holdfast/shared/yaml.ts";
+import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
 import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
@@ -123,11 +123,28 @@ function configOf(where: Where): AgentConfig {
 function readYaml(fileName: string): unknown {
   let text: string;
   try {
-    text = readFileSync(fileName, "utf8");
+    text = readAtMost(fileName, YAML_BYTES_MAX + 1);
   } catch (error) {
     throw unreadable("configuration file", fileName, error);
   }
   return parseYaml(text, fileName);
+}
+
+/** The beginning of a file, which may be a pipe or a device without an end. */
+function readAtMost(file: string | 0, bytesMax: number): string {
+  const descriptor = file === 0 ? file : openSync(file, "r");
+  try {
+    const bytes = Buffer.alloc(bytesMax);
+    let length = 0;
+    while (length < bytesMax) {
+      const read = readSync(descriptor, bytes, length, bytesMax - length, null);
+      if (read === 0) break;
+      length += read;
+    }
+    return bytes.toString("utf8", 0, length);
+  } finally {
+    if (file !== 0) closeSync(descriptor);
+  }
 }
 
 function versionOf(): string {
@@ -174,7 +191,7 @@ async function enroll(config: AgentConfig, tokenFile: string): Promise<void> {
 
 function readToken(file: string): string {
   try {
-    const text = readFileSync(file === "-" ? 0 : file, "utf8");
+    const text = readAtMost(file === "-" ? 0 : file, TOKEN_BYTES_MAX + 1);
     if (text.length <= TOKEN_BYTES_MAX) return text.trim();
   } catch (error) {
     throw unreadable("token file", file, error);

@@ -64,6 +64,14 @@ describe("holdfast-hub", () => {
     },
     { it: "a key twice", text: "data_dir: /x\ndata_dir: /y\n", says: ":2:1" },
     { it: "a tab", text: "data_dir:\n\t/x\n", says: ":2:1" },
+    { it: "more than 1 MiB", text: `data_dir: ${"x".repeat(1_100_000)}\n`, says: "(1 MiB)" },
+    { it: "two documents", text: "data_dir: /x\n---\ndata_dir: /y\n", says: ":3:1" },
+    { it: "a tag", text: 'data_dir: !!js/function "x"\n', says: "tags are not allowed" },
+    {
+      it: "too many aliases",
+      text: `data_dir: &a x\nvendor: [${"*a,".repeat(51)}]\n`,
+      says: "aliases are limited to 50",
+    },
     {
       it: "another database",
       text: "data_dir: /x\ndatabase_url: mysql://u:secret@h/d\n",

@@ -1,5 +1,5 @@
 /** The command line of holdfast-hub: what there is to run, and how failures look and end. */
-import { readFile, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { dirname, resolve } from "node:path";
 import {
   asFault,
@@ -10,7 +10,7 @@ import {
 } from "@holdfast/shared/fault.ts";
 import { unreadable } from "@holdfast/shared/settings.ts";
 import { escapeControls, shown } from "@holdfast/shared/text.ts";
-import { parseYaml } from "@holdfast/shared/yaml.ts";
+import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
 import { Command, CommanderError } from "commander";
 import { createVendor } from "./app/vendors.ts";
 import { type HubConfig, readConfig } from "./config.ts";
@@ -32,8 +32,6 @@ export type Process = Omit<ServeHost, "log"> &
     /** Aborted by SIGTERM and SIGINT. */
     stop: AbortSignal;
   }>;
-
-const CONFIG_BYTES_MAX = 1_048_576;
 
 /** Exit codes as all programs of Holdfast have them. */
 const EXIT_CODES: Readonly<Partial<Record<FaultCode, number>>> = {
@@ -117,11 +115,12 @@ async function configOf({ config }: Options, process: Process): Promise<HubConfi
   return values;
 }
 
+/** One byte beyond what YAML may have at most, which then refuses it: a pipe or a device has no size to ask for. */
 async function readConfigFile(path: string): Promise<string> {
   try {
-    const { size } = await stat(path);
-    if (size > CONFIG_BYTES_MAX) throw new RangeError(`it has ${size} bytes`);
-    return await readFile(path, "utf8");
+    const chunks: Buffer[] = [];
+    for await (const chunk of createReadStream(path, { end: YAML_BYTES_MAX })) chunks.push(chunk);
+    return Buffer.concat(chunks).toString("utf8");
   } catch (error) {
     throw unreadable("configuration file", path, error);
   }

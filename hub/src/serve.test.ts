@@ -1,6 +1,7 @@
 /** The whole program in this process: start, serve, stop within the deadline, and start again on what is there. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
@@ -24,7 +25,7 @@ afterAll(() => rm(dataDir, { recursive: true, force: true }));
 type Running = Readonly<{ api: string; printed: string[]; stop(): Promise<void> }>;
 
 /** Resolves once the hub says where it listens. */
-async function start(): Promise<Running> {
+async function start(changed: Readonly<Record<string, string>> = {}): Promise<Running> {
   const file = {
     data_dir: dataDir,
     api_listen: "127.0.0.1:0",
@@ -32,6 +33,7 @@ async function start(): Promise<Running> {
     identity_listen: "127.0.0.1:0",
     owner_token_file: join(dataDir, "owner"),
     shutdown_ms_max: SHUTDOWN_MS_MAX,
+    ...changed,
   };
   const places = { fileName: "test", fileDirectory: dataDir, workingDirectory: dataDir };
   const config = readConfig({ file, env: {}, ...places }).values;
@@ -60,6 +62,25 @@ async function start(): Promise<Running> {
 }
 
 const ownerToken = () => readFileSync(join(dataDir, "owner"), "utf8").trim();
+
+describe("a port that is taken", () => {
+  it(
+    "is named with its setting",
+    async () => {
+      const taken = createServer();
+      await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+      const { port } = taken.address() as AddressInfo;
+      const refused = start({ link_listen: `127.0.0.1:${port}` });
+      await expect(refused).rejects.toMatchObject({
+        code: "FAILED_PRECONDITION",
+        reason: "CANNOT_LISTEN",
+        message: `link_listen: 127.0.0.1:${port}: another program listens there (EADDRINUSE)`,
+      });
+      taken.close();
+    },
+    START_MS_MAX,
+  );
+});
 
 describe("serve", () => {
   it(

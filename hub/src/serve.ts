@@ -6,8 +6,8 @@ import { sign } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
-import { causeChain } from "@holdfast/shared/fault.ts";
-import type { ListenAddress } from "@holdfast/shared/settings.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { errnoMeaning, type ListenAddress } from "@holdfast/shared/settings.ts";
 import type { DispatchDeps } from "./api/dispatch.ts";
 import { listenMetrics, type MetricsServer } from "./api/metrics-server.ts";
 import { plainListener, withSecurityHeaders } from "./api/plain.ts";
@@ -84,20 +84,20 @@ async function serveWith(
   const tasks: Promise<void>[] = [];
   const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
   try {
-    servers.link = await startLinkServer({
-      ...listenerDeps(config.linkListen),
-      hub: linkHub(app, reportUseCases(app)),
-    });
-    servers.identity = await startIdentityServer({
-      ...listenerDeps(config.identityListen),
-      hub: identityHub(app),
-    });
+    servers.link = await listening("link_listen", config.linkListen, (at) =>
+      startLinkServer({ ...listenerDeps(at), hub: linkHub(app, reportUseCases(app)) }),
+    );
+    servers.identity = await listening("identity_listen", config.identityListen, (at) =>
+      startIdentityServer({ ...listenerDeps(at), hub: identityHub(app) }),
+    );
     const { link, identity } = servers;
     const apiParts = { app, keyring, metrics, state, connected: () => link.connected, stopping };
-    servers.api = await startApi(config, apiParts);
+    servers.api = await listening("api_listen", config.apiListen, () => startApi(config, apiParts));
     if (config.metricsListen !== undefined) {
       const listener = withSecurityHeaders(plainListener(plainDeps(apiParts)));
-      servers.metrics = await listenMetrics(config.metricsListen, listener);
+      servers.metrics = await listening("metrics_listen", config.metricsListen, (at) =>
+        listenMetrics(at, listener),
+      );
     }
     state.listening(servers as Servers);
     keyring.onNewVendors(() => {
@@ -115,6 +115,22 @@ async function serveWith(
     stopping.abort();
     await stopServers(servers, config.shutdownMsMax);
     await Promise.allSettled(tasks);
+  }
+}
+
+/** Throws FAILED_PRECONDITION `CANNOT_LISTEN`, naming the setting, if the address cannot be taken. */
+async function listening<T>(
+  setting: string,
+  at: ListenAddress,
+  start: (at: ListenAddress) => Promise<T>,
+): Promise<T> {
+  try {
+    return await start(at);
+  } catch (error) {
+    const isListen = error instanceof Error && "syscall" in error && error.syscall === "listen";
+    if (!isListen) throw error;
+    const message = `${setting}: ${at.host}:${at.port}: ${errnoMeaning(error)}`;
+    throw new Fault("FAILED_PRECONDITION", "CANNOT_LISTEN", message, { cause: error });
   }
 }
 

@@ -1,14 +1,8 @@
 /** How settings are read from a file's value and the environment, and what is refused. */
 import { describe, expect, it } from "vitest";
+import { durationMs } from "./duration.ts";
 import { Fault } from "./fault.ts";
-import {
-  durationMs,
-  errnoMeaning,
-  readSettings,
-  type SettingSpecs,
-  settings,
-  unreadable,
-} from "./settings.ts";
+import { errnoMeaning, readSettings, type SettingSpecs, settings, unreadable } from "./settings.ts";
 
 const specs = {
   data_dir: settings.required(settings.path()),
@@ -182,5 +176,15 @@ describe("unreadable", () => {
     expect(errnoMeaning(Object.assign(new Error("x"), { code: "ENOENT" }))).toContain(
       "no such file",
     );
+  });
+
+  it("never shows a token that was given instead of a file's name", () => {
+    const error = Object.assign(new Error("x"), { code: "ENAMETOOLONG" });
+    for (const token of [`hft_${"a".repeat(32)}_s3cret_0`, `/home/x/hfj_${"s3cret".repeat(50)}`]) {
+      const fault = unreadable("token file", token, error);
+      expect(fault.reason).toBe("SECRET_IN_ARGUMENT");
+      expect(fault.message).not.toContain("s3cret");
+    }
+    expect(unreadable("token file", "tokens/hft_file", error).reason).toBe("FILE_UNREADABLE");
   });
 });

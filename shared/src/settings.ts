@@ -4,6 +4,7 @@
  * with a suggestion; no value is bent into another type.
  */
 import { isAbsolute, resolve } from "node:path";
+import { DURATION_RULE, durationMs } from "./duration.ts";
 import { Fault, invalid, VIOLATIONS_MAX, type Violation } from "./fault.ts";
 import { shown, suggestion } from "./text.ts";
 
@@ -298,24 +299,6 @@ function path<F extends string | undefined = undefined>(
   });
 }
 
-const MS_OF_UNIT: ReadonlyMap<string, number> = new Map([
-  ["ms", 1],
-  ["s", 1_000],
-  ["m", 60_000],
-  ["h", 3_600_000],
-  ["d", 86_400_000],
-]);
-
-/** Milliseconds of `90s`, `15m`, `1h`: one whole number with a unit; undefined for anything else. */
-export function durationMs(given: string): number | undefined {
-  const found = /^(0|[1-9]\d{0,11})(ms|s|m|h|d)$/.exec(given);
-  const unit = MS_OF_UNIT.get(found?.[2] ?? "");
-  return found === null || unit === undefined ? undefined : Number(found[1]) * unit;
-}
-
-/** What `durationMs` accepts, for messages. */
-export const DURATION_RULE = "a whole number with a unit: ms, s, m, h or d";
-
 /** A duration with its unit, in milliseconds. */
 function duration<F extends number | undefined = undefined>(
   options: Readonly<{ minMs: number; maxMs: number; fallback?: F }>,
@@ -379,7 +362,12 @@ const ERRNO_MEANINGS: Readonly<Record<string, string>> = {
   ENOSPC: "no space left on the device",
   EROFS: "the file system is read-only",
   EEXIST: "it exists already",
+  EADDRINUSE: "another program listens there",
+  EADDRNOTAVAIL: "this machine has no such address",
 };
+
+/** A token that was given where a file is to be named: "no such file" would print the secret. */
+const TOKEN_LIKE = /(^|\/)hf[a-z]_[A-Za-z0-9_-]{16,}$/;
 
 /** For people: what an operating system error means, with its code. */
 export function errnoMeaning(error: unknown): string {
@@ -389,8 +377,15 @@ export function errnoMeaning(error: unknown): string {
   return code === "" ? "it cannot be used" : code;
 }
 
-/** The refusal of a file that cannot be read: INVALID_ARGUMENT `FILE_UNREADABLE`, with path and meaning. */
+/**
+ * The refusal of a file that cannot be read: INVALID_ARGUMENT `FILE_UNREADABLE`, with path and meaning, or
+ * `SECRET_IN_ARGUMENT` without either if the "path" is a token.
+ */
 export function unreadable(what: string, file: string, error: unknown): Fault {
+  if (TOKEN_LIKE.test(file)) {
+    const rule = "arguments are visible to other users; write it to a file and name that";
+    return new Fault("INVALID_ARGUMENT", "SECRET_IN_ARGUMENT", `${what}: got a token; ${rule}`);
+  }
   const message = `${what} ${shown(file)}: ${errnoMeaning(error)}`;
   return new Fault("INVALID_ARGUMENT", "FILE_UNREADABLE", message, { cause: error });
 }

@@ -8,6 +8,7 @@ import { create } from "@bufbuild/protobuf";
 import { CertificateSchema } from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
+import { encodeJoinToken } from "@holdfast/shared/join-token.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   type AgentWorld,
@@ -130,6 +131,15 @@ describe("joining", () => {
   });
 });
 
+/** Nobody listens at its endpoint: a call would fail with another exit code. */
+const JOIN_TOKEN = encodeJoinToken({
+  vendorId: "01a1fa22-abde-7a12-a02e-0d8490906853",
+  id: "01a1fa22-abde-7a12-a02e-0d8490906854",
+  secret: "s".repeat(43),
+  identityEndpoints: ["127.0.0.1:1"],
+  rootFingerprint: "0".repeat(64),
+});
+
 describe("the program", () => {
   const main = fileURLToPath(new URL("../main.ts", import.meta.url));
   let directory: string;
@@ -158,6 +168,45 @@ describe("the program", () => {
     const unknown = run("statsu");
     expect([unknown.code, unknown.error]).toEqual([2, expect.stringContaining("statsu")]);
     expect(run("status", "--state", directory).code).toBe(3);
+  });
+
+  it.each([
+    { it: "is a directory", path: "/tmp", says: "it is a directory (EISDIR)" },
+    { it: "never ends", path: "/dev/zero", says: "(1 MiB)" },
+    { it: "has a tab", text: "a:\n\tb: 1\n", says: ":2:1" },
+    {
+      it: "has too many aliases",
+      text: `state_dir: &a x\ndeny: [${"*a,".repeat(51)}]\n`,
+      says: "aliases are limited to 50",
+    },
+  ])("ends with 2 and says where when its configuration $it", ({ path, text = "", says }) => {
+    const file = path ?? join(directory, "agent.yaml");
+    if (path === undefined) writeFileSync(file, text);
+    const { code, error } = run("run", "--config", file);
+    expect([code, error]).toEqual([2, expect.stringContaining(says)]);
+    expect(error).toContain(file);
+    expect(error).toMatch(/\nnext: .+\n$/);
+  });
+
+  it.each([
+    { it: "was cut", text: JOIN_TOKEN.slice(0, 60), says: "its checksum does not fit" },
+    { it: "is of another kind", text: `hft_${"a".repeat(80)}`, says: "it starts with hft_" },
+  ])("ends with 4 without a call when the token $it", ({ text, says }) => {
+    const file = join(directory, "token");
+    writeFileSync(file, text);
+    const { code, error } = run("enroll", "--state", directory, "--token-file", file);
+    expect([code, error]).toEqual([
+      4,
+      expect.stringContaining(`TOKEN_DAMAGED: join token damaged`),
+    ]);
+    expect(error).toContain(says);
+    expect(error).toMatch(/\nnext: holdfast cell token CELL\n$/);
+  });
+
+  it("does not repeat a token that was given as an argument", () => {
+    const { code, error } = run("enroll", "--state", directory, "--token-file", JOIN_TOKEN);
+    expect([code, error]).toEqual([2, expect.stringContaining("SECRET_IN_ARGUMENT")]);
+    expect(error).not.toContain(JOIN_TOKEN.slice(0, 24));
   });
 
   it("says after damage that the store was set aside and that workloads go on", () => {

@@ -4,6 +4,7 @@
  * are never taken from the command line, which other users of a machine can read.
  */
 import { chmod, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { Fault, invalid, type Violation } from "@holdfast/shared/fault.ts";
 import { isLoopback, unreadable } from "@holdfast/shared/settings.ts";
@@ -173,8 +174,11 @@ async function namedContext(terminal: Terminal, asked: string | undefined): Prom
   );
 }
 
-/** Cleartext is for this machine only; a URL never holds a secret. Throws INVALID_ARGUMENT `API_URL`. */
-export function checkApiUrl(api: string): URL {
+/**
+ * Cleartext is for this machine only; a URL never holds a secret; no public authority vouches for an IP address.
+ * Throws INVALID_ARGUMENT `API_URL`.
+ */
+export function checkApiUrl({ api, caFile }: Pick<Context, "api" | "caFile">): URL {
   const refuse = (message: string) =>
     new Fault("INVALID_ARGUMENT", "API_URL", `api: ${message}`, { next: "holdfast context list" });
   if (!URL.canParse(api)) throw refuse(`not a URL; got ${shown(api)}; allowed: https://HOST:PORT`);
@@ -186,6 +190,11 @@ export function checkApiUrl(api: string): URL {
   const isLocal = url.protocol === "http:" && isLoopback(host);
   if (url.protocol !== "https:" && !isLocal) {
     throw refuse(`https only, but for http on loopback; got ${shown(api)}`);
+  }
+  const rest = `${url.pathname === "/" ? "" : url.pathname}${url.search}${url.hash}`;
+  if (rest !== "") throw refuse(`nothing may follow the host; got ${shown(rest)}`);
+  if (!isLocal && caFile === undefined && isIP(host) !== 0) {
+    throw refuse(`an IP address needs a pinned root; give --ca-file; got ${shown(api)}`);
   }
   return url;
 }
@@ -222,7 +231,7 @@ export async function saveContext(terminal: Terminal, context: Context): Promise
       `context: got ${shown(context.name)}; allowed: ${rule}`,
     );
   }
-  checkApiUrl(context.api);
+  checkApiUrl(context);
   const path = userContextsPath(terminal);
   const file = (await readContextFile(path)) ?? { path, current: undefined, contexts: [] };
   const others = file.contexts.filter(({ name }) => name !== context.name);

@@ -35,7 +35,7 @@ export type HubClient = Readonly<{
 
 /** Connects with the first call, not here. Throws if a file of the context cannot be read. */
 export async function openHub(terminal: Terminal, context: Context): Promise<HubClient> {
-  const url = checkApiUrl(context.api);
+  const url = checkApiUrl(context);
   const { caFile, tokenFile } = context;
   const ca = caFile === undefined ? undefined : await readCa(caFile);
   const token =

@@ -3,7 +3,7 @@
  * does is loaded when it runs.
  */
 
-import { DURATION_RULE, durationMs } from "@holdfast/shared/settings.ts";
+import { DURATION_RULE, durationMs } from "@holdfast/shared/duration.ts";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Terminal } from "./terminal.ts";
 

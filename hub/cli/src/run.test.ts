@@ -191,6 +191,10 @@ describe("contexts", () => {
     ["http://hub.example:7400", "https only, but for http on loopback"],
     ["https://me:hunter2@hub.example", "must not hold credentials"],
     ["hub.example", "not a URL"],
+    ["https://hub.example:7400/v1", "nothing may follow the host; got /v1"],
+    ["https://hub.example:7400/?token=x", "nothing may follow the host"],
+    ["https://10.0.0.1:7400", "an IP address needs a pinned root; give --ca-file"],
+    ["https://[::1]:7400", "an IP address needs a pinned root"],
   ])("never use %s", async (api, says) => {
     const { code, err } = await run("get", "tenants", "--api", api);
     expect([code, err.includes("hunter2")]).toEqual([2, false]);

@@ -2,8 +2,8 @@
 import { create, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { type Timestamp, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UsageLineSchema, UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
+import { DURATION_RULE, durationMs } from "@holdfast/shared/duration.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { DURATION_RULE, durationMs } from "@holdfast/shared/settings.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import { ageOf, at, textAt } from "../format.ts";
 import { jsonText, yamlText } from "../output.ts";
