@@ -17,6 +17,8 @@ import {
 export const RELEASES = ["1.0.0", "1.1.0", "1.2.0"] as const;
 const FIRST_ROWS = 500;
 const READY_TIMEOUT = "60s";
+/** Exit code of `holdfast wait` if the attempt was returned from: the release before serves. */
+const ROLLED_BACK = 7;
 
 export type FleetOptions = Readonly<{
   portsFrom: number;
@@ -44,16 +46,39 @@ export async function bringUp(fleet: Fleet, options: FleetOptions): Promise<void
   }
   writeContexts(fleet);
   say("instances: waiting until they are ready and measured");
-  await Promise.all([untilMeasured(fleet, "etl-free"), untilMeasured(fleet, "etl", "initech")]);
+  const until = isNew ? untilMeasured : untilBack;
+  await Promise.all([until(fleet, "etl-free", [], say), until(fleet, "etl", ["initech"], say)]);
 }
 
-async function untilMeasured(fleet: Fleet, name: string, tenant?: string): Promise<void> {
+type Until = (
+  fleet: Fleet,
+  name: string,
+  tenant: readonly [string?],
+  say: FleetOptions["say"],
+) => Promise<void>;
+
+const waitFor = (name: string, [tenant]: readonly [string?], condition: string) => {
   const whose = tenant === undefined ? [] : ["--tenant", tenant];
-  for (const condition of ["Ready", "Metered"]) {
-    const wait = ["wait", "instance", name, ...whose, "--for", condition];
-    await fleet.cli([...wait, "--timeout", READY_TIMEOUT]);
+  return ["wait", "instance", name, ...whose, "--for", condition, "--timeout", READY_TIMEOUT];
+};
+
+const untilMeasured: Until = async (fleet, name, tenant) => {
+  for (const condition of ["Ready", "Metered"]) await fleet.cli(waitFor(name, tenant, condition));
+};
+
+/**
+ * As it was when the fleet ended, which need not be well: a release that was returned from, a stopped instance and
+ * a deleted one are left as they are and only told of.
+ */
+const untilBack: Until = async (fleet, name, tenant, say) => {
+  for (const condition of ["Connected", "Ready", "Healthy", "Metered"]) {
+    const { code, stderr } = await fleet.tryCli(waitFor(name, tenant, condition));
+    if (code === 0) continue;
+    const line = stderr.split("\n").find((each) => each.startsWith("error: ")) ?? stderr;
+    say(line.replace(/^error: /, ""));
+    if (code !== ROLLED_BACK) return;
   }
-}
+};
 
 /** Whether the last thing of the set-up is there; if not, all of it is gone through again. */
 async function isSetUp(fleet: Fleet): Promise<boolean> {
