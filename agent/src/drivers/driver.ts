@@ -128,6 +128,12 @@ export type DriverReading = Readonly<{
   at: number;
 }>;
 
+/**
+ * How far a look goes. `all`: whatever carries our marks. `recorded`: what the driver has itself written down, where
+ * that is cheaper; a copy that it does not show may still be there, so nothing is done because of it alone.
+ */
+export type LookScope = "all" | "recorded";
+
 export interface Driver {
   readonly kind: string;
   /** Why it cannot work on this host; undefined if it can. */
@@ -135,7 +141,7 @@ export interface Driver {
   /** All that is wrong with a spec that can never be applied here. Pure. */
   check(spec: JsonObject, path: string): readonly Violation[];
   /** Every copy here that carries our marks, strays of an earlier life included; one snapshot for all instances. */
-  observe(context: DriverContext): Promise<readonly Live[]>;
+  observe(context: DriverContext, scope?: LookScope): Promise<readonly Live[]>;
   /** All that can fail is tried before anything changes. Artefacts are already verified and local. */
   prepare(wanted: Wanted, context: DriverContext): Promise<void>;
   /**

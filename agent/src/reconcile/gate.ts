@@ -1,6 +1,6 @@
 /** Waits until a copy is ready to take over, or has failed, or its time is over. */
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Health, JsonObject, Live, Wanted } from "../drivers/driver.ts";
+import type { Health, JsonObject, Live, LookScope, Wanted } from "../drivers/driver.ts";
 import type { AttemptRun } from "./run.ts";
 import {
   copiesOf,
@@ -44,14 +44,24 @@ export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<L
   }
 }
 
-async function look(
+async function find(
   { work }: AttemptRun,
+  { kind, digest, key }: Wanted,
+  scope: LookScope,
+): Promise<Live | undefined> {
+  const lives = await work.snapshots.fresh(kind, scope);
+  return servingCopy(copiesOf(lives, work.instanceId, key.resourceId), digest);
+}
+
+async function look(
+  run: AttemptRun,
   wanted: Wanted,
 ): Promise<Readonly<{ live: Live; health: Health }> | undefined> {
-  const { kind, digest, key } = wanted;
+  const { work } = run;
+  const { kind, key } = wanted;
   try {
-    const lives = await work.snapshots.fresh(kind);
-    const live = servingCopy(copiesOf(lives, work.instanceId, key.resourceId), digest);
+    // What was started has left a record; where that is lost, its marks are looked for.
+    const live = (await find(run, wanted, "recorded")) ?? (await find(run, wanted, "all"));
     if (live === undefined) return undefined;
     const health = await outside(`health of ${key.resourceId}`, () =>
       within(work, HEALTH_MS_MAX, `health of ${key.resourceId}`, (context) =>

@@ -5,7 +5,7 @@
  */
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
-import type { Health, JsonObject, Live, Step, Wanted } from "../drivers/driver.ts";
+import type { Health, JsonObject, Live, LookScope, Step, Wanted } from "../drivers/driver.ts";
 import * as attempts from "../store/attempts.ts";
 import { writeOutputs } from "./publish.ts";
 import { plannedOf, renderOutputs, renderResource, wantedOf } from "./rendering.ts";
@@ -136,8 +136,14 @@ async function lookAfter(
   }
   const last = lookedWith(work, rendering);
   const wanted = mayRepair ? rerender(work, target, resourceId, outputs, last) : last;
-  const copies = copiesOf(await work.snapshots.recent(known.kind), work.instanceId, resourceId);
-  const steps = driverOf(work, known.kind).steps(copies, last, wanted, work.clock.now());
+  const plan = async (scope: LookScope) => {
+    const lives = await work.snapshots.recent(known.kind, scope);
+    const copies = copiesOf(lives, work.instanceId, resourceId);
+    const steps = driverOf(work, known.kind).steps(copies, last, wanted, work.clock.now());
+    return { copies, steps };
+  };
+  const cheap = await plan("recorded");
+  const { copies, steps } = cheap.steps.length === 0 ? cheap : await plan("all");
   if (wanted.digest !== last.digest && mayRepair) adopt(work, resourceId, wanted);
   const due = mayRepair ? steps : [];
   return { wanted, live: servingCopy(copies, wanted.digest), copies, due };
@@ -238,7 +244,7 @@ async function findStrays(
   const strays: string[] = [];
   for (const kind of kinds) {
     if (!work.drivers.has(kind)) continue;
-    for (const { key, handle } of await work.snapshots.recent(kind)) {
+    for (const { key, handle } of await work.snapshots.recent(kind, "recorded")) {
       if (key.instanceId === work.instanceId && !explained.has(handle)) strays.push(handle);
     }
   }

@@ -4,12 +4,15 @@
  */
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Driver, DriverContext, Live } from "../drivers/driver.ts";
+import type { Driver, DriverContext, Live, LookScope } from "../drivers/driver.ts";
 
 /** All may use one look of this age, as long as nothing was done there since. */
 export const SNAPSHOT_AGE_MS_MAX = 500;
 /** A look that takes longer has failed. */
 export const OBSERVE_MS_MAX = 10_000;
+
+/** How long looks at what is recorded suffice; only a look at everything finds what has lost its record. */
+export const RECORDED_ONLY_MS_MAX = 30_000;
 
 type Look = Readonly<{ startedAt: number; lives: Promise<readonly Live[]> }>;
 
@@ -19,6 +22,8 @@ export class Snapshots {
   readonly #context: DriverContext;
   readonly #last = new Map<string, Look>();
   readonly #next = new Map<string, Promise<readonly Live[]>>();
+  /** When everything was last looked at, by kind. */
+  readonly #lookedAt = new Map<string, number>();
 
   constructor(clock: Clock, drivers: ReadonlyMap<string, Driver>, context: DriverContext) {
     this.#clock = clock;
@@ -27,44 +32,60 @@ export class Snapshots {
   }
 
   /** Copies of this kind, from a look that began at most SNAPSHOT_AGE_MS_MAX ago. */
-  async recent(kind: string): Promise<readonly Live[]> {
-    const last = this.#last.get(kind);
-    const isRecent =
-      last !== undefined && this.#clock.monotonic() - last.startedAt <= SNAPSHOT_AGE_MS_MAX;
-    return await (isRecent ? last.lives : this.fresh(kind));
+  async recent(kind: string, scope: LookScope = "all"): Promise<readonly Live[]> {
+    if (scope === "recorded" && this.#isAllDue(kind)) return await this.recent(kind);
+    const last = this.#recentOf(kind, "all") ?? this.#recentOf(kind, scope);
+    return await (last?.lives ?? this.fresh(kind, scope));
   }
 
   /** From a look that began after this call; all who ask while one is under way share the one after it. */
-  async fresh(kind: string): Promise<readonly Live[]> {
-    const next = this.#next.get(kind);
+  async fresh(kind: string, scope: LookScope = "all"): Promise<readonly Live[]> {
+    const key = keyOf(kind, scope);
+    const next = this.#next.get(key);
     if (next !== undefined) return await next;
-    const current = this.#last.get(kind)?.lives ?? Promise.resolve([]);
+    const current = this.#last.get(key)?.lives ?? Promise.resolve([]);
     const look = current
       .catch(() => [])
       .then(() => {
-        this.#next.delete(kind);
-        const lives = this.#look(kind);
-        this.#last.set(kind, { startedAt: this.#clock.monotonic(), lives });
+        this.#next.delete(key);
+        const lives = this.#look(kind, scope);
+        const startedAt = this.#clock.monotonic();
+        this.#last.set(key, { startedAt, lives });
+        if (scope === "all") this.#lookedAt.set(kind, startedAt);
         return lives;
       });
-    this.#next.set(kind, look);
+    this.#next.set(key, look);
     return await look;
   }
 
   /** Something was just done there: what was seen before does not count any more. */
   spoil(kind: string): void {
-    const last = this.#last.get(kind);
-    if (last !== undefined) this.#last.set(kind, { ...last, startedAt: Number.NEGATIVE_INFINITY });
+    for (const scope of SCOPES) {
+      const key = keyOf(kind, scope);
+      const last = this.#last.get(key);
+      if (last !== undefined) this.#last.set(key, { ...last, startedAt: Number.NEGATIVE_INFINITY });
+    }
   }
 
-  async #look(kind: string): Promise<readonly Live[]> {
+  #recentOf(kind: string, scope: LookScope): Look | undefined {
+    const last = this.#last.get(keyOf(kind, scope));
+    if (last === undefined) return undefined;
+    return this.#clock.monotonic() - last.startedAt <= SNAPSHOT_AGE_MS_MAX ? last : undefined;
+  }
+
+  #isAllDue(kind: string): boolean {
+    const lookedAt = this.#lookedAt.get(kind) ?? Number.NEGATIVE_INFINITY;
+    return this.#clock.monotonic() - lookedAt > RECORDED_ONLY_MS_MAX;
+  }
+
+  async #look(kind: string, scope: LookScope): Promise<readonly Live[]> {
     const driver = this.#drivers.get(kind);
     if (driver === undefined) {
       throw new Fault("FAILED_PRECONDITION", "DRIVER_MISSING", `no driver for kind ${kind}`);
     }
     try {
       return await bounded(this.#clock, OBSERVE_MS_MAX, `observe ${kind}`, (signal) =>
-        driver.observe({ ...this.#context, signal }),
+        driver.observe({ ...this.#context, signal }, scope),
       );
     } catch (error) {
       if (error instanceof Fault) throw error;
@@ -74,6 +95,12 @@ export class Snapshots {
       });
     }
   }
+}
+
+const SCOPES = ["all", "recorded"] as const;
+
+function keyOf(kind: string, scope: LookScope): string {
+  return `${scope} ${kind}`;
 }
 
 /**

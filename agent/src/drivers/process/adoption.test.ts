@@ -70,6 +70,20 @@ describe("a workload whose agent was killed", () => {
     expect([...links.values()]).not.toContain(join(world.stateDir, "agent.db"));
   });
 
+  it("is told from its record alone by a look at what is recorded", async () => {
+    const { runDir, pid } = await orphan();
+    const { driver, context } = world;
+    const recorded = () => driver().observe(context, "recorded");
+    expect(await recorded()).toEqual(await world.observe());
+    process.kill(pid, "SIGKILL");
+    await eventually("it has exited", async () => {
+      const [live] = await recorded();
+      return live?.phase === "exited" ? live : undefined;
+    });
+    rmSync(runDir, { recursive: true });
+    expect(await recorded()).toEqual([]);
+  });
+
   it.each([
     { what: "its record", remove: "record.json" },
     { what: "its whole run directory", remove: "." },

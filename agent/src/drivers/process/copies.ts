@@ -91,7 +91,7 @@ export async function findCopies(
     if (copy?.running === true && copy.record?.process === undefined) writeAgain(copy, context);
     return copy === undefined ? [] : [copy];
   });
-  return copies.sort((a, b) => a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1));
+  return copies.sort(byAge);
 }
 
 /**
@@ -111,6 +111,31 @@ export async function findSettledCopies(
     await new Promise((resolve) => setImmediate(resolve));
   }
   return await findCopies(procDir, context);
+}
+
+/**
+ * As findSettledCopies, but asks the kernel only for the processes that records name: the copies' members are left
+ * out, and copies that only marks tell of. Looks at everything where a record does not say how its process ended.
+ */
+export async function findRecordedCopies(
+  procDir: string,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  const places = placesOf(context.stateDir);
+  const processes = places.flatMap(({ runDir }) => {
+    const pid = readRecord(runDir)?.process?.pid;
+    const entry = pid === undefined ? undefined : readProcess(procDir, pid);
+    return entry === undefined ? [] : [entry];
+  });
+  const sight = { processes, marked: new Map(), bootId: bootId(procDir), bootedAt: 0 };
+  const copies = places.flatMap((place) => copyOf(sight, place.handle, place, context) ?? []);
+  const isExplained = ({ running, exit }: Copy) => running || exit !== undefined;
+  if (!copies.every(isExplained)) return await findSettledCopies(procDir, context);
+  return copies.sort(byAge);
+}
+
+function byAge(a: Copy, b: Copy): number {
+  return a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1);
 }
 
 /** In the same turn as the look: whoever removes the directory does it after the process has ended. */

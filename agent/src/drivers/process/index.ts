@@ -15,7 +15,7 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
-import { findSettledCopies } from "./copies.ts";
+import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
@@ -37,8 +37,10 @@ export function processDriver(host: ProcessHost): Driver {
     kind: DRIVER_KIND,
     missing: async () => whyMissing(procDir),
     check: checkProcessSpec,
-    observe: async (context) =>
-      (await findSettledCopies(procDir, context)).map((copy) => liveOf(copy, context)),
+    observe: async (context, scope = "all") => {
+      const find = scope === "all" ? findSettledCopies : findRecordedCopies;
+      return (await find(procDir, context)).map((copy) => liveOf(copy, context));
+    },
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,
