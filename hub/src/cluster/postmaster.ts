@@ -134,6 +134,7 @@ async function start(site: Site): Promise<Postmaster> {
       "log_min_messages=warning",
       ...(site.settings ?? []),
     ];
+    await site.launcher.adopt(pgdataOf(site)); // Made, perhaps, when namespaces were still allowed.
     const args = ["-D", pgdataOf(site), ...settings.flatMap((each) => ["-c", each])];
     const child = site.launcher.spawn(join(site.binDir, "postgres"), args, {
       cwd: "/",
@@ -182,7 +183,7 @@ async function makeSocketDir(site: Site): Promise<string> {
   await mkdir(dir, { mode: 0o700, recursive: true });
   const found = await stat(dir);
   await site.launcher.adopt(dir);
-  if (found.uid !== site.uid && dir === far) {
+  if (![site.uid, site.launcher.uid].includes(found.uid) && dir === far) {
     throw new Fault("FAILED_PRECONDITION", "SOCKET_DIR_FOREIGN", `${dir} belongs to another user`, {
       next: `remove ${dir}`,
     });

