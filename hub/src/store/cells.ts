@@ -25,6 +25,18 @@ export async function get(tx: Tx, id: string): Promise<CellRow | undefined> {
   return rows[0];
 }
 
+/** Also of a cell that is gone: what its owner is to be told of it. */
+export async function getForEvent(
+  tx: Tx,
+  id: string,
+): Promise<(Pick<CellRow, "id" | "tenantId" | "name"> & { revision: bigint }) | undefined> {
+  const rows = await tx.query<Pick<CellRow, "id" | "tenantId" | "name"> & { revision: bigint }>(
+    `select id, tenant_id as "tenantId", name, revision from cell where id = $1`,
+    [id],
+  );
+  return rows[0];
+}
+
 /** A fencing number above all before it; whoever carries the highest is the cell's active agent. */
 export async function nextFencing(tx: Tx, cellId: string): Promise<bigint> {
   const [row] = await tx.query<{ fencing: bigint }>(

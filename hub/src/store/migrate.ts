@@ -175,7 +175,7 @@ export async function serveProblems(
   const skew = Math.abs(facts.now - database.clock.now());
   if (skew > CLOCK_SKEW_MS_MAX) {
     const text = `the clocks of hub and database differ by ${Math.round(skew)} ms; at most ${CLOCK_SKEW_MS_MAX}`;
-    refuse("CLOCK_SKEW", text, "synchronise both clocks");
+    refuse("CLOCK_SKEW", text, "timedatectl status");
   }
   return problems;
 }

@@ -33,8 +33,6 @@ import * as certificates from "../../store/certificates.ts";
 import { taskContext } from "../../store/context.ts";
 import * as joinTokens from "../../store/join-tokens.ts";
 import * as keySets from "../../store/key-sets.ts";
-import { CELLS } from "../../store/object-tables.ts";
-import { find } from "../../store/objects.ts";
 import { readWithContext, type Tx, withContext } from "../../store/tx.ts";
 import { type AppDeps, newId } from "../deps.ts";
 import { record } from "../event.ts";
@@ -213,7 +211,7 @@ async function audit(deps: AppDeps, { vendorId, id }: JoinToken, peer: Peer): Pr
     return;
   }
   await withContext(deps.database, context, async (tx) => {
-    const [cell] = await find(tx, CELLS, { id: token.cellId }, false);
+    const cell = await cells.getForEvent(tx, token.cellId);
     if (cell === undefined) return;
     await record(tx, ACTOR, deps.clock.now(), {
       verb: "join_refused",
