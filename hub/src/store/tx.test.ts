@@ -42,12 +42,15 @@ describe("a transaction", () => {
 
   it("runs again after a deadlock, a bounded number of times", async () => {
     let runs = 0;
+    let held = 0;
+    const bothHold = Promise.withResolvers<void>();
     const { acme, globex } = world.tenants;
     const swap = (first: string, second: string) =>
       run(async (tx) => {
         runs++;
         await rename(tx, first, `${runs}`);
-        await systemClock.sleep(50);
+        if (++held === 2) bothHold.resolve();
+        await bothHold.promise;
         await rename(tx, second, `${runs}`);
       });
     await Promise.all([swap(acme, globex), swap(globex, acme)]);
