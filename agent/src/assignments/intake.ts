@@ -49,6 +49,9 @@ export type IntakeDeps = Readonly<{
 /** Between tries to fetch a release that cannot be had now. The hub offers again at each contact as well. */
 const FETCH_BACKOFF = { baseMs: 500, capMs: 60_000 };
 
+/** Releases that are remembered to be sound, more than a cell has at once. */
+const SOUND_MAX = 1_000;
+
 /** One after the other for each instance, and no instance waits for another. */
 export class Intake {
   readonly #deps: IntakeDeps;
@@ -58,6 +61,8 @@ export class Intake {
   /** Pauses of offers that wait for their release; a newer offer ends them. */
   readonly #waits = new Map<string, AbortController>();
   readonly #fetching = new Map<string, Promise<Envelope>>();
+  /** Digests of releases that this process has found sound: the same bytes are not judged twice. */
+  readonly #sound = new Set<string>();
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
@@ -176,7 +181,13 @@ export class Intake {
       assignments.findRelease(store, releaseDigest) ?? (await this.#fetch(releaseDigest));
     const keys = keysOf(pins.findKeySet(store, KeyPurpose.RELEASE));
     const floor = pins.findFloor(store, product);
-    judgeContent(judgeRelease(envelope, keys, assignment, floor), assignment);
+    const blueprint = judgeRelease(envelope, keys, assignment, floor);
+    if (!this.#sound.has(releaseDigest)) {
+      refuseUnsoundRelease(blueprint);
+      if (this.#sound.size >= SOUND_MAX) this.#sound.clear();
+      this.#sound.add(releaseDigest);
+    }
+    resolveParameters(blueprint, { lockedParameters: [] }, assignment.parameters ?? {});
     return envelope;
   }
 
@@ -229,15 +240,13 @@ function isInstanceId(text: string): boolean {
   }
 }
 
-function judgeContent(blueprint: Blueprint, assignment: Assignment): void {
+function refuseUnsoundRelease(blueprint: Blueprint): void {
   const violations = checkBlueprint(blueprint);
   const [first] = violations;
   if (first !== undefined) {
     const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
     throw refusal("BLUEPRINT_INVALID", describeViolation(first) + more);
   }
-  const plan = { lockedParameters: [] };
-  resolveParameters(blueprint, plan, assignment.parameters ?? {});
 }
 
 function refusal(reason: string, message: string): Fault {
