@@ -15,17 +15,18 @@ import {
 /** Where the spec says nothing. */
 const READY_DEADLINE_MS = 30_000;
 const READY_INTERVAL_MS = 200;
-/** First looks come quickly: most programs are ready long before one interval has passed. */
-const READY_FIRST_MS = 10;
-const READY_GROWTH = 1.5;
+/** Most programs are ready long before one interval has passed. */
+const READY_PAUSE_MS_MIN = 5;
+/** Of the time that it has taken so far: no program seems slower to start than it is by more than this. */
+const READY_PAUSE_SHARE = 0.1;
 
 /** Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
 export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<Live> {
   const { work } = run;
   const { resourceId } = wanted.key;
   const { deadlineMs, intervalMs } = readinessOf(wanted.spec);
-  const endsAt = work.clock.monotonic() + deadlineMs;
-  let pauseMs = Math.min(READY_FIRST_MS, intervalMs);
+  const beganAt = work.clock.monotonic();
+  const tookMs = () => work.clock.monotonic() - beganAt;
   let seen = "no copy was seen";
   for (;;) {
     run.safePoint();
@@ -35,12 +36,12 @@ export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<L
     if (found?.health.state === "failed") {
       throw new Interrupted("failed", "NOT_READY", `${resourceId}: ${seen}`);
     }
-    if (work.clock.monotonic() >= endsAt) {
+    if (tookMs() >= deadlineMs) {
       const message = `${resourceId}: not ready within ${deadlineMs} ms: ${seen}`;
       throw new Interrupted("failed", "READY_DEADLINE", message);
     }
-    await work.clock.sleep(pauseMs, work.signal);
-    pauseMs = Math.min(intervalMs, pauseMs * READY_GROWTH);
+    const pauseMs = Math.max(READY_PAUSE_MS_MIN, tookMs() * READY_PAUSE_SHARE);
+    await work.clock.sleep(Math.min(intervalMs, pauseMs), work.signal);
   }
 }
 
