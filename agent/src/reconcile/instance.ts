@@ -89,12 +89,15 @@ export class InstanceLoop {
       await this.#act(decision, target);
     }
     if (signal.aborted) return 0;
+    const nextAt = this.#serving?.nextAt ?? Number.POSITIVE_INFINITY;
+    const waitMs = Math.max(0, Math.min(intervalMs, nextAt - clock.now()));
+    // Looking changes nothing of what is wanted, and whatever else does rings.
+    if (decision.kind === "settle") return waitMs;
     const next = this.#decide(findWanted(this.#work.store, this.#work.instanceId));
     const isDue = next.kind === "attempt" || next.kind === "resume" || next.kind === "remove";
-    if (decision.kind !== "settle" && next.kind === "settle") return 0;
+    if (next.kind === "settle") return 0;
     if (isDue && this.#hold === undefined && clock.now() >= this.#retry.at) return 0;
-    const nextAt = this.#serving?.nextAt ?? Number.POSITIVE_INFINITY;
-    return Math.max(0, Math.min(intervalMs, nextAt - clock.now()));
+    return waitMs;
   }
 
   #decide(target: Target | undefined): Decision {

@@ -24,6 +24,9 @@ export type Marks = ReadonlyMap<string, string>;
 
 /** The marks come first in the environment that we give; the rest is not read. */
 const ENVIRONMENT_BYTES_MAX = 16_384;
+/** Small enough to come from Node's pool: a look reads hundreds of environments. */
+const ENVIRONMENT_PART_BYTES = 4_000;
+const MARKS_PREFIX = "HOLDFAST_";
 /** Linux's own default. */
 const EPHEMERAL_PORT_MIN = 32_768;
 /** Lets other work of the agent go on while thousands of processes are read. */
@@ -80,12 +83,15 @@ export function readMarks(procDir: string, pid: number): Marks | undefined {
   let file: number | undefined;
   try {
     file = openSync(join(procDir, String(pid), "environ"), "r");
-    const buffer = Buffer.alloc(ENVIRONMENT_BYTES_MAX);
-    let length = 0;
-    for (let got = -1; got !== 0 && length < buffer.length; length += got) {
-      got = readSync(file, buffer, length, buffer.length - length, null);
+    const parts: Buffer[] = [];
+    for (let length = 0; length < ENVIRONMENT_BYTES_MAX; ) {
+      const part = Buffer.allocUnsafe(ENVIRONMENT_PART_BYTES);
+      const got = readSync(file, part, 0, part.length, null);
+      if (got === 0) break;
+      parts.push(part.subarray(0, got));
+      length += got;
     }
-    return marksIn(buffer.toString("utf8", 0, length));
+    return marksIn(Buffer.concat(parts));
   } catch {
     return undefined;
   } finally {
@@ -93,11 +99,13 @@ export function readMarks(procDir: string, pid: number): Marks | undefined {
   }
 }
 
-function marksIn(environment: string): Marks | undefined {
+function marksIn(environment: Buffer): Marks | undefined {
+  // Nearly all processes of a host are somebody else's.
+  if (!environment.includes(MARKS_PREFIX)) return undefined;
   const marks = new Map<string, string>();
-  for (const pair of environment.split("\0")) {
+  for (const pair of environment.toString("utf8").split("\0")) {
     const at = pair.indexOf("=");
-    if (pair.startsWith("HOLDFAST_") && at > 0) marks.set(pair.slice(0, at), pair.slice(at + 1));
+    if (pair.startsWith(MARKS_PREFIX) && at > 0) marks.set(pair.slice(0, at), pair.slice(at + 1));
   }
   return marks.size === 0 ? undefined : marks;
 }
