@@ -12,7 +12,7 @@ import { hydrateLinks } from "./binaries.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { lockDataDir } from "./data-lock.ts";
 import { findLauncher } from "./launch.ts";
-import { isAlive, startOf } from "./processes.ts";
+import { isAlive, isTaken, startOf } from "./processes.ts";
 
 const DEADLINE_MS = 20_000;
 let dataDir: string;
@@ -165,6 +165,27 @@ describe("the cluster", () => {
         "another server is up",
         async () => cluster.pid() !== pid && (await answers(cluster)),
       );
+    }
+  });
+
+  it("starts although the old server's number is still held by its zombie", async () => {
+    const first = await startMade();
+    await keepARow(first);
+    const path = join(dataDir, "pgdata", "postmaster.pid");
+    const old = await readFile(path, "utf8");
+    await first.stop();
+    // The one that is execed has never heard of its child, so nobody reaps it.
+    const careless = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    try {
+      const said = await new Promise<Buffer>((resolve) => careless.stdout.once("data", resolve));
+      const zombie = Number(said.toString());
+      await until("a zombie", async () => (await isTaken(zombie)) && !(await isAlive(zombie)));
+      await writeFile(path, old.replace(/^\d+/, String(zombie)));
+      expect(await answers(await start())).toBe(true);
+    } finally {
+      careless.kill("SIGKILL");
     }
   });
 

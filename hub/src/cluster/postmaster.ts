@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Launcher } from "./launch.ts";
-import { isAlive, type Kill, sendSignal, startOf, workingIn } from "./processes.ts";
+import { isTaken, type Kill, sendSignal, startOf, workingIn } from "./processes.ts";
 
 /** The port only names the socket; nothing listens on TCP. */
 export const SOCKET_PORT = 5432;
@@ -104,8 +104,9 @@ async function isServerOf(site: Site, pid: number): Promise<boolean> {
 }
 
 /**
- * A pid file whose pid now is another program's would keep PostgreSQL from starting. It may be removed only
- * when no process of the old server is left, since the file also guards the shared memory.
+ * A pid file whose pid is taken, by another program or by the old server's zombie that nobody reaps, would
+ * keep PostgreSQL from starting. It may be removed only when no process of the old server is left, since the
+ * file also guards the shared memory.
  */
 async function clearStale(site: Site): Promise<void> {
   const file = await readPidFile(site);
@@ -117,7 +118,7 @@ async function clearStale(site: Site): Promise<void> {
       throw notReady(site, "processes of an earlier server linger");
     await site.clock.sleep(POLL_MS);
   }
-  if (await isAlive(file.pid)) await rm(join(pgdata, "postmaster.pid"), { force: true });
+  if (await isTaken(file.pid)) await rm(join(pgdata, "postmaster.pid"), { force: true });
 }
 
 async function start(site: Site): Promise<Postmaster> {

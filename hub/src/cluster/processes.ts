@@ -1,16 +1,24 @@
 /** What /proc says of processes: whether one is alive, and still the one that was meant. Linux only. */
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, readlink, stat } from "node:fs/promises";
 
 /** Ticks since boot at which the process began; undefined: no such process, or a zombie. */
 export async function startOf(pid: number): Promise<string | undefined> {
   try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const line = await readFile(`/proc/${pid}/stat`, "utf8");
     // The name, in brackets, may hold anything; the fields follow its last bracket.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
     return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
   } catch {
     return undefined;
   }
+}
+
+/** Whether the number is taken, also by a zombie: then a signal to it still succeeds. */
+export async function isTaken(pid: number): Promise<boolean> {
+  return stat(`/proc/${pid}`).then(
+    () => true,
+    () => false,
+  );
 }
 
 export async function isAlive(pid: number): Promise<boolean> {
