@@ -160,7 +160,9 @@ const REFUSALS: readonly string[] = [
   "UNIMPLEMENTED",
 ];
 
-function lostKindOf({ code, reason }: Fault): LostKind {
+function lostKindOf({ code, reason, retryAfterMs }: Fault): LostKind {
   if (reason === "CERTIFICATE_EXPIRED") return "expired";
-  return REFUSALS.includes(code) ? "refused" : "unreachable";
+  if (REFUSALS.includes(code)) return "refused";
+  // Only a hub that is there says when to try again.
+  return retryAfterMs === undefined ? "unreachable" : "later";
 }

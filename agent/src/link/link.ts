@@ -14,6 +14,7 @@ import { renewCertificate, timesOf } from "./renewal.ts";
 import { ReportPump } from "./report-pump.ts";
 import {
   initialSession,
+  type LostKind,
   type SessionEffect,
   type SessionEvent,
   type SessionState,
@@ -126,7 +127,7 @@ class RunningLink implements Link {
         welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
         askedToLeave: (spreadMs: number) =>
           this.dispatch({ type: "asked-to-leave", connection, spreadMs }),
-        lost: (kind: "unreachable" | "refused" | "expired", message: string) =>
+        lost: (kind: LostKind, message: string) =>
           this.dispatch({ type: "lost", connection, kind, message: `${endpoint}: ${message}` }),
       };
       this.#connection = new Connection(client, control, events, log);

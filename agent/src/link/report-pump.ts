@@ -23,7 +23,8 @@ import type { ReportPort } from "./port.ts";
 
 export const BATCHES_IN_FLIGHT_MAX = 8;
 const LOOK_MS_MAX = 60_000;
-const REOPEN_BACKOFF = { baseMs: 1_000, capMs: 60_000 } as const;
+/** The link is up, so the hub is there: what keeps it from taking reports may be over any moment. */
+const REOPEN_BACKOFF = { baseMs: 1_000, capMs: 10_000 } as const;
 
 export type ReportPumpDeps = Readonly<{
   report: ReportPort;

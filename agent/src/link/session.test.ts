@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   initialSession,
+  type LostKind,
+  RETRY_ANSWERED_MS_CAP,
   RETRY_MS,
   type SessionEffect,
   type SessionEvent,
@@ -26,7 +28,7 @@ function run(events: readonly SessionEvent[], { endpoints = 1, now = NOW, random
 }
 
 const START: SessionEvent = { type: "start" };
-const lost = (connection: number, kind: "unreachable" | "refused" | "expired" = "unreachable") =>
+const lost = (connection: number, kind: LostKind = "unreachable") =>
   ({ type: "lost", connection, kind, message: "gone" }) as const;
 const welcomed = (connection: number, spreadMs = 4_000) =>
   ({ type: "welcomed", connection, spreadMs }) as const;
@@ -50,6 +52,17 @@ describe("the session", () => {
     const [state, effects] = step(up, lost(3), NOW + 60_000, middle);
     expect(state).toMatchObject({ phase: "waiting", failures: 0 });
     expect(waitOf(effects)).toBe(2_000);
+  });
+
+  it("is back within seconds of a hub that was there all along but could not serve", () => {
+    let [state] = step(initialSession(1, CERTIFICATE), START, NOW, middle);
+    for (let i = 1; i <= 12; i++) {
+      const [waiting, effects] = step(state, lost(i, "later"), NOW, () => 0.999999);
+      expect(waitOf(effects)).toBeLessThan(RETRY_ANSWERED_MS_CAP);
+      [state] = step(waiting, timer("connect"), NOW, middle);
+    }
+    const [, effects] = step(state, lost(13), NOW, () => 0.999999);
+    expect(waitOf(effects)).toBeLessThan(2 * RETRY_ANSWERED_MS_CAP);
   });
 
   it("waits twice as long after each failure, up to five minutes", () => {

@@ -15,6 +15,10 @@ import type { Random } from "@holdfast/shared/clock.ts";
 
 /** First ceiling of the wait after a failure, and the highest. */
 export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
+/** Highest ceiling where the hub answered that it cannot serve now: it is there, and back any moment. */
+export const RETRY_ANSWERED_MS_CAP = 10_000;
+/** Failures that such an answer leaves on the count, so that it alone never makes a later wait a long one. */
+const ANSWERED_FAILURES_MAX = 4;
 /** Bound on what a hub may announce. */
 export const SPREAD_MS_MAX = 3_600_000;
 /** From the connection's start to Welcome. */
@@ -46,10 +50,10 @@ export type SessionState = Readonly<{
 }>;
 
 /**
- * Why a connection ended. `refused`: the hub does not want this agent, or this protocol; trying often is no
+ * Why a connection ended. `later`: the hub is there, but cannot serve now. `refused`: the hub does not want this agent, or this protocol; trying often is no
  * use. `expired`: the hub holds the certificate for expired.
  */
-export type LostKind = "unreachable" | "refused" | "expired";
+export type LostKind = "unreachable" | "later" | "refused" | "expired";
 
 export type SessionEvent =
   | Readonly<{ type: "start" | "stop" }>
@@ -191,23 +195,28 @@ function lost(
     const wasStable = now - state.upSince >= STABLE_MS_MIN;
     const shortLived = wasStable ? 0 : state.shortLived + 1;
     const next = { ...state, endpoint: 0, failures: 0, shortLived };
-    const waitMs =
-      event.kind === "refused" ? RETRY_MS.cap : ceilingMs(state.spreadMs, shortLived - 1);
-    return waiting(next, waitMs, event.message, random);
+    return waiting(
+      next,
+      ceilingMs(event.kind, state.spreadMs, shortLived - 1),
+      event.message,
+      random,
+    );
   }
   const isRoundOver = state.endpoint + 1 >= state.endpoints;
   const endpoint = isRoundOver ? 0 : state.endpoint + 1;
-  const failures = isRoundOver ? state.failures + 1 : state.failures;
-  const roundMs =
-    event.kind === "refused" ? RETRY_MS.cap : ceilingMs(state.spreadMs, state.failures);
+  const failuresMax = event.kind === "later" ? ANSWERED_FAILURES_MAX : Number.MAX_SAFE_INTEGER;
+  const failures = Math.min(failuresMax, isRoundOver ? state.failures + 1 : state.failures);
+  const roundMs = ceilingMs(event.kind, state.spreadMs, state.failures);
   const waitMs = isRoundOver ? roundMs : RETRY_MS.base;
   return waiting({ ...state, endpoint, failures }, waitMs, event.message, random);
 }
 
-/** Never below the announced spread; doubled for each of the failures. */
-function ceilingMs(spreadMs: number, failures: number): number {
+/** Never below the announced spread; doubled for each of the failures, up to a cap by what is wrong. */
+function ceilingMs(kind: LostKind, spreadMs: number, failures: number): number {
+  if (kind === "refused") return RETRY_MS.cap;
   const doubled = RETRY_MS.base * 2 ** Math.min(Math.max(0, failures), 30);
-  return Math.max(spreadMs, Math.min(RETRY_MS.cap, doubled));
+  const capMs = kind === "later" ? RETRY_ANSWERED_MS_CAP : RETRY_MS.cap;
+  return Math.max(spreadMs, Math.min(capMs, doubled));
 }
 
 /** From a connection into the wait for the next one: full jitter over the ceiling. */

@@ -30,6 +30,8 @@ export class StatusPump {
   readonly #control: ControlPort;
   readonly #log: Log;
   #call: ControlCall | undefined;
+  /** Aborted when the stream is given up: what waits for room on it waits for nothing. */
+  #over = new AbortController();
   #sent = new Map<string, number>();
   #stopped = false;
   readonly #running: Promise<void>;
@@ -42,18 +44,21 @@ export class StatusPump {
 
   /** From now on to this stream, from the beginning. */
   connected(call: ControlCall): void {
+    this.#over.abort();
+    this.#over = new AbortController();
     this.#call = call;
     this.#sent = new Map();
     this.#control.statusBell.ring();
   }
 
   disconnected(): void {
+    this.#over.abort();
     this.#call = undefined;
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#call = undefined;
+    this.disconnected();
     this.#control.statusBell.ring();
     await this.#running;
   }
@@ -71,6 +76,7 @@ export class StatusPump {
 
   async #flush(): Promise<void> {
     const call = this.#call;
+    const { signal } = this.#over;
     if (call === undefined) return;
     const all = this.#control.statuses();
     const changed = all.filter(
@@ -85,7 +91,7 @@ export class StatusPump {
       for (const { version, status } of part) this.#sent.set(status.instanceId, version);
       // The rest is looked up anew when there is room: it may have changed until then.
       if (!room) {
-        await drained(call);
+        await drained(call, signal);
         this.#control.statusBell.ring();
         return;
       }
@@ -119,13 +125,16 @@ function parts(changed: readonly Versioned[]): readonly (readonly Versioned[])[]
   return part.length > 0 ? [...done, part] : done;
 }
 
-/** Resolves when there is room again, or never will be. */
-export function drained(call: ControlCall): Promise<void> {
+/** Resolves when there is room again, or once the stream is given up: it may have ended before the wait began. */
+function drained(call: ControlCall, over: AbortSignal): Promise<void> {
+  if (over.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {
-      for (const event of ["drain", "close", "error", "end", "status"]) call.off(event, done);
+      call.off("drain", done);
+      over.removeEventListener("abort", done);
       resolve();
     };
-    for (const event of ["drain", "close", "error", "end", "status"]) call.on(event, done);
+    call.on("drain", done);
+    over.addEventListener("abort", done, { once: true });
   });
 }
