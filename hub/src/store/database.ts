@@ -21,6 +21,11 @@ export const POOL_CONNECTIONS_MAX = 16;
 export const CONNECT_MS_MAX = 5_000;
 export const POOL_WAITERS_MAX = 512;
 const IDLE_MS_MAX = 30_000;
+/**
+ * Of one statement, counted here. The server ends statements much sooner by itself (STATEMENT_MS_MAX); this is
+ * for a server or a way to it that is gone without a word.
+ */
+export const ANSWER_MS_MAX = 30_000;
 
 /** What every transaction needs. Made by `openDatabase`, ended by `close`. */
 export interface Database {
@@ -46,6 +51,7 @@ export type DatabaseDeps = Readonly<{
   random: Random;
   log: Log;
   connectionsMax?: number;
+  answerMsMax?: number;
 }>;
 
 /** bigint as bigint; the rest as pg does it (timestamptz: Date, jsonb: parsed, bytea: Buffer, numeric: text). */
@@ -68,6 +74,7 @@ export function clientConfig(connection: Connection, name: string): pg.ClientCon
     ...place,
     application_name: name,
     connectionTimeoutMillis: CONNECT_MS_MAX,
+    keepAlive: true,
     types: parsers,
   };
 }
@@ -79,6 +86,7 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     ...clientConfig(deps.app, "holdfast-hub"),
     max: deps.connectionsMax ?? POOL_CONNECTIONS_MAX,
     idleTimeoutMillis: IDLE_MS_MAX,
+    query_timeout: deps.answerMsMax ?? ANSWER_MS_MAX,
     maxLifetimeSeconds: 3_600,
   });
   pool.on("error", (error) => deps.log.warn({ error: error.message }, "idle connection lost"));
@@ -146,7 +154,7 @@ export async function ensureContextKey(database: Database, ms: number): Promise<
 async function writeContextKey(connection: Connection): Promise<Database["contextKey"]> {
   const key = mintContextKey(randomBytes(32));
   const pads = padsOf(key);
-  return withClient(connection, "holdfast-key", async (client) => {
+  const work = async (client: pg.Client) => {
     await client.query("select wall.forget_context_keys()");
     const { rows } = await client.query<{ now: number }>(
       "select (extract(epoch from now()) * 1000)::float8 as now",
@@ -158,16 +166,21 @@ async function writeContextKey(connection: Connection): Promise<Database["contex
       [key.id, pads.inner, pads.outer, expiresAt],
     );
     return { ...key, expiresAt };
-  });
+  };
+  return withClient(connection, "holdfast-key", work, ANSWER_MS_MAX);
 }
 
-/** One connection for the time of `work`. For the owner and the key login. */
+/** One connection for the time of `work`. For the owner, who may take long, and the key login, on whom all wait. */
 export async function withClient<T>(
   connection: Connection,
   name: string,
   work: (client: pg.Client) => Promise<T>,
+  answerMsMax?: number,
 ): Promise<T> {
-  const client = new pg.Client(clientConfig(connection, name));
+  const client = new pg.Client({
+    ...clientConfig(connection, name),
+    ...(answerMsMax !== undefined && { query_timeout: answerMsMax }),
+  });
   let lost: Error | undefined;
   client.on("error", (error) => {
     lost = error;

@@ -21,7 +21,7 @@ const UNAVAILABLE = new Set([
   "EAI_AGAIN",
 ]);
 const CONNECTION_TEXT =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client (was closed|has encountered))/;
+  /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client (was closed|has encountered))/;
 
 export function sqlstateOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;

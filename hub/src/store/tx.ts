@@ -20,7 +20,7 @@ export interface Tx {
   readonly context: Context;
   /** Rows as objects by column name; bigint as bigint, timestamptz as Date. Throws a Fault (`sqlstate.ts`). */
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>;
-  /** Runs once the transaction is committed, in order; must not throw. For doorbells. */
+  /** Runs once the transaction is committed, or may be, in order; must not throw. For doorbells. */
   afterCommit(run: () => void): void;
   /** For its clock and doorbells; statements go through `query` alone. */
   readonly database: Database;
@@ -91,7 +91,11 @@ async function once<T>(
       afterCommit: (run) => void rings.push(run),
     };
     const answer = await work(tx);
-    const done = await client.query("commit");
+    const done = await client.query("commit").catch((error: unknown) => {
+      // It may be committed all the same, and then nobody else would ring. A ring too many does no harm.
+      if (isConnectionLoss(error)) for (const ring of rings) ring();
+      throw error;
+    });
     if (done.command !== "COMMIT") {
       throw new Fault("INTERNAL", "TX_ABORTED", "a statement failed and its error was swallowed");
     }
