@@ -18,9 +18,11 @@ import { encodeJoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts"
 import { afterEach, describe, expect, it } from "vitest";
 import { callUnary } from "../../agent/src/link/hub-client.ts";
 import { identityHub } from "../../hub/src/app/link/identity.ts";
+import { linkHub } from "../../hub/src/app/link/link-hub.ts";
+import { reportUseCases } from "../../hub/src/app/usage.ts";
 import { type IdentityServer, startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import { type TestHub, useTestHub } from "../../hub/src/testing-hub.ts";
-import { enrolment } from "../../hub/src/testing-product.ts";
+import { enrolment, joinCell } from "../../hub/src/testing-product.ts";
 import { clientTo } from "../link/raw.ts";
 import { quiet } from "../link/world.ts";
 
@@ -135,5 +137,20 @@ describe("a join token", () => {
       .poll(() => causesIn("plain"), { timeout: 10_000 })
       .toEqual(["TOKEN_WRONG_SECRET", "TOKEN_USED", "TOKEN_EXPIRED"]);
     await expect.poll(() => causesIn("gone"), { timeout: 10_000 }).toEqual(["TOKEN_REVOKED"]);
+  });
+});
+
+describe("an agent that says it is another", () => {
+  it("is told of to the owner of its cell", async () => {
+    const { principal } = await joinCell(hub(), "acme-cell");
+    const { app } = hub().parts;
+    await linkHub(app, reportUseCases(app)).mismatched(principal, "agt_of_somebody_else");
+    const events = hub().client(EventService, hub().tokens.acmeOwner);
+    await expect
+      .poll(
+        async () => (await events.listEvents({ pageSize: 500 })).events.map(({ type }) => type),
+        { timeout: 10_000 },
+      )
+      .toContain("agent.identity_mismatch");
   });
 });

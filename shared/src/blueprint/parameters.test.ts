@@ -56,6 +56,14 @@ describe("resolveParameters", () => {
     expect(found.join()).not.toContain("77777");
   });
 
+  it("refuses what is none of the values that are listed", () => {
+    const parameters = { type: "object", properties: { tier: { enum: ["small", "large"] } } };
+    expect(violationsOf(() => resolveParameters({ parameters }, open, { tier: "huge" }))).toEqual([
+      "parameters.tier: got huge; allowed: small, large",
+    ]);
+    expect(resolveParameters({ parameters }, open, { tier: "large" })).toEqual({ tier: "large" });
+  });
+
   it("takes a pattern in a time that grows with the text only", () => {
     const parameters = {
       type: "object",
