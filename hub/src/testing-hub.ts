@@ -18,7 +18,7 @@ import { readConfig } from "./config.ts";
 import { type HubParts, openParts } from "./hub-parts.ts";
 import { createMetrics } from "./metrics.ts";
 import { startApi } from "./serve.ts";
-import { silentLog, startTestStore } from "./store/testing.ts";
+import { silentLog, startTestStore, type TestStore } from "./store/testing.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
 const START_MS_MAX = 60_000;
@@ -46,8 +46,9 @@ export type Tokens = Readonly<{
   strangerOwner: string;
 }>;
 
-export async function startTestHub(): Promise<TestHub> {
-  const store = await startTestStore();
+/** Over this store, or one of its own; closes it in the end. */
+export async function startTestHub(prepared?: TestStore): Promise<TestHub> {
+  const store = prepared ?? (await startTestStore());
   const dataDir = await mkdtemp(join(tmpdir(), "hf-hub-"));
   const ownerTokenFile = join(dataDir, "owner");
   const config = readConfig({

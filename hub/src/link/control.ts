@@ -25,6 +25,8 @@ export const PROTOCOLS = { min: 1, max: 1 } as const;
 export type ControlDeps = ControlSessionDeps &
   Readonly<{
     sessions: Sessions;
+    /** Goes on after the stream has ended; the server waits for it when it stops, in the end no longer. */
+    afterwards: (work: (stopped: AbortSignal) => Promise<void>) => void;
     timing: LinkTiming;
     callerOf: (call: ControlCall) => VerifiedAgent;
   }>;
@@ -54,10 +56,29 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     gone.abort();
     deps.sessions.remove(session);
     session.end(undefined);
-    await deps.hub.left(agent).catch((error: unknown) => {
-      log.warn({ error: causeChain(error) }, "the end of a session was not recorded");
-    });
+    deps.afterwards((stopped) => recordEnd(agent, { ...deps, log }, stopped));
     log.info({}, "agent disconnected");
+  }
+}
+
+/**
+ * Until it is recorded, or another session has taken over: nothing else would ever tell that the agent has
+ * gone. The agent does not wait for it.
+ */
+async function recordEnd(agent: AgentSession, deps: ControlDeps, stopped: AbortSignal) {
+  const { hub, clock, random, log } = deps;
+  for (let failures = 0; !stopped.aborted; failures++) {
+    try {
+      return await hub.left(agent);
+    } catch (error) {
+      const isLast = !(error instanceof Fault) || !error.retryable;
+      log.warn({ error: causeChain(error), isLast }, "the end of a session was not recorded");
+      if (isLast) return;
+      await clock.sleep(
+        RETRY_BACKOFF.baseMs + fullJitter(RETRY_BACKOFF, failures, random),
+        stopped,
+      );
+    }
   }
 }
 

@@ -70,7 +70,8 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const sessions = new Sessions();
   const grpc = createGrpcServer(timing, deps.clock);
   const running = new Set<Promise<void>>();
-  addHandlers(grpc.server, deps, { sessions, running, timing });
+  const stopped = new AbortController();
+  addHandlers(grpc.server, deps, { sessions, running, timing, stopped: stopped.signal });
   const stopListening = deps.hub.onCellChanged((cell) => sessions.ring(cell));
   const listener = await listenSecurely({
     ...deps,
@@ -103,7 +104,8 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
       listener.close();
       await ended;
       // Each stream's end is still recorded; whoever stops us may close the store after this.
-      await within(Promise.allSettled(running), leftMs(), clock);
+      await within(settled(running), leftMs(), clock);
+      stopped.abort();
     },
   };
 }
@@ -120,7 +122,13 @@ type Serving = Readonly<{
   /** Streams whose handler has not ended. */
   running: Set<Promise<void>>;
   timing: LinkTiming;
+  stopped: AbortSignal;
 }>;
+
+/** Also what begins while others end. */
+async function settled(running: ReadonlySet<Promise<void>>): Promise<void> {
+  while (running.size > 0) await Promise.allSettled(running);
+}
 
 async function tracked(running: Set<Promise<void>>, work: Promise<void>): Promise<void> {
   running.add(work);
@@ -134,12 +142,14 @@ async function tracked(running: Set<Promise<void>>, work: Promise<void>): Promis
 function addHandlers(
   server: ReturnType<typeof createGrpcServer>["server"],
   deps: LinkServerDeps,
-  { sessions, running, timing }: Serving,
+  { sessions, running, timing, stopped }: Serving,
 ): void {
   const { log, clock } = deps;
   const caller = (call: Parameters<typeof callerOf>[0]) =>
     callerOf(call, deps.authorities(), clock.now());
-  const shared = { ...deps, timing, sessions, reports: new Map(), callerOf: caller };
+  const afterwards = (work: (stopped: AbortSignal) => Promise<void>) =>
+    void tracked(running, work(stopped));
+  const shared = { ...deps, timing, sessions, afterwards, reports: new Map(), callerOf: caller };
   server.addService(grpcService(LinkService), {
     control: streaming(log, (call: ControlCall) => tracked(running, control(call, shared))),
     report: streaming(log, (call: ReportCall) => tracked(running, report(call, shared))),
