@@ -89,6 +89,9 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     query_timeout: deps.answerMsMax ?? ANSWER_MS_MAX,
     maxLifetimeSeconds: 3_600,
   });
+  // Between being handed out and being used a connection has no other listener, and an error without one would
+  // end the process: a server that dies may say so in the same breath in which it greets.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   pool.on("error", (error) => deps.log.warn({ error: error.message }, "idle connection lost"));
   const database: Database = {
     pool,

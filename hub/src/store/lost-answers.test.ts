@@ -56,6 +56,14 @@ describe("a database that goes away", () => {
     expect(await read()).toEqual([]);
   });
 
+  it("in the breath in which it greets fails that transaction and nothing else", async () => {
+    way.greetAndEnd();
+    await systemClock.sleep(10);
+    await expect(read()).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });
+    way.mend();
+    expect(await read()).toEqual([]);
+  });
+
   it("before it commits rings nobody", async () => {
     let rings = 0;
     const written = withContext(database, hubContext("test"), async (tx) => {

@@ -10,6 +10,11 @@ import { SOCKET_PORT } from "../cluster/postmaster.ts";
 import type { Connection } from "./database.ts";
 import type { TestStore } from "./testing.ts";
 
+/** AuthenticationOk, ReadyForQuery, and the FATAL of a server whose postmaster has gone. */
+const LAST_WORDS = Buffer.from(
+  "R\0\0\0\x08\0\0\0\0Z\0\0\0\x05IE\0\0\0\x19SFATAL\0C57P01\0Mgone\0\0",
+  "latin1",
+);
 const SOCKET = `.s.PGSQL.${SOCKET_PORT}`;
 
 export type TestWay = Readonly<{
@@ -19,6 +24,8 @@ export type TestWay = Readonly<{
   cut(): void;
   /** Present connections stay open and carry nothing any more. */
   swallow(): void;
+  /** New connections are greeted and ended in one breath, as by a server that dies just then. */
+  greetAndEnd(): void;
   mend(): void;
   close(): Promise<void>;
 }>;
@@ -28,11 +35,15 @@ export async function wayTo({ cluster }: TestStore): Promise<TestWay> {
   const target = join(cluster.app.socketDir, SOCKET);
   const socketDir = await mkdtemp(join(tmpdir(), "hf-way-"));
   const sockets = new Set<Socket>();
-  const state = { isCut: false };
+  const state = { isCut: false, isEnding: false };
   const server = createServer((near) => {
     near.on("error", () => near.destroy());
     if (state.isCut) {
       near.destroy();
+      return;
+    }
+    if (state.isEnding) {
+      near.once("data", () => near.end(LAST_WORDS));
       return;
     }
     const far = connect(target);
@@ -64,8 +75,14 @@ export async function wayTo({ cluster }: TestStore): Promise<TestWay> {
         socket.resume();
       }
     },
+    greetAndEnd: () => {
+      cut();
+      state.isCut = false;
+      state.isEnding = true;
+    },
     mend: () => {
       state.isCut = false;
+      state.isEnding = false;
     },
     close: async () => {
       cut();
