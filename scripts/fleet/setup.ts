@@ -57,13 +57,14 @@ type Until = (
   say: FleetOptions["say"],
 ) => Promise<void>;
 
-const waitFor = (name: string, [tenant]: readonly [string?], condition: string) => {
+const waitFor = (name: string, [tenant]: readonly [string?], conditions: readonly string[]) => {
   const whose = tenant === undefined ? [] : ["--tenant", tenant];
-  return ["wait", "instance", name, ...whose, "--for", condition, "--timeout", READY_TIMEOUT];
+  const each = conditions.flatMap((condition) => ["--for", condition]);
+  return ["wait", "instance", name, ...whose, ...each, "--timeout", READY_TIMEOUT];
 };
 
 const untilMeasured: Until = async (fleet, name, tenant) => {
-  for (const condition of ["Ready", "Metered"]) await fleet.cli(waitFor(name, tenant, condition));
+  await fleet.cli(waitFor(name, tenant, ["Ready", "Metered"]));
 };
 
 /**
@@ -71,9 +72,13 @@ const untilMeasured: Until = async (fleet, name, tenant) => {
  * a deleted one are left as they are and only told of.
  */
 const untilBack: Until = async (fleet, name, tenant, say) => {
-  for (const condition of ["Connected", "Ready", "Healthy", "Metered"]) {
-    const { code, stderr } = await fleet.tryCli(waitFor(name, tenant, condition));
-    if (code === 0) continue;
+  // What was rolled back serves its old release, and gets as far as that one.
+  for (const conditions of [
+    ["Connected", "Ready", "Healthy", "Metered"],
+    ["Healthy", "Metered"],
+  ]) {
+    const { code, stderr } = await fleet.tryCli(waitFor(name, tenant, conditions));
+    if (code === 0) return;
     const line = stderr.split("\n").find((each) => each.startsWith("error: ")) ?? stderr;
     say(line.replace(/^error: /, ""));
     if (code !== ROLLED_BACK) return;

@@ -248,6 +248,16 @@ describe("wait", () => {
     );
   });
 
+  it("takes several conditions, one after the other, within one timeout", async () => {
+    hub.putInstance("a");
+    const both = await user.run("wait", "instance", "a", "--for", "Ready", "--for", "Ready=true");
+    expect(both.out).toBe("instance/a Ready\ninstance/a Ready=true\n");
+    const ran = await user.run(
+      ...["wait", "instance", "a", "--for", "Ready", "--for", "Ready=False", "--timeout", "300ms"],
+    );
+    expect(ran).toMatchObject({ code: 6, out: "instance/a Ready\n" });
+  });
+
   it("goes on while the hub is away for a moment, but does not begin without one", async () => {
     hub.putInstance("a", attempted(AttemptState.RUNNING));
     user.answer = "";

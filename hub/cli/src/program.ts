@@ -108,7 +108,11 @@ function addObjectCommands(program: Command, terminal: Terminal, noted: Noted): 
     .description("wait for a condition; exit 6 if it does not come, 7 if rolled back, 9 if held")
     .argument("<kind>", KIND_HELP)
     .argument("<name>", "name or id")
-    .requiredOption("--for <condition>", "such as Ready, Healthy=False, or delete")
+    .requiredOption(
+      "--for <condition>",
+      "such as Ready, Healthy=False, or delete; may be repeated",
+      collect,
+    )
     .addOption(timeout())
     .action(async (kind, name, options) => {
       note(kind, name);
