@@ -107,6 +107,7 @@ describe("an upgrade with free ports", () => {
     await world.running(old);
     const steps = world.driver().steps(await world.observe(), old, next, world.context.clock.now());
     await world.carryOut(before(steps), old, next);
+    await eventually("the driver tells of the exit", () => world.changed.length > 0);
     const live = await eventually("it has exited", async () =>
       (await world.observe()).find(({ phase }) => phase === "exited"),
     );
