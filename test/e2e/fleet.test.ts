@@ -4,7 +4,7 @@
  * from hub, agent, database and workload. The steps build on each other, as they would for a newcomer.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -68,14 +68,11 @@ const version = (directory: string) => shownVersion(join(directory, "outputs.jso
 let free: { id: string; directory: string };
 let pro: { id: string; directory: string };
 
+const options = { portsFrom: 10_000 + (process.pid % 5_000) * 3, sampleWindowMs: 1_000 };
+
 beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
-  const lines: string[] = [];
-  await bringUp(fleet, {
-    portsFrom: 10_000 + (process.pid % 5_000) * 3,
-    sampleWindowMs: 1_000,
-    say: (line) => lines.push(line),
-  });
+  await bringUp(fleet, { ...options, say: () => undefined });
   free = {
     id: (await instance("etl-free")).metadata.id,
     directory: await directoryOf("hosted", "etl-free"),
@@ -125,6 +122,28 @@ describe("a running fleet", () => {
     expect(await fleet.cli(["--context", "acme", "get", "instances", "-o", "name"])).toBe("");
     const initech = await fleet.cli(["--context", "initech", "get", "instances", "-o", "name"]);
     expect(initech.trim().split("\n")).toHaveLength(1);
+  });
+
+  it("keeps its secrets out of logs and arguments, and in files of their owner", () => {
+    const { home, hub, tokens, releaseKey, context } = fleet.layout;
+    const key = join(hub.data, "hub.key");
+    const tokenFiles = readdirSync(tokens).map((name) => join(tokens, name));
+    const secrets = [...tokenFiles, key].map((file) => readFileSync(file, "utf8").trim());
+    const logs = readdirSync(join(home, "logs")).map((name) => join(home, "logs", name));
+    const said = logs.map((file) => readFileSync(file, "utf8")).join("\n");
+    const args = execFileSync("ps", ["-eww", "-o", "args="], { encoding: "utf8" });
+    for (const secret of secrets) {
+      expect(secret.length).toBeGreaterThan(32);
+      expect(said.includes(secret)).toBe(false);
+      expect(args.includes(secret)).toBe(false);
+    }
+    const stores = ["hosted", "byoa"].map((name) =>
+      join(fleet.layout.agent(name).state, "agent.db"),
+    );
+    for (const file of [...tokenFiles, ...logs, ...stores, key, releaseKey, context]) {
+      expect([file, statSync(file).mode & 0o077]).toEqual([file, 0]);
+    }
+    expect(statSync(home).mode & 0o077).toBe(0);
   });
 
   it("answers an absent and a foreign instance alike", async () => {
@@ -215,6 +234,13 @@ describe("an upgrade", () => {
     expect(why).toContain("1.1.0");
     expect(why).toMatch(/ready/i);
   });
+
+  it("does not keep another start from going on with the rest", async () => {
+    const lines: string[] = [];
+    await bringUp(fleet, { ...options, say: (line) => void lines.push(line) });
+    expect(lines.join("\n")).toContain("ROLLED_BACK: instance/etl-free");
+    expect((await instance("etl-free")).status?.committedRelease).toBe("1.1.0");
+  }, 120_000);
 
   it("goes back to what serves when that is asked for", async () => {
     await fleet.cli(["apply", "-f", manifestPath(fleet, "1.1.0"), "--wait", "--timeout", "60s"]);
