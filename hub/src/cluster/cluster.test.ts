@@ -171,18 +171,23 @@ describe("the cluster", () => {
   it("starts although the old server's number is still held by its zombie", async () => {
     const first = await startMade();
     await keepARow(first);
-    const path = join(dataDir, "pgdata", "postmaster.pid");
-    const old = await readFile(path, "utf8");
+    const paths = [
+      join(dataDir, "pgdata", "postmaster.pid"),
+      join(dataDir, "run", ".s.PGSQL.5432.lock"),
+    ];
+    const old = await Promise.all(paths.map((path) => readFile(path, "utf8")));
     await first.stop();
-    // The one that is execed has never heard of its child, so nobody reaps it.
-    const careless = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], {
+    // The one that is execed before its child ends has never heard of it, so nobody reaps it.
+    const careless = spawn("sh", ["-c", "sleep 1 & echo $!; exec sleep 60"], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     try {
       const said = await new Promise<Buffer>((resolve) => careless.stdout.once("data", resolve));
       const zombie = Number(said.toString());
       await until("a zombie", async () => (await isTaken(zombie)) && !(await isAlive(zombie)));
-      await writeFile(path, old.replace(/^\d+/, String(zombie)));
+      for (const [index, path] of paths.entries()) {
+        await writeFile(path, old[index]?.replace(/^\d+/, String(zombie)) ?? "");
+      }
       expect(await answers(await start())).toBe(true);
     } finally {
       careless.kill("SIGKILL");

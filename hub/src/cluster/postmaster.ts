@@ -104,9 +104,9 @@ async function isServerOf(site: Site, pid: number): Promise<boolean> {
 }
 
 /**
- * A pid file whose pid is taken, by another program or by the old server's zombie that nobody reaps, would
- * keep PostgreSQL from starting. It may be removed only when no process of the old server is left, since the
- * file also guards the shared memory.
+ * A pid file, of the data or of the socket, whose pid is taken, by another program or by the old server's zombie that nobody reaps, would
+ * keep PostgreSQL from starting. They may be removed only when no process of the old server is left, since
+ * they also guard the shared memory.
  */
 async function clearStale(site: Site): Promise<void> {
   const file = await readPidFile(site);
@@ -118,7 +118,12 @@ async function clearStale(site: Site): Promise<void> {
       throw notReady(site, "processes of an earlier server linger");
     await site.clock.sleep(POLL_MS);
   }
-  if (await isTaken(file.pid)) await rm(join(pgdata, "postmaster.pid"), { force: true });
+  if (!(await isTaken(file.pid))) return;
+  await rm(join(pgdata, "postmaster.pid"), { force: true });
+  // The socket's directory is this data directory's alone.
+  if (file.socketDir !== "") {
+    await rm(join(file.socketDir, `.s.PGSQL.${SOCKET_PORT}.lock`), { force: true });
+  }
 }
 
 async function start(site: Site): Promise<Postmaster> {
