@@ -130,7 +130,7 @@ export type DriverReading = Readonly<{
 
 /**
  * How far a look goes. `all`: whatever carries our marks. `recorded`: what the driver has itself written down, where
- * that is cheaper; a copy that it does not show may still be there, so nothing is done because of it alone.
+ * that is cheaper; a copy that it does not show may still be there, so nothing is started because of it alone.
  */
 export type LookScope = "all" | "recorded";
 

@@ -9,7 +9,7 @@
  */
 import type { ResourceTemplate } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { compareGenerations } from "@holdfast/shared/generation.ts";
-import type { JsonObject, Step, Wanted } from "../drivers/driver.ts";
+import type { JsonObject, LookScope, Step, Wanted } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
@@ -169,9 +169,10 @@ async function stepsOf(
   resourceId: string,
   kind: string,
   wanted: Wanted | undefined,
+  scope: LookScope = "all",
 ): Promise<readonly Step[]> {
   const { work } = run;
-  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind));
+  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind, scope));
   const copies = copiesOf(lives, work.instanceId, resourceId);
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const last = plannedCommitted(work, committed, resourceId, kind);
@@ -201,7 +202,8 @@ async function commit(
   ];
   const after: Step[] = [];
   for (const { id, kind } of order) {
-    const steps = await stepsOf(run, id, kind, wanted.get(id));
+    // The look at everything before the start has left a record of whatever is to be let go.
+    const steps = await stepsOf(run, id, kind, wanted.get(id), "recorded");
     after.push(...steps.filter(({ when }) => when === "after-commit"));
   }
   run.safePoint();
