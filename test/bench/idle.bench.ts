@@ -27,9 +27,9 @@ export function bench(): Promise<BenchResult> {
     const after = ticksOf(groups);
     const percent = (ticks: number) => rounded((ticks / TICKS_PER_SECOND / seconds) * 100);
     const figures: Figures = Object.fromEntries(
-      Object.keys(groups).map((name) => [
+      Object.entries(groups).map(([name, pids]) => [
         `${name}_cpu_percent_of_a_core`,
-        percent((after[name] ?? 0) - (before[name] ?? 0)),
+        percent(pids.reduce((sum, pid) => sum + usedBy(pid, before, after), 0)),
       ]),
     );
     const yardsticks = { machine_cpu_percent_of_a_core: percent(machineTicks() - busyBefore) };
@@ -66,17 +66,23 @@ function parentOf(pid: number): number {
   return Number(fieldsOf(readOr(`/proc/${pid}/stat`))[1] ?? 0);
 }
 
-function ticksOf(groups: Groups): Readonly<Record<string, number>> {
-  const ticks = (pid: number) => {
-    const fields = fieldsOf(readOr(`/proc/${pid}/stat`));
-    return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
-  };
-  return Object.fromEntries(
-    Object.entries(groups).map(([name, pids]) => [
-      name,
-      pids.reduce((sum, pid) => sum + ticks(pid), 0),
-    ]),
+type Ticks = ReadonlyMap<number, number>;
+
+function ticksOf(groups: Groups): Ticks {
+  return new Map(
+    Object.values(groups)
+      .flat()
+      .flatMap((pid) => {
+        const fields = fieldsOf(readOr(`/proc/${pid}/stat`));
+        return fields.length < 20 ? [] : [[pid, Number(fields[11]) + Number(fields[12])] as const];
+      }),
   );
+}
+
+/** The database ends connections that nobody uses; what those used until then is not known. */
+function usedBy(pid: number, before: Ticks, after: Ticks): number {
+  const end = after.get(pid);
+  return end === undefined ? 0 : end - (before.get(pid) ?? 0);
 }
 
 /** Of all programs on this machine: what the neighbours did meanwhile. */
