@@ -232,17 +232,17 @@ function endSignal(): AbortSignal {
   return stop.signal;
 }
 
+/** Lines of the same form as the hub's. */
 function logOf({ logLevel }: AgentConfig): Log {
   const paths = REDACTED.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-  const logger = pino({ level: logLevel, redact: paths }, pino.destination({ fd: 2, sync: true }));
-  const wrap = (inner: typeof logger): Log => ({
-    debug: (fields, message) => inner.debug(fields, message),
-    info: (fields, message) => inner.info(fields, message),
-    warn: (fields, message) => inner.warn(fields, message),
-    error: (fields, message) => inner.error(fields, message),
-    child: (fields) => wrap(inner.child(fields)),
-  });
-  return wrap(logger);
+  const options = {
+    level: logLevel,
+    base: { program: "holdfast-agent" },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths, censor: "[redacted]" },
+  };
+  return pino(options, pino.destination({ dest: 2, sync: true }));
 }
 
 // An exit rather than a natural end: a step that ignores its deadline must not keep the agent here.

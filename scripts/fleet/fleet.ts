@@ -3,7 +3,7 @@
  * works here works for everybody who types the same commands.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Layout } from "./layout.ts";
@@ -102,6 +102,7 @@ export class Fleet {
     if (!existsSync(join(agent.state, "agent.db"))) {
       writeFileSync(agent.token, await joinToken(), { mode: 0o600 });
       await this.agent("enroll", "--state", agent.state, "--token-file", agent.token);
+      rmSync(agent.token);
     }
     const args = ["run", "--config", agent.config];
     return this.#launch(`agent-${name}`, this.#program("holdfast-agent"), agent.log, args);
