@@ -38,6 +38,17 @@ describe("readConfig", () => {
     expect(read({ data_dir: "/d", api_listen: "127.0.0.1:1" }, env).apiListen.port).toBe(0);
   });
 
+  it("takes the database's address as DATABASE_URL too, behind the prefixed name", () => {
+    const plain = { DATABASE_URL: "postgres://a/plain", KEY_DATABASE_URL: "postgres://a/key" };
+    const file = { data_dir: "/d", database_url: "postgres://a/file" };
+    expect(read(file, plain)).toMatchObject({
+      databaseUrl: "postgres://a/plain",
+      keyDatabaseUrl: "postgres://a/key",
+    });
+    const both = { ...plain, HOLDFAST_HUB_DATABASE_URL: "postgres://a/prefixed" };
+    expect(read(file, both).databaseUrl).toBe("postgres://a/prefixed");
+  });
+
   it("names every problem at once", () => {
     const found = problemsOf({
       data_dir: "/d",

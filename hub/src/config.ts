@@ -76,10 +76,25 @@ export function readConfig(
 ): Settings<HubConfig> {
   const { values, warnings } = readSettings(SPECS, {
     ...sources,
+    env: withPlainNames(sources.env),
     envPrefix: HUB_ENV_PREFIX,
     envIgnored: [HUB_ENV_CONFIG],
   });
   return { values: hubConfig(values), warnings };
+}
+
+/** Platforms that run programs hand the database's address over as DATABASE_URL, without anybody's prefix. */
+const PLAIN_NAMES = [
+  "DATABASE_URL",
+  "OWNER_DATABASE_URL",
+  "KEY_DATABASE_URL",
+  "LISTEN_DATABASE_URL",
+] as const;
+
+function withPlainNames(env: SettingSources["env"]): SettingSources["env"] {
+  const plain = PLAIN_NAMES.filter((name) => env[name] !== undefined);
+  const named = plain.map((name) => [`${HUB_ENV_PREFIX}${name}`, env[name]]);
+  return { ...Object.fromEntries(named), ...env };
 }
 
 function hubConfig(values: HubSettings): HubConfig {

@@ -15,6 +15,9 @@ const STOP_MS_MAX = 20_000;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 const POLL_MS = 50;
 
+/** Settings of somebody else's hub or agent: this fleet has its own database and its own state. */
+const FOREIGN = /^(HOLDFAST_(HUB|AGENT)_|(OWNER_|KEY_|LISTEN_)?DATABASE_URL$)/;
+
 export type CommandResult = Readonly<{ code: number; stdout: string; stderr: string }>;
 
 export class Fleet {
@@ -24,7 +27,7 @@ export class Fleet {
 
   constructor(layout: Layout, env: Readonly<Record<string, string | undefined>>) {
     this.layout = layout;
-    this.#env = env;
+    this.#env = Object.fromEntries(Object.entries(env).filter(([name]) => !FOREIGN.test(name)));
     mkdirSync(layout.home, { recursive: true, mode: 0o700 });
     for (const folder of ["agents", "logs", "manifests", "processes", "sources", "tokens"]) {
       mkdirSync(join(layout.home, folder), { recursive: true, mode: 0o700 });
