@@ -103,6 +103,13 @@ describe("serveProblems", () => {
     expect(await problemsOf()).toEqual([]);
   });
 
+  it("send whoever did not migrate yet there", async () => {
+    const next = "holdfast-hub migrate";
+    await expect(problemsOf()).rejects.toMatchObject({ reason: "SCHEMA_MISSING", next });
+    await migrate(owner, migrations);
+    await expect(problemsOf("nobody")).rejects.toMatchObject({ reason: "DATABASE_LOGIN", next });
+  });
+
   it("name an older and a newer schema", async () => {
     await migrate(owner, migrations.slice(0, -1));
     expect(await problemsOf()).toEqual(["SCHEMA_OLD"]);

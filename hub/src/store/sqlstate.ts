@@ -40,7 +40,12 @@ export function isConnectionLoss(error: unknown): boolean {
   return error instanceof Error && CONNECTION_TEXT.test(error.message);
 }
 
-type Answer = readonly [code: ConstructorParameters<typeof Fault>[0], reason: string, text: string];
+type Answer = readonly [
+  code: ConstructorParameters<typeof Fault>[0],
+  reason: string,
+  text: string,
+  next?: string,
+];
 
 const ANSWERS: Readonly<Record<string, Answer>> = {
   "23505": ["ALREADY_EXISTS", "ALREADY_EXISTS", "an object with this name or id already exists"],
@@ -61,6 +66,20 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   "57014": ["DEADLINE_EXCEEDED", "STATEMENT_TIMEOUT", "the database took too long"],
   "25006": ["INTERNAL", "READ_ONLY", "a read-only transaction tried to write"],
   "42501": ["PERMISSION_DENIED", "WALL", "the database refused the row or the context"],
+  "28000": [
+    "FAILED_PRECONDITION",
+    "DATABASE_LOGIN",
+    "the database does not let this role in; migrate makes the roles",
+    "holdfast-hub migrate",
+  ],
+  "28P01": ["FAILED_PRECONDITION", "DATABASE_LOGIN", "the database refused the password"],
+  "3D000": ["FAILED_PRECONDITION", "DATABASE_MISSING", "there is no database of this name"],
+  "3F000": [
+    "FAILED_PRECONDITION",
+    "SCHEMA_MISSING",
+    "the database was never migrated",
+    "holdfast-hub migrate",
+  ],
   "53100": ["RESOURCE_EXHAUSTED", "DATABASE_FULL", "the database's disk is full"],
   "53200": ["RESOURCE_EXHAUSTED", "DATABASE_MEMORY", "the database is out of memory"],
 };
@@ -78,6 +97,6 @@ export function databaseFault(error: unknown): Fault {
   if (answer === undefined) {
     return new Fault("INTERNAL", "DATABASE", "a database statement failed", { cause: error });
   }
-  const [code, reason, text] = answer;
-  return new Fault(code, reason, text, { cause: error });
+  const [code, reason, text, next] = answer;
+  return new Fault(code, reason, text, { cause: error, ...(next === undefined ? {} : { next }) });
 }
