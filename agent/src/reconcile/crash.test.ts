@@ -36,8 +36,9 @@ function crashing(crash: Crash | undefined, seen: { writes: string[]; crashed: b
 }
 
 async function crashed(agent: RunningAgent, seen: { crashed: boolean }): Promise<boolean> {
-  const endsAt = Date.now() + 10_000;
-  while (!seen.crashed && Date.now() < endsAt) {
+  const endsAt = Date.now() + 30_000;
+  while (!seen.crashed) {
+    if (Date.now() > endsAt) throw new Error("neither crashed nor ended within 30 s");
     const { attempt } = agent.statusOf() ?? {};
     if (attempt?.generation?.number === 2n && attempt.endTime !== undefined) {
       const record = attempts.find(agent.store, instanceId());
@@ -45,7 +46,7 @@ async function crashed(agent: RunningAgent, seen: { crashed: boolean }): Promise
     }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
-  return seen.crashed;
+  return true;
 }
 
 describe.each([
@@ -115,7 +116,7 @@ describe.each([
     }
   }, 120_000);
 
-  it("survives a second crash at every write of the recovery", async () => {
+  it("survives a second crash at one of the first writes of the recovery", async () => {
     for (const at of [2, 3, 4]) {
       for (let again = 0; again < 4; again++) {
         world.dispose();
