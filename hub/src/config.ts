@@ -37,7 +37,6 @@ const SPECS = {
   database_url: postgres(),
   owner_database_url: postgres(),
   key_database_url: postgres(),
-  listen_database_url: postgres(),
   vendor: settings.text({
     fallback: "vendor",
     pattern: /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/,
@@ -61,7 +60,6 @@ export type HubConfig = Readonly<{
   databaseUrl: string | undefined;
   ownerDatabaseUrl: string | undefined;
   keyDatabaseUrl: string | undefined;
-  listenDatabaseUrl: string | undefined;
   vendor: string;
   logLevel: HubSettings["log_level"];
   keyFile: string;
@@ -84,12 +82,7 @@ export function readConfig(
 }
 
 /** Platforms that run programs hand the database's address over as DATABASE_URL, without anybody's prefix. */
-const PLAIN_NAMES = [
-  "DATABASE_URL",
-  "OWNER_DATABASE_URL",
-  "KEY_DATABASE_URL",
-  "LISTEN_DATABASE_URL",
-] as const;
+const PLAIN_NAMES = ["DATABASE_URL", "OWNER_DATABASE_URL", "KEY_DATABASE_URL"] as const;
 
 function withPlainNames(env: SettingSources["env"]): SettingSources["env"] {
   const plain = PLAIN_NAMES.filter((name) => env[name] !== undefined);
@@ -107,7 +100,6 @@ function hubConfig(values: HubSettings): HubConfig {
     databaseUrl: values.database_url?.href,
     ownerDatabaseUrl: values.owner_database_url?.href,
     keyDatabaseUrl: values.key_database_url?.href,
-    listenDatabaseUrl: values.listen_database_url?.href,
     vendor: values.vendor,
     logLevel: values.log_level,
     keyFile: values.key_file ?? `${values.data_dir}/hub.key`,

@@ -16,7 +16,7 @@ const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 const POLL_MS = 50;
 
 /** Settings of somebody else's hub or agent: this fleet has its own database and its own state. Not how much is logged. */
-const FOREIGN = /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|(OWNER_|KEY_|LISTEN_)?DATABASE_URL$)/;
+const FOREIGN = /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|(OWNER_|KEY_)?DATABASE_URL$)/;
 
 export type CommandResult = Readonly<{ code: number; stdout: string; stderr: string }>;
 
