@@ -4,7 +4,8 @@ import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Command, CommanderError } from "commander";
 import { EXIT, type ExitCode, exitCodeOf } from "./exit-codes.ts";
 import { failureText } from "./failure.ts";
-import { buildProgram, type Noted, pathOf, withHubOptionsLast } from "./program.ts";
+import type { Noted } from "./grammar/registration.ts";
+import { buildProgram, pathOf, withHubOptionsLast } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What people try to give a secret with. */

@@ -1,0 +1,32 @@
+/** `holdfast context list|use|set`: what can be typed. */
+import { outputForm } from "./options.ts";
+import { noun, type Registration } from "./registration.ts";
+
+export const registerContext: Registration = (program, { terminal }) => {
+  const context = noun(program, "context");
+  context
+    .command("list")
+    .description("show the known contexts")
+    .addOption(outputForm())
+    .action(async (options) => {
+      await (await import("../commands/context.ts")).listContexts(terminal, options);
+    });
+  context
+    .command("use")
+    .description("make a context the current one")
+    .argument("<name>")
+    .action(async (name) => {
+      await (await import("../commands/context.ts")).useContext(terminal, name);
+    });
+  context
+    .command("set")
+    .description("add or replace a context in your own file")
+    .argument("<name>")
+    .requiredOption("--api <url>", "https://HOST:PORT of the hub")
+    .option("--ca-file <file>", "the hub's root certificate")
+    .option("--token-file <file>", "your token")
+    .option("--tenant <name>", "the tenant that commands are about")
+    .action(async (name, options) => {
+      await (await import("../commands/context.ts")).setContext(terminal, name, options);
+    });
+};

@@ -1,0 +1,16 @@
+/** `holdfast get`: what can be typed. */
+import { collect, hub, KIND_HELP } from "./options.ts";
+import { CHAPTER, note, type Registration } from "./registration.ts";
+
+export const registerGet: Registration = (program, typed) => {
+  hub(program.command("get"))
+    .description("list objects, problems first, or show one")
+    .helpGroup(CHAPTER.objects)
+    .argument("<kind>", KIND_HELP)
+    .argument("[name]", "name or id")
+    .option("-l, --label <key=value>", "only those with this label; may be repeated", collect)
+    .action(async (kind, name, options) => {
+      note(typed, kind, name);
+      await (await import("../commands/get.ts")).get(typed.terminal, kind, name, options);
+    });
+};
