@@ -3,6 +3,7 @@ import { create, type JsonObject } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type Event,
+  EventOrder,
   EventSchema,
   type ListEventsRequest,
   type ListEventsResponse,
@@ -36,6 +37,7 @@ export function listEvents(
   call: Call,
   request: ListEventsRequest,
 ): Promise<ListEventsResponse> {
+  if (request.order === EventOrder.NEWEST_FIRST) return listBack(deps, call, request);
   const after = positionIn(deps, call, request, request.pageToken) ?? 0n;
   return read(deps, call, async (tx) => {
     const filter = await filterOf(tx, call, request);
@@ -44,6 +46,29 @@ export function listEvents(
     return create(ListEventsResponseSchema, {
       events: await viewsOf(tx, rows),
       nextPageToken: tokenAt(deps, call, request, positionAfter(filter, rows) ?? after),
+    });
+  });
+}
+
+/** The newest first. Where it began is kept in the watch token, so that nothing is missed between list and watch. */
+function listBack(
+  deps: AppDeps,
+  call: Call,
+  request: ListEventsRequest,
+): Promise<ListEventsResponse> {
+  const back = { call, query: [...bindingOf(call, request).query, "newest first"] };
+  const before = readPageToken(deps.pageKey, back, request.pageToken);
+  return read(deps, call, async (tx) => {
+    const filter = await filterOf(tx, call, request);
+    const newest = await events.newest(tx, filter.of);
+    const after = before === undefined ? newest + 1n : BigInt(String(before));
+    const limit = pageSizeOf(request.pageSize);
+    const rows = await events.list(tx, { ...filter, after, newestFirst: true, limit });
+    const next = positionAfter(filter, rows) ?? after;
+    return create(ListEventsResponseSchema, {
+      events: await viewsOf(tx, rows),
+      nextPageToken: pageToken(deps.pageKey, back, next.toString()),
+      watchToken: tokenAt(deps, call, request, newest),
     });
   });
 }

@@ -9,6 +9,7 @@ import type { Metadata } from "@holdfast/proto/holdfast/api/v1/metadata_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { type IdKind, NIL_UUID } from "@holdfast/shared/ids.ts";
 import {
+  type Condition,
   end,
   type Fields,
   insert,
@@ -90,21 +91,39 @@ export type ListQuery = Readonly<{
   labels?: Readonly<Record<string, string>>;
 }>;
 
+/** What a kind's list can be asked for besides owner and labels. */
+export type Narrowing = Readonly<{
+  /** As the caller asked; a page token holds for nothing else. */
+  asked: readonly string[];
+  conditions(tx: Tx): Promise<readonly Condition[]>;
+  /** Own columns that must have these values. */
+  equal?(tx: Tx): Promise<Fields>;
+}>;
+
+const EVERYTHING: Narrowing = { asked: [], conditions: async () => [] };
+
 export function listObjects<M extends ObjectMessage>(
   deps: AppDeps,
   call: Call,
   kind: Kind<M>,
   query: ListQuery,
+  narrowing: Narrowing = EVERYTHING,
 ): Promise<ListPage<M>> {
   const { tenant = "", labels = {} } = query;
-  const binding = { call, query: [kind.kind, tenant, Object.entries(labels).sort()] };
+  const asked = [kind.kind, tenant, Object.entries(labels).sort(), ...narrowing.asked];
+  const binding = { call, query: asked };
   const position = readPageToken(deps.pageKey, binding, query.pageToken);
   const [name, id] = (position ?? []) as string[];
   const size = pageSizeOf(query.pageSize);
   return read(deps, call, async (tx) => {
     const tenantId = await tenantIdOf(tx, tenant, "tenant");
     const after = name === undefined || id === undefined ? undefined : { name, id };
-    const rows = await page(tx, kind.table, { limit: size, after, tenantId, labels });
+    const conditions = await narrowing.conditions(tx);
+    const equal = (await narrowing.equal?.(tx)) ?? {};
+    const rows = await page(tx, kind.table, {
+      ...{ limit: size, after, tenantId, labels },
+      ...{ conditions, equal },
+    });
     // A full page may be the last one; the next one is then empty.
     const last = rows.length === size ? rows.at(-1) : undefined;
     const nextPageToken =

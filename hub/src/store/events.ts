@@ -111,28 +111,30 @@ export type EventRow = Readonly<{
 export type EventQuery = Readonly<{
   /** `chain`: of one tenant (nil: the vendor's own), by position. `feed`: all the caller sees, by feed position. */
   of: Readonly<{ chain: string }> | "feed";
-  /** Position of the last event that is known; 0 for the beginning. */
+  /** Position of the last event that is known; 0 for the beginning. With `newestFirst`: of the oldest one. */
   after: bigint;
+  newestFirst?: boolean;
   /** At most EVENTS_MAX. */
   limit: number;
   subjectId?: string | undefined;
 }>;
 
 /**
- * Placed events after a position, in order. A tenant's caller reads its chain; the feed's positions would
+ * Placed events after a position, in order, or those before it, the newest first. A tenant's caller reads its chain; the feed's positions would
  * tell it how much happens elsewhere.
  */
 export async function list(tx: Tx, query: EventQuery): Promise<readonly EventRow[]> {
   const isFeed = query.of === "feed";
   const column = isFeed ? "feed_position" : "position";
+  const isBack = query.newestFirst === true;
   const rows = await tx.query<RawEvent>(
     `select id, tenant_id as "tenantId", type, subject_kind as "subjectKind", subject_id as "subjectId",
             subject_revision as "subjectRevision", occurred_at as "occurredAt", payload, position,
             feed_position as "feedPosition", hash
        from event
-      where position is not null and ${column} > $1
+      where position is not null and ${column} ${isBack ? "<" : ">"} $1
         and ($2::uuid is null or tenant_id = $2) and ($3::uuid is null or subject_id = $3)
-      order by ${column} limit $4`,
+      order by ${column} ${isBack ? "desc" : ""} limit $4`,
     [
       query.after,
       query.of === "feed" ? undefined : query.of.chain,

@@ -107,11 +107,16 @@ export async function find(
   return rows.map(rowOf);
 }
 
+/** A condition on the row `t`; `bind` gives the place of a value. Only the store makes them. */
+export type Condition = (bind: (value: unknown) => string) => string;
+
 export type PageQuery = Readonly<{
   tenantId?: string | undefined;
   labels?: Readonly<Record<string, string>>;
   /** Own columns that must have these values. */
   equal?: Readonly<Record<string, unknown>>;
+  /** All of them must hold. */
+  conditions?: readonly Condition[];
   after?: Readonly<{ name: string; id: string }> | undefined;
   limit: number;
 }>;
@@ -129,6 +134,7 @@ export async function page(
   for (const [column, value] of Object.entries(query.equal ?? {})) {
     conditions.push(`t.${columnOf(table, column)} = ${bind(value)}`);
   }
+  for (const condition of query.conditions ?? []) conditions.push(condition(bind));
   const labels = Object.entries(query.labels ?? {});
   if (labels.length > 0) {
     const keys = bind(labels.map(([key]) => key));

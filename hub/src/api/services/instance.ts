@@ -4,11 +4,13 @@ import {
   DeleteInstanceResponseSchema,
   type InstanceService,
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import { instancesConcerned } from "../../app/affected.ts";
 import type { AppDeps } from "../../app/deps.ts";
 import { createInstance, updateInstance } from "../../app/instances.ts";
 import { INSTANCE } from "../../app/kinds/instance.ts";
+import { listObjects } from "../../app/standard.ts";
 import type { UseCases } from "../dispatch.ts";
-import { deleteMethod, get, list } from "../standard-methods.ts";
+import { deleteMethod, get } from "../standard-methods.ts";
 
 export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService> {
   return {
@@ -16,7 +18,8 @@ export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService
       instance: await get(deps, INSTANCE)(call, request, request.instance),
     }),
     async listInstances(call, request) {
-      const { items, nextPageToken } = await list(deps, INSTANCE)(call, request);
+      const concerned = instancesConcerned(request);
+      const { items, nextPageToken } = await listObjects(deps, call, INSTANCE, request, concerned);
       return { instances: items, nextPageToken };
     },
     createInstance: (call, request) => createInstance(deps, call, request),

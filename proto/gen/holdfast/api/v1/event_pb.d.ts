@@ -4,7 +4,7 @@
 // @generated from file holdfast/api/v1/event.proto (package holdfast.api.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -135,6 +135,11 @@ export declare type ListEventsRequest = Message<"holdfast.api.v1.ListEventsReque
    * @generated from field: string subject = 4;
    */
   subject: string;
+
+  /**
+   * @generated from field: holdfast.api.v1.EventOrder order = 5;
+   */
+  order: EventOrder;
 };
 
 /**
@@ -153,11 +158,18 @@ export declare type ListEventsResponse = Message<"holdfast.api.v1.ListEventsResp
   events: Event[];
 
   /**
-   * Never empty: where to go on, now or later.
+   * Never empty: where to go on, now or later. Newest first, it leads back in time, to pages that end up empty.
    *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Newest first only: with it WatchEvents goes on after the newest event that there was.
+   *
+   * @generated from field: string watch_token = 3;
+   */
+  watchToken: string;
 };
 
 /**
@@ -216,6 +228,33 @@ export declare type WatchEventsResponse = Message<"holdfast.api.v1.WatchEventsRe
  * Use `create(WatchEventsResponseSchema)` to create a new message.
  */
 export declare const WatchEventsResponseSchema: GenMessage<WatchEventsResponse>;
+
+/**
+ * @generated from enum holdfast.api.v1.EventOrder
+ */
+export enum EventOrder {
+  /**
+   * As OLDEST_FIRST.
+   *
+   * @generated from enum value: EVENT_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: EVENT_ORDER_OLDEST_FIRST = 1;
+   */
+  OLDEST_FIRST = 1,
+
+  /**
+   * @generated from enum value: EVENT_ORDER_NEWEST_FIRST = 2;
+   */
+  NEWEST_FIRST = 2,
+}
+
+/**
+ * Describes the enum holdfast.api.v1.EventOrder.
+ */
+export declare const EventOrderSchema: GenEnum<EventOrder>;
 
 /**
  * @generated from service holdfast.api.v1.EventService

@@ -284,6 +284,20 @@ export declare type ListInstancesRequest = Message<"holdfast.api.v1.ListInstance
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
+
+  /**
+   * Only those that want this release or are served by it: a version, or the release's name or id.
+   *
+   * @generated from field: string release = 5;
+   */
+  release: string;
+
+  /**
+   * Only those in this cell: its name or id.
+   *
+   * @generated from field: string cell = 6;
+   */
+  cell: string;
 };
 
 /**

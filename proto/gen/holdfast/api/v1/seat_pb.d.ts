@@ -160,6 +160,20 @@ export declare type ListSeatsRequest = Message<"holdfast.api.v1.ListSeatsRequest
    * @generated from field: string instance = 4;
    */
   instance: string;
+
+  /**
+   * Only those that this release serves: a version, or the release's name or id.
+   *
+   * @generated from field: string release = 5;
+   */
+  release: string;
+
+  /**
+   * Only those in this cell: its name or id.
+   *
+   * @generated from field: string cell = 6;
+   */
+  cell: string;
 };
 
 /**
