@@ -9,7 +9,7 @@ console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
 export default defineConfig({
   test: {
     include: [
-      "{shared,hub,agent,scripts}/**/*.test.{ts,mts}",
+      "{shared,hub,agent,sim,scripts}/**/*.test.{ts,mts}",
       "examples/*/**/*.test.{ts,mjs}",
       "test/**/*.test.ts",
     ],

@@ -21,7 +21,7 @@ import { idOf } from "@holdfast/shared/ids.ts";
 import { type JoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts";
 import { newIdentitySeed, newTlsKeyRequest } from "./link/certificate-request.ts";
 import { describeTlsFailure } from "./link/credentials.ts";
-import { callUnary, hostOf, hubClient } from "./link/hub-client.ts";
+import { callUnary, type HubClient, hostOf, hubClient } from "./link/hub-client.ts";
 import type { Identity } from "./link/port.ts";
 import { fingerprintOf, IDENTITY_CALL_MS_MAX, usable } from "./link/renewal.ts";
 
@@ -54,8 +54,12 @@ export async function enroll(options: EnrollOptions): Promise<Enrolled> {
   let last: Fault | undefined;
   for (const endpoint of token.identityEndpoints) {
     try {
-      const root = await pinnedRoot(endpoint, token);
-      return await enrollAt(endpoint, root, token, options);
+      const client = hubClient(endpoint, { roots: [await pinnedRoot(endpoint, token)] });
+      try {
+        return await enrollOver(client, token, options);
+      } finally {
+        client.close();
+      }
     } catch (error) {
       const fault = asFault(error, "could not enrol");
       if (fault.code !== "UNAVAILABLE") throw fault;
@@ -65,9 +69,9 @@ export async function enroll(options: EnrollOptions): Promise<Enrolled> {
   throw last ?? new Fault("UNAVAILABLE", "ENDPOINT_MISSING", "the token names no endpoint");
 }
 
-async function enrollAt(
-  endpoint: string,
-  root: Uint8Array,
+/** Over a connection that trusts exactly the token's root; it may serve any number of agents. */
+export async function enrollOver(
+  client: HubClient,
   token: JoinToken,
   options: EnrollOptions,
 ): Promise<Enrolled> {
@@ -75,26 +79,21 @@ async function enrollAt(
   const { privateKey } = signingKey(identitySeed);
   const { tlsKey, certificateRequest } = await newTlsKeyRequest();
   const joinToken = options.token.trim();
-  const client = hubClient(endpoint, { roots: [root] });
-  try {
-    const response = await callUnary(
-      client,
-      grpcService(IdentityService).enroll,
-      create(EnrollRequestSchema, {
-        joinToken,
-        certificateRequest,
-        identityKey: rawPublicKeyOf(privateKey),
-        identityProof: sign(null, enrollProofBytes(joinToken, certificateRequest), privateKey),
-        hostName: options.hostName,
-        agentVersion: options.agentVersion,
-      }),
-      { deadlineMs: IDENTITY_CALL_MS_MAX, signal: options.signal },
-    );
-    const identity = identityOf(response, token, tlsKey, identitySeed);
-    return { identity, keySets: response.keySets, incarnation: response.incarnation };
-  } finally {
-    client.close();
-  }
+  const response = await callUnary(
+    client,
+    grpcService(IdentityService).enroll,
+    create(EnrollRequestSchema, {
+      joinToken,
+      certificateRequest,
+      identityKey: rawPublicKeyOf(privateKey),
+      identityProof: sign(null, enrollProofBytes(joinToken, certificateRequest), privateKey),
+      hostName: options.hostName,
+      agentVersion: options.agentVersion,
+    }),
+    { deadlineMs: IDENTITY_CALL_MS_MAX, signal: options.signal },
+  );
+  const identity = identityOf(response, token, tlsKey, identitySeed);
+  return { identity, keySets: response.keySets, incarnation: response.incarnation };
 }
 
 function identityOf(
@@ -128,7 +127,7 @@ function identityOf(
 }
 
 /** DER of the root in the presented chain that has the token's fingerprint. Nothing is sent to the server. */
-function pinnedRoot(endpoint: string, token: JoinToken): Promise<Uint8Array> {
+export function pinnedRoot(endpoint: string, token: JoinToken): Promise<Uint8Array> {
   const host = hostOf(endpoint);
   const port = Number(endpoint.slice(endpoint.lastIndexOf(":") + 1));
   return new Promise((resolve, reject) => {

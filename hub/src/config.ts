@@ -46,6 +46,8 @@ const SPECS = {
   key_file: settings.path(),
   owner_token_file: settings.path(),
   shutdown_ms_max: settings.integer({ min: 100, max: 600_000, fallback: 10_000 }),
+  handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
+  address_handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
 } as const;
 
@@ -65,6 +67,10 @@ export type HubConfig = Readonly<{
   keyFile: string;
   ownerTokenFile: string | undefined;
   shutdownMsMax: number;
+  /** TLS handshakes that an agent listener lets in; undefined: what a hub of two cores can bear. */
+  handshakesPerSecond: number | undefined;
+  /** The same from one address, which may be a gateway that all agents come by. */
+  addressHandshakesPerSecond: number | undefined;
   metricsListen: ListenAddress | undefined;
 }>;
 
@@ -105,6 +111,8 @@ function hubConfig(values: HubSettings): HubConfig {
     keyFile: values.key_file ?? `${values.data_dir}/hub.key`,
     ownerTokenFile: values.owner_token_file,
     shutdownMsMax: values.shutdown_ms_max,
+    handshakesPerSecond: values.handshakes_per_second,
+    addressHandshakesPerSecond: values.address_handshakes_per_second,
     metricsListen: values.metrics_listen,
   };
 }

@@ -23,7 +23,7 @@ import { reportUseCases } from "./app/usage.ts";
 import type { HubConfig } from "./config.ts";
 import { type HubParts, type HubState, openParts, type Servers } from "./hub-parts.ts";
 import { startIdentityServer } from "./link/identity-server.ts";
-import { startLinkServer } from "./link/link-server.ts";
+import { admissionBounds, startLinkServer } from "./link/link-server.ts";
 import { createMetrics, type HubMetrics } from "./metrics.ts";
 import { type DatabaseHost, openHubDatabase } from "./open-database.ts";
 import { replaceFile } from "./replace-file.ts";
@@ -80,6 +80,7 @@ async function serveWith(
     log: host.log,
     tls: () => ({ ...state.certificate(), ticketKeys: keyring.hub.ticketKeys }),
     authorities: () => keyring.authorities(),
+    admission: admissionBounds(config.handshakesPerSecond, config.addressHandshakesPerSecond),
   });
   const tasks: Promise<void>[] = [];
   const servers: Partial<Servers> & { metrics?: MetricsServer } = {};

@@ -32,6 +32,18 @@ const AGENT_PARTS = [
   ...["artefacts", "assignments", "consent", "entitlement", "local", "metering", "reconcile"],
 ].map((part) => `agent/src/${part}/`);
 
+/**
+ * What the simulator runs of the agent, so that it proves something about it: the link, how offers are judged, how
+ * usage is signed, how a status is worded. What lies below (SQLite, drivers, attempts) it has in small and in memory.
+ */
+const SIM_AGENT = [
+  "agent/src/enroll.ts",
+  "agent/src/link/",
+  "agent/src/assignments/judge.ts",
+  "agent/src/metering/",
+  "agent/src/reconcile/status.ts",
+];
+
 const ZONES: readonly Zone[] = [
   { prefix: "shared/src/", may: SHARED },
   { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "hub/cli/"] },
@@ -64,6 +76,11 @@ const ZONES: readonly Zone[] = [
   { prefix: "agent/src/config.ts", may: SHARED },
   { prefix: "agent/src/metrics.ts", may: SHARED },
   { prefix: "agent/src/", may: [...AGENT_BASE, LINK, "agent/src/"] },
+  {
+    prefix: "sim/",
+    may: [...SHARED, API, LINK, "hub/cli/src/", ...SIM_AGENT, "sim/"],
+    types: ["agent/src/store/", "agent/src/drivers/driver.ts"],
+  },
   { prefix: "examples/", may: ["examples/"] },
   { prefix: "scripts/", may: ["scripts/", "hub/cli/", ...SHARED, API, ...STANDARD] },
 ];

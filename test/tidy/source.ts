@@ -91,6 +91,7 @@ export function isEntry(path: string): boolean {
     /(^|\/)main\.ts$/.test(path) ||
     /^examples\/[^/]+\/(build|src\/(release-[\d.]+|seed|check))\.ts$/.test(path) ||
     /^scripts\/[^/]+$/.test(path) ||
+    /^sim\/product\/idle\/idle\.mjs$/.test(path) ||
     /^test\/bench\/[^/]+\.bench\.ts$/.test(path) ||
     /(^|\/)\w+\.config\.ts$/.test(path)
   );

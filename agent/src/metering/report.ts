@@ -23,8 +23,14 @@ import { judgeOpened } from "./stream.ts";
 /** Records in one batch: about 56 KiB, where the cost per message no longer matters. */
 export const BATCH_RECORDS = 500;
 
+/** What of the outbox the stream works with; the simulator keeps one in memory. */
+export type StreamOutbox = Pick<
+  Outbox,
+  "state" | "sent" | "rows" | "recordSent" | "accept" | "forgetEpoch" | "renumber"
+>;
+
 export type ReportDeps = Readonly<{
-  outbox: Outbox;
+  outbox: StreamOutbox;
   identity(): Identity;
   batchBell: Doorbell;
   bootId: string;

@@ -20,7 +20,8 @@ import { conditionsOf, type InstanceView } from "./conditions.ts";
 /** `previous` gives the time since when a condition is as it is. */
 export function statusOf(
   instanceId: string,
-  view: InstanceView & Readonly<{ committed: Committed | undefined }>,
+  view: InstanceView &
+    Readonly<{ committed: Pick<Committed, "generation" | "releaseVersion"> | undefined }>,
   previous: InstanceStatus | undefined,
   now: number,
 ): InstanceStatus {

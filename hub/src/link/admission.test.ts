@@ -2,6 +2,7 @@
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { describe, expect, it } from "vitest";
 import { Admission, networkOf } from "./admission.ts";
+import { ADMISSION, admissionBounds } from "./link-server.ts";
 
 function stopped(): Clock & { ms: number } {
   return {
@@ -57,5 +58,17 @@ describe("admission", () => {
     const admission = new Admission(BOUNDS, stopped());
     const all = Array.from({ length: 50 }, (_, n) => admitted(admission, `a${n}`, 4));
     expect(all.reduce((sum, each) => sum + each)).toBe(20);
+  });
+});
+
+describe("the bounds of a listener", () => {
+  it("are the default ones where no setting names them", () => {
+    expect(admissionBounds()).toEqual(ADMISSION);
+  });
+
+  it("grow with their settings, bursts too", () => {
+    const { hub, address } = admissionBounds(5_000, 2_000);
+    expect(hub).toEqual({ perSecond: 5_000, burst: 10_000 });
+    expect(address).toEqual({ perSecond: 2_000, burst: 8_000 });
   });
 });

@@ -7,7 +7,7 @@ import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { AgentAuthority } from "../pki/agent-certificate.ts";
-import { Admission, type AdmissionBounds } from "./admission.ts";
+import { Admission, type AdmissionBounds, type BucketBounds } from "./admission.ts";
 import { callerOf } from "./caller.ts";
 import { control } from "./control.ts";
 import type { ControlCall } from "./control-session.ts";
@@ -33,6 +33,22 @@ export const ADMISSION: AdmissionBounds = {
   address: { perSecond: ADDRESS_HANDSHAKES_PER_SECOND_MAX, burst: ADDRESS_HANDSHAKES_BURST_MAX },
   addressesMax: ADDRESSES_MAX,
 };
+
+/** What a setting does not name keeps its default; a burst is as long as it is by default. */
+export function admissionBounds(
+  hubPerSecond = HANDSHAKES_PER_SECOND_MAX,
+  addressPerSecond = ADDRESS_HANDSHAKES_PER_SECOND_MAX,
+): AdmissionBounds {
+  const { hub, address, addressesMax } = ADMISSION;
+  const scaled = (bounds: BucketBounds, perSecond: number) => {
+    return { perSecond, burst: Math.ceil((bounds.burst / bounds.perSecond) * perSecond) };
+  };
+  return {
+    hub: scaled(hub, hubPerSecond),
+    address: scaled(address, addressPerSecond),
+    addressesMax,
+  };
+}
 
 export type ListenerDeps = Readonly<{
   host: string;
