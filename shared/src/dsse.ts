@@ -17,6 +17,7 @@ export const PAYLOAD_TYPES = {
   keyset: "application/vnd.holdfast.keyset+proto",
   floor: "application/vnd.holdfast.floor+proto",
   destroy: "application/vnd.holdfast.destroy+proto",
+  "sealing-key": "application/vnd.holdfast.sealing-key+proto",
 } as const;
 export type PayloadKind = keyof typeof PAYLOAD_TYPES;
 

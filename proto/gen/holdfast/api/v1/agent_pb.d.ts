@@ -107,6 +107,13 @@ export declare type AgentStatus = Message<"holdfast.api.v1.AgentStatus"> & {
    * @generated from field: google.protobuf.Timestamp seen_time = 9;
    */
   seenTime?: Timestamp | undefined;
+
+  /**
+   * sha256: and 64 hex digits, of the raw public identity key; `holdfast-agent status` shows it on the agent's host.
+   *
+   * @generated from field: string identity_fingerprint = 10;
+   */
+  identityFingerprint: string;
 };
 
 /**

@@ -9,9 +9,9 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Action, ActionResult, Rehearsal } from "../../model/v1/action_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Envelope } from "../../model/v1/envelope_pb.js";
 import type { Generation } from "../../model/v1/condition_pb.js";
 import type { InstanceStatus } from "../../model/v1/status_pb.js";
-import type { Envelope } from "../../model/v1/envelope_pb.js";
 import type { SignedBatch, Verdict } from "../../model/v1/reading_pb.js";
 
 /**
@@ -128,6 +128,13 @@ export declare type Hello = Message<"holdfast.link.v1.Hello"> & {
    * @generated from field: google.protobuf.Timestamp agent_time = 12;
    */
   agentTime?: Timestamp | undefined;
+
+  /**
+   * A SealingKey: what secrets for this agent are sealed to.
+   *
+   * @generated from field: holdfast.model.v1.Envelope sealing_key = 13;
+   */
+  sealingKey?: Envelope | undefined;
 };
 
 /**
@@ -792,6 +799,50 @@ export declare type FetchArtefactResponse = Message<"holdfast.link.v1.FetchArtef
 export declare const FetchArtefactResponseSchema: GenMessage<FetchArtefactResponse>;
 
 /**
+ * @generated from message holdfast.link.v1.FetchSecretRequest
+ */
+export declare type FetchSecretRequest = Message<"holdfast.link.v1.FetchSecretRequest"> & {
+  /**
+   * @generated from field: string instance_id = 1;
+   */
+  instanceId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 version = 3;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message holdfast.link.v1.FetchSecretRequest.
+ * Use `create(FetchSecretRequestSchema)` to create a new message.
+ */
+export declare const FetchSecretRequestSchema: GenMessage<FetchSecretRequest>;
+
+/**
+ * @generated from message holdfast.link.v1.FetchSecretResponse
+ */
+export declare type FetchSecretResponse = Message<"holdfast.link.v1.FetchSecretResponse"> & {
+  /**
+   * At most 65 KiB.
+   *
+   * @generated from field: bytes sealed = 1;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message holdfast.link.v1.FetchSecretResponse.
+ * Use `create(FetchSecretResponseSchema)` to create a new message.
+ */
+export declare const FetchSecretResponseSchema: GenMessage<FetchSecretResponse>;
+
+/**
  * @generated from enum holdfast.link.v1.OpenedReason
  */
 export enum OpenedReason {
@@ -861,6 +912,16 @@ export declare const LinkService: GenService<{
     methodKind: "server_streaming";
     input: typeof FetchArtefactRequestSchema;
     output: typeof FetchArtefactResponseSchema;
+  },
+  /**
+   * A secret that an assignment names, sealed to the agent that asks.
+   *
+   * @generated from rpc holdfast.link.v1.LinkService.FetchSecret
+   */
+  fetchSecret: {
+    methodKind: "unary";
+    input: typeof FetchSecretRequestSchema;
+    output: typeof FetchSecretResponseSchema;
   },
 }>;
 

@@ -130,6 +130,20 @@ export declare type SecretReference = Message<"holdfast.model.v1.SecretReference
    * @generated from field: string local_name = 3;
    */
   localName: string;
+
+  /**
+   * Set: the secret is sealed. sha256: and 64 hex digits, of the sealed bytes, which are fetched by name and version.
+   *
+   * @generated from field: string sealed_digest = 4;
+   */
+  sealedDigest: string;
+
+  /**
+   * The agent that it is sealed to; to any other agent of the cell it is missing.
+   *
+   * @generated from field: string agent_id = 5;
+   */
+  agentId: string;
 };
 
 /**
