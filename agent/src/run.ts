@@ -20,7 +20,6 @@ import { startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { localReport } from "./local/report.ts";
-import { localSecrets } from "./local/secrets.ts";
 import { startLocalServer } from "./local/server.ts";
 import { UsageReport } from "./metering/report.ts";
 import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
@@ -29,6 +28,9 @@ import type { Measured } from "./reconcile/conditions.ts";
 import { Engine } from "./reconcile/engine.ts";
 import { storeJournal } from "./reconcile/journal.ts";
 import { figuresOf, sampledInstances } from "./reconcile/observe.ts";
+import { localSecrets } from "./secrets/local.ts";
+import { ensureSealingIdentity } from "./secrets/sealing-key.ts";
+import { agentSecrets } from "./secrets/secrets.ts";
 import { openStore, type Store } from "./store/database.ts";
 import * as facts from "./store/facts.ts";
 import * as identities from "./store/identity.ts";
@@ -149,6 +151,7 @@ async function runOn(
     measured,
     late,
   };
+  await ensureSealingIdentity(store);
   const drivers = await findDrivers(ground);
   const fetch = lateFetch(() => late.fetch);
   const engine = engineOn(ground, drivers, fetch);
@@ -209,7 +212,11 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
     journal: storeJournal(store),
     artefacts: new ArtefactCache(config.stateDir, fetch),
     consent: openPolicy(config.deny),
-    secrets: localSecrets(config.localSecretsDir, host.uid),
+    secrets: agentSecrets(
+      store,
+      ground.identity.agentId,
+      localSecrets(config.localSecretsDir, host.uid),
+    ),
     measured: (instanceId) => measured.get(instanceId),
     intervalMs: config.reconcileIntervalMs,
   });
@@ -217,10 +224,11 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
 
 function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: FetchPort): Control {
   const { store, clock, random, log, identity, host, stop } = ground;
-  const { vendorId, cellId } = identity;
+  const { vendorId, cellId, agentId } = identity;
   const intake = new Intake({
     ...{ store, fetch, clock, random, log },
     addressee: { vendorId, cellId },
+    agentId,
     signal: stop.signal,
     changed: (instanceId) => engine.wake(instanceId),
   });
@@ -308,6 +316,8 @@ function lateFetch(find: () => FetchPort | undefined): FetchPort {
     async *fetchArtefact(digest, offset, signal) {
       yield* present().fetchArtefact(digest, offset, signal);
     },
+    fetchSecret: async (instanceId, name, version, signal) =>
+      await present().fetchSecret(instanceId, name, version, signal),
   };
 }
 

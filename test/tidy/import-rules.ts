@@ -29,7 +29,16 @@ const AGENT_BASE = [...SHARED, "agent/src/config.ts", "agent/src/metrics.ts"];
 const HUB_PORTS = [LINK, "hub/src/link/port.ts"];
 const AGENT_PORTS = [LINK, "agent/src/link/port.ts"];
 const AGENT_PARTS = [
-  ...["artefacts", "assignments", "consent", "entitlement", "local", "metering", "reconcile"],
+  ...[
+    "artefacts",
+    "assignments",
+    "consent",
+    "entitlement",
+    "local",
+    "metering",
+    "reconcile",
+    "secrets",
+  ],
 ].map((part) => `agent/src/${part}/`);
 
 /**

@@ -24,6 +24,7 @@ import type { ControlPort, Identity } from "../link/port.ts";
 import { act } from "../reconcile/actions.ts";
 import type { Engine } from "../reconcile/engine.ts";
 import { rehearse } from "../reconcile/rehearse.ts";
+import { announcedSealingKey } from "../secrets/sealing-key.ts";
 import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
@@ -78,6 +79,7 @@ export class Control implements ControlPort {
       }),
       floors: pins.listFloors(store).map((floor) => create(HeldFloorSchema, floor)),
       agentTime: timestampFromMs(clock.now()),
+      sealingKey: announcedSealingKey(store, identity()),
     };
   }
 

@@ -25,6 +25,7 @@ import type { FetchPort } from "../link/port.ts";
 import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
 import * as pins from "../store/pins.ts";
+import * as secrets from "../store/secrets.ts";
 import {
   type Addressee,
   judgeAssignment,
@@ -33,14 +34,17 @@ import {
   judgeRelease,
   keysOf,
 } from "./judge.ts";
+import { fetchSealed, pruneSealed } from "./sealed.ts";
 
 export type IntakeDeps = Readonly<{
   store: Store;
-  fetch: Pick<FetchPort, "fetchRelease">;
+  fetch: Pick<FetchPort, "fetchRelease" | "fetchSecret">;
   clock: Clock;
   random: Random;
   log: Log;
   addressee: Addressee;
+  /** This agent: what is sealed to another one is not fetched. */
+  agentId: string;
   signal: AbortSignal;
   /** What the store holds about this instance has changed. */
   changed(instanceId: string): void;
@@ -153,6 +157,7 @@ export class Intake {
     }
     const release =
       assignment.tombstone === undefined ? await this.#release(assignment) : undefined;
+    const sealed = release === undefined ? [] : await fetchSealed(this.#deps, assignment);
     store.transaction(() => {
       const acceptedAt = clock.now();
       const releaseDigest = release === undefined ? "" : assignment.releaseDigest;
@@ -162,6 +167,8 @@ export class Intake {
       if (envelope === undefined) return;
       const accepted = { instanceId, envelope, digest, generation, releaseDigest, acceptedAt };
       assignments.replace(store, accepted);
+      for (const secret of sealed) secrets.put(store, secret, acceptedAt);
+      pruneSealed(store, instanceId);
       assignments.pruneReleases(store);
     });
     log.debug({ instance: instanceId, generation: formatGeneration(generation) }, "accepted");

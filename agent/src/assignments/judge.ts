@@ -21,6 +21,7 @@ import {
   type KeySet,
   KeySetSchema,
 } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
+import { SECRETS_MAX } from "@holdfast/shared/blueprint/check.ts";
 import { BLUEPRINT_BYTES_MAX } from "@holdfast/shared/blueprint/compile.ts";
 import { digestOf } from "@holdfast/shared/digest.ts";
 import {
@@ -71,6 +72,10 @@ export function judgeAssignment(
   const assignment = decoded("assignment", () => fromBinary(AssignmentSchema, payload));
   judgeAddressee("assignment", assignment, to);
   uuidOf("instance", assignment.instanceId, "assignment: instance_id");
+  if (assignment.secrets.length > SECRETS_MAX) {
+    const got = `${assignment.secrets.length} secrets; at most ${SECRETS_MAX}`;
+    throw refusal("SECRETS_TOO_MANY", `assignment: ${got}`);
+  }
   const generation = generationOf(assignment.generation);
   const digest = digestOf(payload);
   const verdict = judgeGeneration("generation", held, { generation, digest });

@@ -269,7 +269,7 @@ function now({ context }: DriverScenario): number {
 function stepContext({ context }: DriverScenario, known: readonly Wanted[]): StepContext {
   return {
     ...context,
-    wanted: (digest) => {
+    wanted: async (digest) => {
       const found = known.find((each) => each.digest === digest);
       if (found === undefined) throw new Error(`no rendering with digest ${digest}`);
       return found;

@@ -100,8 +100,8 @@ export type DriverContext = Readonly<{
 
 export type StepContext = DriverContext &
   Readonly<{
-    /** The rendering with this digest: the one to come or the last committed one. Throws if it is neither. */
-    wanted(digest: string): Wanted;
+    /** The rendering with this digest: the one to come or the last committed one. Rejects if it is neither. */
+    wanted(digest: string): Promise<Wanted>;
   }>;
 
 /** Done again after a crash, a step finds what it did before and says the same. */

@@ -1,4 +1,4 @@
-/** Fetches releases and artefacts over the link's connection. Verifying what comes is the caller's matter. */
+/** Fetches releases, artefacts and sealed secrets over the link's connection. Verifying what comes is the caller's matter. */
 
 import { create } from "@bufbuild/protobuf";
 import { Metadata } from "@grpc/grpc-js";
@@ -6,6 +6,7 @@ import {
   FetchArtefactRequestSchema,
   type FetchArtefactResponse,
   FetchReleaseRequestSchema,
+  FetchSecretRequestSchema,
   LinkService,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
@@ -14,6 +15,7 @@ import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import { callUnary, type HubClient } from "./hub-client.ts";
 
 const FETCH_RELEASE_MS_MAX = 30_000;
+const FETCH_SECRET_MS_MAX = 30_000;
 
 export async function fetchRelease(
   client: HubClient,
@@ -28,6 +30,20 @@ export async function fetchRelease(
   );
   if (release !== undefined) return release;
   throw new Fault("NOT_FOUND", "RELEASE_EMPTY", `the hub sent no release for ${releaseDigest}`);
+}
+
+export async function fetchSecret(
+  client: HubClient,
+  secret: Readonly<{ instanceId: string; name: string; version: bigint }>,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { sealed } = await callUnary(
+    client,
+    grpcService(LinkService).fetchSecret,
+    create(FetchSecretRequestSchema, secret),
+    { deadlineMs: FETCH_SECRET_MS_MAX, signal },
+  );
+  return sealed;
 }
 
 /** Reads no faster than the caller takes; leaving early ends the transfer. */

@@ -7,7 +7,7 @@ import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { Connection } from "./connection.ts";
 import type { Ticket } from "./credentials.ts";
-import { fetchArtefact, fetchRelease } from "./fetch.ts";
+import { fetchArtefact, fetchRelease, fetchSecret } from "./fetch.ts";
 import { clientIdentityOf, type HubClient, hubClient, type KeepaliveTiming } from "./hub-client.ts";
 import type { ControlPort, FetchPort, IdentityPort, ReportPort } from "./port.ts";
 import { renewCertificate, timesOf } from "./renewal.ts";
@@ -70,6 +70,8 @@ class RunningLink implements Link {
       fetchRelease: (digest, signal) => fetchRelease(this.#connected(), digest, signal),
       fetchArtefact: (digest, offset, signal) =>
         fetchArtefact(this.#connected(), digest, offset, signal),
+      fetchSecret: async (instanceId, name, version, signal) =>
+        await fetchSecret(this.#connected(), { instanceId, name, version }, signal),
     };
   }
 

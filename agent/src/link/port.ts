@@ -81,4 +81,11 @@ export interface FetchPort {
   fetchRelease(digest: string, signal: AbortSignal): Promise<Envelope>;
   /** Bytes of an artefact from `offset` on. */
   fetchArtefact(digest: string, offset: bigint, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Sealed bytes; NOT_FOUND if there are none for this agent. */
+  fetchSecret(
+    instanceId: string,
+    name: string,
+    version: bigint,
+    signal: AbortSignal,
+  ): Promise<Uint8Array>;
 }

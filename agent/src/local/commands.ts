@@ -3,6 +3,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { newSealingIdentity } from "@holdfast/shared/sealing.ts";
 import { pinKeySet } from "../assignments/pinning.ts";
 import type { Driver, DriverContext } from "../drivers/driver.ts";
 import type { Identity } from "../link/port.ts";
@@ -10,6 +11,7 @@ import { bounded } from "../reconcile/snapshots.ts";
 import { openStore, openStoreToRead, type Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import * as identities from "../store/identity.ts";
+import * as secrets from "../store/secrets.ts";
 import {
   checkStateDirectory,
   findHolder,
@@ -47,8 +49,10 @@ export async function enrollInto(
     try {
       refuseSecond(store, stateDir);
       const { identity, keySets, incarnation } = await obtain();
+      const sealing = await newSealingIdentity();
       store.transaction(() => {
         identities.insert(store, identity);
+        secrets.putSealingIdentity(store, sealing);
         for (const envelope of keySets) pinKeySet(store, envelope, identity.vendorId);
         facts.raiseIncarnation(store, incarnation);
         facts.clearDamaged(store);

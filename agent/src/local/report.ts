@@ -6,7 +6,9 @@ import {
   type InstanceStatus,
   InstanceStatusSchema,
 } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { rawPublicKeyOf, signingKey } from "@holdfast/shared/dsse.ts";
 import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
+import { identityFingerprint } from "@holdfast/shared/sealing.ts";
 import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
@@ -20,6 +22,8 @@ export type LocalReport = Readonly<{
   agent: string;
   cell: string;
   vendor: string;
+  /** Of the identity key: what the CLI shows when it trusts this agent with a secret. */
+  fingerprint: string;
   certificateExpires: string;
   link: Readonly<{ up: boolean; message: string; since: string }> | undefined;
   /** Where a damaged store was put; empty if it never was. */
@@ -90,6 +94,7 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
     agent: identity?.agentId ?? "",
     cell: identity?.cellId ?? "",
     vendor: identity?.vendorId ?? "",
+    fingerprint: identity === undefined ? "" : fingerprintOf(identity.identitySeed),
     certificateExpires: notAfter === undefined ? "" : new Date(timestampMs(notAfter)).toISOString(),
     link: link && {
       // Nobody holds the link while no agent runs, whatever was written last.
@@ -100,6 +105,10 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
     damaged: facts.findDamaged(store) ?? "",
     instances: all.map((status) => instanceOf(store, status)),
   };
+}
+
+function fingerprintOf(identitySeed: Uint8Array): string {
+  return identityFingerprint(rawPublicKeyOf(signingKey(identitySeed).privateKey));
 }
 
 function instanceOf(store: Store, status: InstanceStatus): LocalInstance {

@@ -8,6 +8,7 @@ export function statusText(report: LocalReport): string {
   const lines = [
     `agent    ${report.agent || "not enrolled"} (version ${report.version})`,
     `cell     ${report.cell || "none"}`,
+    ...(report.fingerprint === "" ? [] : [`identity ${report.fingerprint}`]),
     report.running
       ? `process  running, pid ${report.pid}`
       : "process  not running: this is what the store says",
@@ -114,8 +115,9 @@ function nextOf(report: LocalReport, status: StatusJson): string {
     case "STATE_REFUSED":
       return "what serves is not touched; the vendor has to send an assignment that is acceptable";
     case "SECRET_MISSING":
+      return "enter the secret with the command above; the attempt then begins by itself";
     case "SECRET_EXPOSED":
-      return "write the secret on this host; the attempt then begins by itself";
+      return "protect the secret's file; the attempt then begins by itself";
     case "CONSENT_HELD":
     case "CONSENT_VETOED":
       return "a rule of this agent's configuration (deny) says no; what serves is not touched";

@@ -15,7 +15,7 @@ import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import { cleanUp } from "./clean-up.ts";
 import { waitUntilReady } from "./gate.ts";
-import { renderResource, wantedOf } from "./rendering.ts";
+import { renderResource, secretsOf, wantedOf } from "./rendering.ts";
 import { AttemptRun } from "./run.ts";
 import type { Target } from "./target.ts";
 import { undo } from "./undo.ts";
@@ -63,6 +63,7 @@ async function drive(run: AttemptRun, target: Target): Promise<void> {
   try {
     await run.finishBegun();
     await prepareArtefacts(run, target);
+    await prepareSecrets(run, target);
     const outputs = new Map<string, JsonObject>();
     const wanted = new Map<string, Wanted>();
     for (const template of target.templates) {
@@ -96,6 +97,13 @@ async function prepareArtefacts({ work }: AttemptRun, target: Target): Promise<v
         ? new Interrupted("later", failure.reason, failure.message, error)
         : failure;
     }
+  }
+}
+
+/** Each opens, before anything is touched; the values are dropped again. */
+async function prepareSecrets({ work }: AttemptRun, target: Target): Promise<void> {
+  for (const use of secretsOf(target)) {
+    await outside("prepare", () => work.secrets.read(target.instanceId, use));
   }
 }
 

@@ -36,7 +36,8 @@ import { openPolicy } from "../consent/open.ts";
 import type { DriverContext } from "../drivers/driver.ts";
 import type { FetchPort } from "../link/port.ts";
 import { instanceDirectories } from "../local/directories.ts";
-import { localSecrets } from "../local/secrets.ts";
+import { localSecrets } from "../secrets/local.ts";
+import { agentSecrets } from "../secrets/secrets.ts";
 import { openStore, type Store } from "../store/database.ts";
 import * as pins from "../store/pins.ts";
 import { Engine } from "./engine.ts";
@@ -45,6 +46,7 @@ import { type Journal, storeJournal } from "./journal.ts";
 
 export const VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
 export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
+export const AGENT = idOf("agent", "00000000-0000-7000-8000-000000000003");
 export const DEADLINE_MS = 15_000;
 
 export function instanceId(n = 1): string {
@@ -91,7 +93,9 @@ export async function agentWorld(left?: string) {
   const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
   const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
   const link: LinkState = { isUp: true, hasArtefacts: true };
-  const fetch = fetchFrom(link, releases, artefacts);
+  /** Sealed secrets that the hub has, by name and version. */
+  const sealed = new Map<string, Uint8Array>();
+  const fetch = fetchFrom(link, releases, artefacts, sealed);
   const secretsDir = join(stateDir, "secrets");
   mkdirSync(secretsDir, { mode: 0o700, recursive: true });
   pinKeys(stateDir, hubKey, releaseKey);
@@ -134,6 +138,7 @@ export async function agentWorld(left?: string) {
     link,
     releases,
     artefacts,
+    sealed,
     hubKey,
     releaseKey,
     publish,
@@ -157,6 +162,7 @@ function fetchFrom(
   link: LinkState,
   releases: ReadonlyMap<string, Envelope>,
   artefacts: ReadonlyMap<string, Uint8Array>,
+  sealed: ReadonlyMap<string, Uint8Array>,
 ): FetchPort {
   return {
     async fetchRelease(digest) {
@@ -170,6 +176,12 @@ function fetchFrom(
       const bytes = artefacts.get(digest);
       if (bytes === undefined) throw new Fault("NOT_FOUND", "ARTEFACT_UNKNOWN", digest);
       yield bytes.subarray(Number(offset));
+    },
+    async fetchSecret(_, name, version) {
+      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      const bytes = sealed.get(`${name}/${version}`);
+      if (bytes === undefined) throw new Fault("NOT_FOUND", "SECRET_UNKNOWN", name);
+      return bytes;
     },
   };
 }
@@ -279,7 +291,7 @@ function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Jo
     context,
     artefacts: new ArtefactCache(stateDir, base.fetch),
     consent: openPolicy([]),
-    secrets: localSecrets(base.secretsDir, process.getuid?.() ?? 0),
+    secrets: agentSecrets(store, AGENT, localSecrets(base.secretsDir, process.getuid?.() ?? 0)),
     measured: () => undefined,
     intervalMs: 100,
   });
@@ -290,6 +302,7 @@ function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Jo
     random: Math.random,
     log: quietLog,
     addressee: { vendorId: VENDOR, cellId: CELL },
+    agentId: AGENT,
     signal: stop.signal,
     changed: (id) => engine.wake(id),
   });

@@ -145,7 +145,7 @@ async function runOrder(order: StepOrder, context: StepContext): Promise<StepOut
     rmSync(path, { force: true });
     return { handle };
   }
-  const wanted = context.wanted(String(order.input["digest"]));
+  const wanted = await context.wanted(String(order.input["digest"]));
   const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
   if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
   mkdirSync(context.directories(instance).run, { recursive: true });

@@ -4,11 +4,13 @@
  */
 
 import type { Generation } from "@holdfast/shared/generation.ts";
+import { pruneSealed } from "../assignments/sealed.ts";
 import type { Step } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
+import * as secrets from "../store/secrets.ts";
 
 export interface Journal {
   /** A new attempt, a hold, or a changed note on the running one. */
@@ -27,11 +29,16 @@ export function storeJournal(store: Store): Journal {
     rendered: (instanceId, rendering) => attempts.putRendering(store, instanceId, rendering),
     append: (attempt, entry, at) => attempts.appendJournal(store, attempt, entry, at),
     commit: (attempt, committed, after) => attempts.commit(store, attempt, committed, after),
-    end: (attempt) => attempts.end(store, attempt),
+    end: (attempt) =>
+      store.transaction(() => {
+        attempts.end(store, attempt);
+        pruneSealed(store, attempt.instanceId);
+      }),
     removed: (instanceId, generation) =>
       store.transaction(() => {
         attempts.forget(store, instanceId);
         assignments.removeEntitlement(store, instanceId);
+        secrets.keepOnly(store, instanceId, []);
         assignments.markRemoved(store, instanceId, generation);
         assignments.pruneReleases(store);
       }),

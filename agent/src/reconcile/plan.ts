@@ -10,7 +10,7 @@ import type { JsonObject, Step } from "../drivers/driver.ts";
 import type { Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
-import { localSecretsOf, type Provisional, plannedOf, renderResource } from "./rendering.ts";
+import { type Provisional, plannedOf, renderResource, secretsOf } from "./rendering.ts";
 import type { Target } from "./target.ts";
 import { copiesOf, driverOf, plannedCommitted, servingCopy, type Work } from "./work.ts";
 
@@ -41,21 +41,17 @@ export function judgeStale(
  * again once this differs.
  */
 export function inputsDigestOf(work: Pick<Work, "secrets">, target: Target): string {
-  const stamps = secretNames(target).map((name) => {
+  const stamps = secretsOf(target).map((use) => {
+    // Local ones by the file that they are in, as agents did before there were others.
+    const name = use.sealed === undefined ? use.localName : use.name;
     try {
-      return `${name}=${work.secrets.stamp(name)}`;
+      return `${name}=${work.secrets.stamp(target.instanceId, use)}`;
     } catch {
       return `${name}=`;
     }
   });
   const parts = [target.assignmentDigest, target.releaseDigest, ...stamps];
   return `sha256:${Buffer.from(sha256(parts.join("\n"))).toString("hex")}`;
-}
-
-/** Local names of all secrets that the resources use. */
-function secretNames(target: Target): readonly string[] {
-  const names = target.templates.flatMap((template) => localSecretsOf(target, template));
-  return [...new Set(names)].sort();
 }
 
 /** A driver that is missing, a secret that is missing: holds, not failures. */
@@ -66,9 +62,9 @@ export function findHold(work: Work, target: Target): Hold | undefined {
       return { reason: "DRIVER_MISSING", message: `${id}: driver ${kind}: ${why}` };
     }
   }
-  for (const name of secretNames(target)) {
+  for (const use of secretsOf(target)) {
     try {
-      work.secrets.stamp(name);
+      work.secrets.stamp(target.instanceId, use);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const next = error.next === undefined ? "" : `; ${error.next}`;

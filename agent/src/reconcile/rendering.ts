@@ -11,7 +11,7 @@ import { type Hole, type Known, render } from "@holdfast/shared/blueprint/render
 import { renderedDigest } from "@holdfast/shared/blueprint/rendered-digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { JsonObject, Wanted } from "../drivers/driver.ts";
-import type { LocalSecrets } from "../local/secrets.ts";
+import type { Secrets, SecretUse } from "../secrets/secrets.ts";
 import type { Rendering } from "../store/attempts.ts";
 import type { Target } from "./target.ts";
 
@@ -32,16 +32,13 @@ export function renderResource(
 ): Provisional {
   const spec = (template.spec ?? {}) as MessageJson;
   const rendered = render(spec, knownOf(target, outputs));
-  const secretNames = secretsIn(spec);
-  const secrets = secretNames.map((name) => secretOf(target, name));
+  const secrets = secretsIn(spec).map((name) => secretOf(target, name));
   const artefacts = artefactsIn(target, spec);
   const digest = renderedDigest({
     kind: template.kind,
     rendered,
     artefacts: Object.fromEntries(artefacts.map(({ name, digest }) => [name, digest])),
-    secretVersions: Object.fromEntries(
-      secrets.map(({ name, version, localName }) => [name, `${version}/${localName}`]),
-    ),
+    secretVersions: Object.fromEntries(secrets.map((use) => [use.name, versionOf(use)])),
   });
   return {
     open: rendered.holes.filter((hole) => isOpen(hole)),
@@ -55,15 +52,20 @@ export function renderResource(
       artefacts: Object.fromEntries(
         artefacts.map(({ name, digest, mediaType }) => [name, { digest, mediaType }]),
       ),
-      secrets: Object.fromEntries(secrets.map(({ name, localName }) => [name, localName])),
+      secrets: Object.fromEntries(
+        secrets.flatMap(({ name, localName, sealed }) => (sealed ? [] : [[name, localName]])),
+      ),
+      sealed: Object.fromEntries(
+        secrets.flatMap(({ name, sealed }) => (sealed ? [[name, sealed]] : [])),
+      ),
     },
   };
 }
 
-/** Local names of the secrets that a resource uses. */
-export function localSecretsOf(target: Target, template: ResourceTemplate): readonly string[] {
-  const names = secretsIn((template.spec ?? {}) as MessageJson);
-  return names.map((name) => secretOf(target, name).localName);
+/** The secrets that the resources of a target use, each once. */
+export function secretsOf(target: Target): readonly SecretUse[] {
+  const names = target.templates.flatMap(({ spec }) => secretsIn((spec ?? {}) as MessageJson));
+  return [...new Set(names)].sort().map((name) => secretOf(target, name));
 }
 
 /** The published outputs of an instance whose resources all run. */
@@ -75,17 +77,22 @@ export function renderOutputs(target: Target, outputs: Outputs): JsonObject {
   throw new Fault("FAILED_PRECONDITION", "OUTPUT_MISSING", `outputs: ${names} is not known`);
 }
 
-/** With the secrets' values. Throws as LocalSecrets.read does. */
-export function wantedOf(
+/** With the secrets' values. Throws as Secrets.read does. */
+export async function wantedOf(
   rendering: Rendering,
   instanceId: string,
   pathOf: (digest: string) => string,
-  secrets: Pick<LocalSecrets, "read">,
-): Wanted {
-  const values = Object.entries(rendering.secrets).map(([name, local]) => {
-    return [name, secrets.read(local)] as const;
-  });
-  return { ...plannedOf(rendering, instanceId, pathOf), secrets: new Map(values) };
+  secrets: Pick<Secrets, "read">,
+): Promise<Wanted> {
+  const uses: readonly SecretUse[] = [
+    ...Object.entries(rendering.secrets).map(([name, localName]) => ({ name, localName })),
+    ...Object.entries(rendering.sealed).map(([name, sealed]) => {
+      return { name, localName: name, sealed };
+    }),
+  ];
+  const values = new Map<string, string>();
+  for (const use of uses) values.set(use.name, await secrets.read(instanceId, use));
+  return { ...plannedOf(rendering, instanceId, pathOf), secrets: values };
 }
 
 /** Without the secrets' values: enough to plan with. */
@@ -139,15 +146,19 @@ function referenced(text: string) {
   return "problem" in template ? [] : referencesOf(template);
 }
 
-/** The assignment says which local secret is meant; without it the secret's own name is. */
-function secretOf(target: Target, name: string) {
+/** The assignment says which sealed or local secret is meant; without it the local one of that name is. */
+function secretOf(target: Target, name: string): SecretUse {
   const reference = target.secrets.find((each) => each.name === name);
-  const localName = reference?.localName ?? "";
-  return {
-    name,
-    version: reference?.version ?? 0n,
-    localName: localName === "" ? name : localName,
-  };
+  if (reference === undefined || reference.sealedDigest === "") {
+    return { name, localName: reference?.localName || name };
+  }
+  const { version, sealedDigest: digest, agentId } = reference;
+  return { name, localName: name, sealed: { version: version.toString(), digest, agentId } };
+}
+
+/** A change of it is a change of the resource. A local one has no version: its file may change at any time. */
+function versionOf({ localName, sealed }: SecretUse): string {
+  return sealed === undefined ? `0/${localName}` : `${sealed.version}/${sealed.digest}`;
 }
 
 /** A kind names its artefact in the field of that name; a list may name more. */

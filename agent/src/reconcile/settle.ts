@@ -8,7 +8,7 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Health, JsonObject, Live, LookScope, Step, Wanted } from "../drivers/driver.ts";
 import * as attempts from "../store/attempts.ts";
 import { writeOutputs } from "./publish.ts";
-import { plannedOf, renderOutputs, renderResource, wantedOf } from "./rendering.ts";
+import { plannedOf, renderOutputs, renderResource } from "./rendering.ts";
 import { bounded } from "./snapshots.ts";
 import { findServing, type Target } from "./target.ts";
 import {
@@ -165,15 +165,9 @@ function rerender(
   return lookedWith(work, rendering);
 }
 
-/** A secret that is gone since keeps nobody from looking; a repair that needs it says so. */
+/** Without the secrets: looking needs none, and a repair that does says what is missing. */
 function lookedWith(work: Work, rendering: attempts.Rendering): Wanted {
-  const { instanceId, artefacts, secrets } = work;
-  try {
-    return wantedOf(rendering, instanceId, artefacts.pathOf, secrets);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return plannedOf(rendering, instanceId, artefacts.pathOf);
-  }
+  return plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
 }
 
 /** The same generation, told of a moved neighbour: no attempt, since nobody wished for anything new. */

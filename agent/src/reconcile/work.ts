@@ -5,7 +5,7 @@ import type { Log } from "@holdfast/shared/log.ts";
 import type { ArtefactRef } from "../artefacts/cache.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import type { Driver, DriverContext, Live, StepContext, Wanted } from "../drivers/driver.ts";
-import type { LocalSecrets } from "../local/secrets.ts";
+import type { Secrets } from "../secrets/secrets.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import type { Measured } from "./conditions.ts";
@@ -31,7 +31,7 @@ export type EngineDeps = Readonly<{
   context: DriverContext;
   artefacts: Artefacts;
   consent: ConsentPort;
-  secrets: LocalSecrets;
+  secrets: Secrets;
   /** How an instance's last window was measured; undefined before the first one ended. */
   measured(instanceId: string): Measured | undefined;
   /** Loops look again after this long without a ring. */
@@ -104,10 +104,10 @@ export function servingCopy(copies: readonly Live[], digest: string): Live | und
 
 /** Renderings by digest, as the store keeps them: the wanted ones and the committed ones. */
 export function stepContext(work: Work, signal: AbortSignal): StepContext {
-  const wanted = (digest: string): Wanted => {
+  const wanted = async (digest: string): Promise<Wanted> => {
     const rendering = attempts.findRendering(work.store, work.instanceId, digest);
     if (rendering !== undefined) {
-      return wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+      return await wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
     }
     throw new Fault("INTERNAL", "RENDERING_LOST", `no rendering with digest ${digest}`);
   };

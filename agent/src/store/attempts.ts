@@ -6,6 +6,7 @@
 import type { AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import type { Generation } from "@holdfast/shared/generation.ts";
 import type { JsonObject, Step } from "../drivers/driver.ts";
+import type { SealedUse } from "../secrets/secrets.ts";
 import { LIST_ROWS_MAX, type Store } from "./database.ts";
 
 /** Names of AttemptState and StepState as they are stored and shown. */
@@ -54,8 +55,10 @@ export type Rendering = Readonly<{
   spec: JsonObject;
   /** Artefact name to digest and to media type. */
   artefacts: Readonly<Record<string, Readonly<{ digest: string; mediaType: string }>>>;
-  /** Secret name to the name of the agent-local secret. */
+  /** Secret name to the name of the agent-local secret; those that are sealed are not among them. */
   secrets: Readonly<Record<string, string>>;
+  /** Secret name to the sealed one. */
+  sealed: Readonly<Record<string, SealedUse>>;
 }>;
 
 export type Committed = Readonly<{
@@ -277,12 +280,15 @@ export function listRenderings(store: Store): readonly Rendering[] {
 }
 
 function renderingOf(body: string): Rendering {
-  const parsed = JSON.parse(body) as Rendering & {
+  const parsed = JSON.parse(body) as Omit<Rendering, "sealed"> & {
     generation: { incarnation: string; number: string };
+    // Renderings of 0.1 know none.
+    sealed?: Rendering["sealed"];
   };
   const { incarnation, number } = parsed.generation;
   return {
     ...parsed,
+    sealed: parsed.sealed ?? {},
     generation: { incarnation: BigInt(incarnation), number: BigInt(number) },
   };
 }

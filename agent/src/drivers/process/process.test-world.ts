@@ -98,7 +98,7 @@ export function createWorld(clock: Clock = systemClock, existing?: string): Worl
   const driver = () => processDriver(host);
   const known = (...renderings: readonly Wanted[]): StepContext => ({
     ...context,
-    wanted: (digest) => {
+    wanted: async (digest) => {
       const found = renderings.find((each) => each.digest === digest);
       if (found === undefined) throw new Error(`no rendering ${digest}`);
       return found;

@@ -29,7 +29,7 @@ export async function startCopy(
   context: StepContext,
 ): Promise<StepOutcome> {
   const input = inputOf(order);
-  const wanted = context.wanted(input.digest());
+  const wanted = await context.wanted(input.digest());
   const handle = input.handle();
   const copies = await findCopies(host.procDir, context);
   const mine = copies.filter(({ key }) => key.instanceId === wanted.key.instanceId);
