@@ -189,6 +189,10 @@ export class MemoryHub implements LinkHub {
     yield bytes.subarray(Number(offset));
   }
 
+  async secret(): Promise<Uint8Array> {
+    throw new Fault("NOT_FOUND", "SECRET_NOT_FOUND", "no secrets");
+  }
+
   onCellChanged(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {
     this.#rings.add(ring);
     return () => this.#rings.delete(ring);

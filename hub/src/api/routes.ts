@@ -13,6 +13,7 @@ import { PlanService } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
 import { ProductService } from "@holdfast/proto/holdfast/api/v1/product_pb.js";
 import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
 import { SeatService } from "@holdfast/proto/holdfast/api/v1/seat_pb.js";
+import { SecretService } from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
 import { SubscriptionService } from "@holdfast/proto/holdfast/api/v1/subscription_pb.js";
 import { TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
 import { UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
@@ -36,6 +37,7 @@ import { memberUseCases } from "./services/member.ts";
 import { planUseCases } from "./services/plan.ts";
 import { productUseCases } from "./services/product.ts";
 import { releaseUseCases } from "./services/release.ts";
+import { secretUseCases } from "./services/secret.ts";
 import { subscriptionUseCases } from "./services/subscription.ts";
 import { tenantUseCases } from "./services/tenant.ts";
 import { get } from "./standard-methods.ts";
@@ -53,6 +55,7 @@ export const API_SERVICES = [
   ProductService,
   ReleaseService,
   SeatService,
+  SecretService,
   SubscriptionService,
   TenantService,
   UsageService,
@@ -127,6 +130,7 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
       listSeats: (call, request) => listSeats(app, call, request),
     }),
   );
+  router.service(SecretService, implement(dispatch, SecretService, secretUseCases(app)));
   router.service(
     SubscriptionService,
     implement(dispatch, SubscriptionService, subscriptionUseCases(app)),

@@ -15,11 +15,13 @@ import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1
 import { digestOf } from "@holdfast/shared/digest.ts";
 import { signEnvelope } from "@holdfast/shared/dsse.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
+import type { Generation } from "@holdfast/shared/generation.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import * as assignments from "../store/assignments.ts";
 import * as entitlements from "../store/entitlements.ts";
 import type { Tx } from "../store/tx.ts";
 import type { AppDeps } from "./deps.ts";
+import type { SecretWish } from "./secret-references.ts";
 
 export type OfferDeps = Pick<AppDeps, "keysOf" | "incarnation" | "clock" | "cellBells">;
 
@@ -39,7 +41,7 @@ export async function assign(
   place: Place,
   wish: Wish,
   floor: Uint8Array | undefined,
-): Promise<void> {
+): Promise<Generation> {
   const generation = await assignments.nextGeneration(tx, place.instanceId, deps.incarnation);
   const assignment = create(AssignmentSchema, {
     ...wish,
@@ -67,14 +69,34 @@ export async function assign(
       ...(floor === undefined ? {} : { floor: fromBinary(EnvelopeSchema, floor) }),
     },
   });
+  return generation;
 }
 
 /** Signs the same wish once more as a tombstone: what runs is to go, data stays. */
 export async function assignTombstone(deps: OfferDeps, tx: Tx, place: Place): Promise<void> {
+  await assignAgain(deps, tx, place, { tombstone: { keepData: true } });
+}
+
+/** Signs the same wish once more with these secrets. */
+export function assignSecrets(
+  deps: OfferDeps,
+  tx: Tx,
+  place: Place,
+  secrets: readonly SecretWish[],
+): Promise<Generation> {
+  return assignAgain(deps, tx, place, { secrets: [...secrets] });
+}
+
+async function assignAgain(
+  deps: OfferDeps,
+  tx: Tx,
+  place: Place,
+  change: Pick<Wish, "tombstone" | "secrets">,
+): Promise<Generation> {
   const { offer } = await present(tx, place);
   const { $typeName: _, $unknown: __, ...last } = assignmentIn(offer);
   const floor = offer.floor === undefined ? undefined : toBinary(EnvelopeSchema, offer.floor);
-  await assign(deps, tx, place, { ...last, tombstone: { keepData: true } }, floor);
+  return await assign(deps, tx, place, { ...last, ...change }, floor);
 }
 
 export type SeatWish = MessageInitShape<typeof SeatEntitlementSchema>;

@@ -1,4 +1,4 @@
-/** Releases and artefacts by digest, for agents that were admitted. Bytes go out as fast as the agent takes them. */
+/** Releases and artefacts by digest, and sealed secrets by name, for agents that were admitted. Bytes go out as fast as the agent takes them. */
 
 import { create } from "@bufbuild/protobuf";
 import type { ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
@@ -9,6 +9,9 @@ import {
   type FetchReleaseRequest,
   type FetchReleaseResponse,
   FetchReleaseResponseSchema,
+  type FetchSecretRequest,
+  type FetchSecretResponse,
+  FetchSecretResponseSchema,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { parseDigest } from "@holdfast/shared/digest.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
@@ -19,9 +22,11 @@ import type { LinkHub } from "./port.ts";
 export type ReleaseCall = ServerUnaryCall<FetchReleaseRequest, FetchReleaseResponse>;
 export type ArtefactCall = ServerWritableStream<FetchArtefactRequest, FetchArtefactResponse>;
 
+export type SecretCall = ServerUnaryCall<FetchSecretRequest, FetchSecretResponse>;
+
 export type FetchDeps = Readonly<{
   hub: LinkHub;
-  callerOf: (call: ReleaseCall | ArtefactCall) => VerifiedAgent;
+  callerOf: (call: ReleaseCall | ArtefactCall | SecretCall) => VerifiedAgent;
 }>;
 
 export async function fetchRelease(
@@ -49,4 +54,12 @@ export async function fetchArtefact(
       if (stop.signal.aborted) return;
     }
   }
+}
+
+export async function fetchSecret(
+  call: SecretCall,
+  { hub, callerOf }: FetchDeps,
+): Promise<FetchSecretResponse> {
+  const session = await hub.admit(callerOf(call), undefined);
+  return create(FetchSecretResponseSchema, { sealed: await hub.secret(session, call.request) });
 }

@@ -11,7 +11,7 @@ import { Admission, type AdmissionBounds, type BucketBounds } from "./admission.
 import { callerOf } from "./caller.ts";
 import { control } from "./control.ts";
 import type { ControlCall } from "./control-session.ts";
-import { fetchArtefact, fetchRelease } from "./fetch.ts";
+import { fetchArtefact, fetchRelease, fetchSecret } from "./fetch.ts";
 import { createGrpcServer } from "./grpc-server.ts";
 import { streaming, unary } from "./grpc-status.ts";
 import {
@@ -175,5 +175,6 @@ function addHandlers(
     fetchArtefact: streaming(log, (call: Parameters<typeof fetchArtefact>[0]) =>
       fetchArtefact(call, shared),
     ),
+    fetchSecret: unary(log, (call: Parameters<typeof fetchSecret>[0]) => fetchSecret(call, shared)),
   });
 }

@@ -37,6 +37,9 @@ export type AgentSession = AgentPrincipal & Readonly<{ session: bigint; active: 
 /** Finished bytes of a ControlResponse, as stored when they were signed. */
 export type StoredFrame = Readonly<{ instanceId: string; bytes: Uint8Array }>;
 
+/** As an assignment names it; the instance by its id as people see it. */
+export type SecretName = Readonly<{ instanceId: string; name: string; version: bigint }>;
+
 export type Peer = Readonly<{ address: string }>;
 
 export interface LinkHub {
@@ -66,6 +69,8 @@ export interface LinkHub {
   ingest(session: AgentSession, batch: SignedBatch): Promise<BatchAck | Fenced>;
   release(session: AgentSession, digest: string): Promise<Envelope>;
   artefact(session: AgentSession, digest: string, offset: bigint): AsyncIterable<Uint8Array>;
+  /** The sealed bytes, if they are sealed to this agent. */
+  secret(session: AgentSession, secret: SecretName): Promise<Uint8Array>;
   /** Rings with the cell whose desired state may have changed. Returns how to stop listening. */
   onCellChanged(ring: (cell: Readonly<{ vendorId: string; cellId: string }>) => void): () => void;
 }

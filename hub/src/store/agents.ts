@@ -73,6 +73,16 @@ export async function active(tx: Tx, cellId: string): Promise<AgentRow | undefin
   return rows[0];
 }
 
+/** What secrets for it are sealed to: a serialised envelope, signed by its identity key. True if it is another one. */
+export async function noteSealingKey(tx: Tx, agentId: string, key: Uint8Array): Promise<boolean> {
+  const rows = await tx.query(
+    `update agent set sealing_key = $2
+      where id = $1 and gone_at is null and sealing_key is distinct from $2 returning 1`,
+    [agentId, key],
+  );
+  return rows.length > 0;
+}
+
 /** What an agent's hello says of it. Leaves the revision alone, since nobody edits these. */
 export async function noteHello(
   tx: Tx,

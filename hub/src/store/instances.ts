@@ -77,10 +77,21 @@ export async function countInCells(
   return new Map(rows.map(({ cellId, count }) => [cellId, count]));
 }
 
+/** Something that belongs to it has changed; the revision after that. The caller has locked it. */
+export async function touch(tx: Tx, id: string): Promise<bigint> {
+  const rows = await tx.query<{ revision: bigint }>(
+    `update instance set revision = revision + 1, updated_at = now()
+      where id = $1 and gone_at is null returning revision`,
+    [id],
+  );
+  return rows[0]?.revision ?? 0n;
+}
+
 /** The tombstone is executed: instance, seats and what was signed for it are gone; usage and events stay. */
 export async function retire(tx: Tx, id: string): Promise<void> {
   await tx.query("delete from assignment where instance_id = $1", [id]);
   await tx.query("delete from entitlement where instance_id = $1", [id]);
+  await tx.query("delete from instance_secret where instance_id = $1", [id]);
   await tx.query(
     `update seat set gone_at = now(), deleted_at = coalesce(deleted_at, now()), revision = revision + 1
       where instance_id = $1 and gone_at is null`,

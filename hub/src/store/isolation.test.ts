@@ -43,6 +43,7 @@ const FIXED: Readonly<Record<string, (at: Owner, table: string) => unknown>> = {
   cell_id: ({ cell }) => cell,
   cell_tenant_id: ({ tenant }) => tenant,
   instance_tenant_id: ({ tenant }) => tenant,
+  agent_tenant_id: ({ tenant }) => tenant,
   kind: ({ tenant }, table) =>
     table === "cell" && tenant !== NIL_UUID ? 1 : table === "object_label" ? "cell" : 2,
   digest: (_, table) =>

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Agent, AgentSchema } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
+import { identityFingerprint } from "@holdfast/shared/sealing.ts";
 import { viewConditions } from "../../domain/conditions.ts";
 import * as certificates from "../../store/certificates.ts";
 import { AGENTS } from "../../store/object-tables.ts";
@@ -66,6 +67,7 @@ function agentView(
       version: String(fields["version"]),
       platform: String(fields["platform"]),
       hostName: String(fields["host_name"]),
+      identityFingerprint: identityFingerprint(fields["identity_key"] as Uint8Array),
       capabilities: capabilities.filter(({ available }) => available).map(({ name }) => name),
       ...(validUntil === undefined ? {} : { certificateExpireTime: timestampFromDate(validUntil) }),
       ...(session === undefined ? {} : { connectTime: timestampFromDate(session.openedAt) }),

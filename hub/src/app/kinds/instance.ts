@@ -23,6 +23,7 @@ import { assign, assignTombstone, entitle, type Place } from "../offer.ts";
 import { lookUp, notFound, resolve } from "../reference.ts";
 import { refuse, unfit } from "../refusal.ts";
 import { RESERVED_SEAT, seatWish } from "../seating.ts";
+import { secretReferences } from "../secret-references.ts";
 import type { Kind, Target, Work } from "../standard.ts";
 import { jsonObject } from "../views.ts";
 import type { Catalogue, PlanTerms } from "./catalogue.ts";
@@ -242,7 +243,7 @@ async function wishOf(work: Work, catalogue: Catalogue, row: ObjectRow) {
     releaseNumber: BigInt(release.fields["number"] as bigint),
     facts: factsOf(cell),
     runState: Number(fields["run_state"]) as RunState,
-    secrets: Object.entries(localSecrets).map(([name, localName]) => ({ name, localName })),
+    secrets: [...(await secretReferences(work.tx, catalogue.blueprint, row.id, localSecrets))],
   };
 }
 

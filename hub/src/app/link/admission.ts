@@ -2,8 +2,12 @@
  * Who may speak on the link: the certificate must be one that was issued, for this agent and cell, and not
  * revoked. A control stream opens a session; what older sessions write is refused from then on.
  */
+import { toBinary } from "@bufbuild/protobuf";
 import type { Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
-import { Fault } from "@holdfast/shared/fault.ts";
+import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
+import { openSealingKey } from "@holdfast/shared/sealing.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { AgentPrincipal, AgentSession } from "../../link/port.ts";
 import * as agents from "../../store/agents.ts";
@@ -66,10 +70,37 @@ export function admit(
         reason: shown(each.reason),
       })),
     });
+    await noteSealingKey(deps, tx, agent, hello.sealingKey);
     const { session } = await sessions.open(tx, agent.id, deps.replica);
     await recordAgent(deps, tx, agent, "connected", { version: shown(hello.agentVersion) });
     return { ...principal, session, active };
   });
+}
+
+/**
+ * A key that the agent's identity key did not sign is not kept: whoever seals would refuse it. The agent itself
+ * is as welcome as before.
+ */
+async function noteSealingKey(
+  deps: AppDeps,
+  tx: Tx,
+  agent: agents.AgentRow,
+  envelope: Envelope | undefined,
+): Promise<void> {
+  if (envelope === undefined) return;
+  const who = {
+    vendorId: idOf("vendor", tx.context.vendorId),
+    cellId: idOf("cell", agent.cellId),
+    agentId: idOf("agent", agent.id),
+  };
+  try {
+    openSealingKey(envelope, agent.identityKey, who);
+  } catch (error) {
+    deps.log.warn({ agent: agent.id, error: causeChain(error) }, "sealing key refused");
+    return;
+  }
+  const isNew = await agents.noteSealingKey(tx, agent.id, toBinary(EnvelopeSchema, envelope));
+  if (isNew) await recordAgent(deps, tx, agent, "sealing_key_announced", {});
 }
 
 /** An agent spoke in another's name. The row stands in the name of the one that the certificate proved. */

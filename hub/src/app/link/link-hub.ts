@@ -2,9 +2,11 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { uuidOf } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { AgentSession, LinkHub } from "../../link/port.ts";
+import type { AgentSession, LinkHub, SecretName } from "../../link/port.ts";
 import * as artefacts from "../../store/artefacts.ts";
+import * as secrets from "../../store/instance-secrets.ts";
 import * as releases from "../../store/releases.ts";
 import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
@@ -31,6 +33,7 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     ingest: (session, batch) => usage.ingest(session, batch),
     release: (session, digest) => release(deps, session, digest),
     artefact: (session, digest, offset) => artefact(deps, session, digest, offset),
+    secret: (session, named) => secret(deps, session, named),
     onCellChanged: (ring) => deps.cellBells.listen(ring),
   };
 }
@@ -58,6 +61,23 @@ async function* artefact(
   }
   const blobs = await deps.blobsOf(session.vendorId);
   yield* blobs.read(digest, offset);
+}
+
+/** A fenced agent gets nothing more to do, so it needs no secrets either. */
+async function secret(
+  deps: AppDeps,
+  session: AgentSession,
+  { instanceId, name, version }: SecretName,
+): Promise<Uint8Array> {
+  const { cellId, agentId, active } = session;
+  const wanted = { cellId, agentId, instanceId: uuidOf("instance", instanceId), name, version };
+  const sealed = active
+    ? await readWithContext(deps.database, contextOfAgent(session), (tx) =>
+        secrets.sealedFor(tx, wanted),
+      )
+    : undefined;
+  if (sealed !== undefined) return sealed;
+  throw new Fault("NOT_FOUND", "NOT_FOUND", `secret ${shown(name)}: not found`);
 }
 
 function unasked(what: string, id: string): Fault {

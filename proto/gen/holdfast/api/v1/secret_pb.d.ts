@@ -90,9 +90,9 @@ export declare type Secret = Message<"holdfast.api.v1.Secret"> & {
 export declare const SecretSchema: GenMessage<Secret>;
 
 /**
- * @generated from message holdfast.api.v1.GetSealingKeyRequest
+ * @generated from message holdfast.api.v1.PrepareSecretRequest
  */
-export declare type GetSealingKeyRequest = Message<"holdfast.api.v1.GetSealingKeyRequest"> & {
+export declare type PrepareSecretRequest = Message<"holdfast.api.v1.PrepareSecretRequest"> & {
   /**
    * Id or name.
    *
@@ -114,15 +114,15 @@ export declare type GetSealingKeyRequest = Message<"holdfast.api.v1.GetSealingKe
 };
 
 /**
- * Describes the message holdfast.api.v1.GetSealingKeyRequest.
- * Use `create(GetSealingKeyRequestSchema)` to create a new message.
+ * Describes the message holdfast.api.v1.PrepareSecretRequest.
+ * Use `create(PrepareSecretRequestSchema)` to create a new message.
  */
-export declare const GetSealingKeyRequestSchema: GenMessage<GetSealingKeyRequest>;
+export declare const PrepareSecretRequestSchema: GenMessage<PrepareSecretRequest>;
 
 /**
- * @generated from message holdfast.api.v1.GetSealingKeyResponse
+ * @generated from message holdfast.api.v1.PrepareSecretResponse
  */
-export declare type GetSealingKeyResponse = Message<"holdfast.api.v1.GetSealingKeyResponse"> & {
+export declare type PrepareSecretResponse = Message<"holdfast.api.v1.PrepareSecretResponse"> & {
   /**
    * @generated from field: string instance_id = 1;
    */
@@ -171,10 +171,10 @@ export declare type GetSealingKeyResponse = Message<"holdfast.api.v1.GetSealingK
 };
 
 /**
- * Describes the message holdfast.api.v1.GetSealingKeyResponse.
- * Use `create(GetSealingKeyResponseSchema)` to create a new message.
+ * Describes the message holdfast.api.v1.PrepareSecretResponse.
+ * Use `create(PrepareSecretResponseSchema)` to create a new message.
  */
-export declare const GetSealingKeyResponseSchema: GenMessage<GetSealingKeyResponse>;
+export declare const PrepareSecretResponseSchema: GenMessage<PrepareSecretResponse>;
 
 /**
  * @generated from message holdfast.api.v1.SetSecretRequest
@@ -312,6 +312,8 @@ export declare const ListSecretsResponseSchema: GenMessage<ListSecretsResponse>;
  */
 export enum SecretSource {
   /**
+   * Nobody has entered it; the agent looks for a file of this name on its host.
+   *
    * @generated from enum value: SECRET_SOURCE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -343,12 +345,12 @@ export declare const SecretService: GenService<{
   /**
    * What a value has to be sealed to, and as which version: the active agent of the instance's cell.
    *
-   * @generated from rpc holdfast.api.v1.SecretService.GetSealingKey
+   * @generated from rpc holdfast.api.v1.SecretService.PrepareSecret
    */
-  getSealingKey: {
+  prepareSecret: {
     methodKind: "unary";
-    input: typeof GetSealingKeyRequestSchema;
-    output: typeof GetSealingKeyResponseSchema;
+    input: typeof PrepareSecretRequestSchema;
+    output: typeof PrepareSecretResponseSchema;
   },
   /**
    * Keeps a sealed value as the next version and assigns the instance a new generation with it.
