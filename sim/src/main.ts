@@ -56,7 +56,12 @@ async function main(args: readonly string[]): Promise<number> {
   const lines = process.stdin;
   try {
     const seed = randomInt(1, SEED_MAX);
-    await buildProgram({ terminal, version, seed, lines }).parseAsync([...args], { from: "user" });
+    await buildProgram({ terminal, version, seed, lines }).parseAsync(
+      args.length === 0 ? ["--help"] : [...args],
+      {
+        from: "user",
+      },
+    );
     return EXIT.ok;
   } catch (error) {
     return failed(error);

@@ -3,6 +3,9 @@ import type { Readable } from "node:stream";
 import type { Terminal } from "@holdfast/cli/src/terminal.ts";
 import { DURATION_RULE, durationMs } from "@holdfast/shared/duration.ts";
 import { Command, InvalidArgumentError } from "commander";
+import { parseOrder } from "./break/conditions.ts";
+import type { Address } from "./break/proxy.ts";
+import { AGENTS_MAX, PROCESSES_MAX } from "./fleet/bounds.ts";
 
 export type ProgramHost = Readonly<{
   terminal: Terminal;
@@ -13,8 +16,7 @@ export type ProgramHost = Readonly<{
   lines: Readable;
 }>;
 
-const AGENTS_MAX = 50_000;
-const PROCESSES_MAX = 64;
+const PORT_MAX = 65_535;
 const SEED_MAX = 2 ** 32 - 1;
 
 export function buildProgram(host: ProgramHost): Command {
@@ -25,6 +27,7 @@ export function buildProgram(host: ProgramHost): Command {
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: () => undefined });
   addFleet(program, host);
+  addBreak(program, host);
   return program;
 }
 
@@ -64,6 +67,46 @@ function addFleet(program: Command, { terminal, version, seed }: ProgramHost): v
       const { runFleet } = await import("./fleet/command.ts");
       await runFleet(terminal, options, version);
     });
+}
+
+function addBreak(program: Command, { terminal, seed, lines }: ProgramHost): void {
+  program
+    .command("break")
+    .description("a TCP proxy that makes a network bad; takes orders on standard input")
+    .requiredOption("--listen <host:port>", "where to listen", address)
+    .requiredOption("--to <host:port>", "where connections go", address)
+    .option("--delay <time>", "each way", order("delay"))
+    .option("--jitter <time>", "at most this much more, by chance", order("jitter"))
+    .option("--loss <share>", "of the pieces, late by a retransmission; such as 1%", order("loss"))
+    .option("--bandwidth <bytes>", "a second each way, such as 64KiB", order("bandwidth"))
+    .option("--cut <every=time,for=time>", "nothing passes, and nobody is told", order("cuts"))
+    .option("--reset", "tell cuts by a reset")
+    .option("--half-open", "accept, and pass nothing")
+    .option("--seed <n>", "repeats the chances of another run", numberUpTo(SEED_MAX), seed)
+    .action(async (options) => {
+      const { runBreak } = await import("./break/command.ts");
+      await runBreak(terminal, options, lines);
+    });
+}
+
+/** Checks a condition where it is written, and keeps it as an order. */
+function order(name: string): (value: string) => string {
+  return (value) => {
+    try {
+      parseOrder(`${name}=${value}`);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+    return `${name}=${value}`;
+  };
+}
+
+function address(text: string): Address {
+  const at = text.lastIndexOf(":");
+  const port = /^\d{1,5}$/.test(text.slice(at + 1)) ? Number(text.slice(at + 1)) : -1;
+  const host = text.slice(0, Math.max(0, at)).replace(/^\[|\]$/g, "");
+  if (host !== "" && port >= 0 && port <= PORT_MAX) return { host, port };
+  throw new InvalidArgumentError("allowed: HOST:PORT");
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

@@ -172,7 +172,10 @@ export class SimControl implements ControlPort {
         await this.#judge(offer, receivedAt);
         return;
       } catch (error) {
-        if (!(error instanceof Fault) || !error.retryable) {
+        // What was under way when it left says nothing about the offer.
+        if (signal.aborted) return;
+        const isOver = error instanceof Fault && (error.retryable || error.code === "CANCELLED");
+        if (!isOver) {
           this.#refuse(offer.instanceId, error);
           return;
         }

@@ -10,9 +10,8 @@ import type { Pace } from "../agent/sim-agent.ts";
 import type { SimEvent } from "../events.ts";
 import { type Faults, NO_FAULTS } from "../faults.ts";
 import type { FromWorker, InstanceWish, ToWorker } from "../worker/messages.ts";
+import { PROCESSES_MAX } from "./bounds.ts";
 
-export const AGENTS_MAX = 50_000;
-export const PROCESSES_MAX = 64;
 const STOP_MS_MAX = 30_000;
 const NAME_DIGITS = 5;
 
