@@ -14,6 +14,8 @@ export const HUB_ENV_PREFIX = "HOLDFAST_HUB_";
 export const HUB_ENV_CONFIG = "HOLDFAST_HUB_CONFIG";
 
 const LOOPBACK = "127.0.0.1";
+const DAY_MS = 86_400_000;
+const MIB = 1024 * 1024;
 const listenAt = (port: number) => settings.listen({ fallback: { host: LOOPBACK, port } });
 const postgres = () =>
   settings.url({
@@ -49,6 +51,9 @@ const SPECS = {
   handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
   address_handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
+  telemetry_days_max: settings.integer({ min: 1, max: 366, fallback: 7 }),
+  telemetry_log_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 2_048 }),
+  telemetry_sample_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 512 }),
 } as const;
 
 export type HubSettings = SettingValues<typeof SPECS>;
@@ -72,6 +77,8 @@ export type HubConfig = Readonly<{
   /** The same from one address, which may be a gateway that all agents come by. */
   addressHandshakesPerSecond: number | undefined;
   metricsListen: ListenAddress | undefined;
+  /** How much of what agents tell is kept, for each vendor. */
+  telemetry: Readonly<{ ageMsMax: number; logBytesMax: number; sampleBytesMax: number }>;
 }>;
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
@@ -114,5 +121,10 @@ function hubConfig(values: HubSettings): HubConfig {
     handshakesPerSecond: values.handshakes_per_second,
     addressHandshakesPerSecond: values.address_handshakes_per_second,
     metricsListen: values.metrics_listen,
+    telemetry: {
+      ageMsMax: values.telemetry_days_max * DAY_MS,
+      logBytesMax: values.telemetry_log_mib_max * MIB,
+      sampleBytesMax: values.telemetry_sample_mib_max * MIB,
+    },
   };
 }

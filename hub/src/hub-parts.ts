@@ -29,6 +29,7 @@ import * as sessions from "./store/sessions.ts";
 import { readWithContext, withContext } from "./store/tx.ts";
 import * as usageMonths from "./store/usage-months.ts";
 import * as vendors from "./store/vendors.ts";
+import { startTelemetryThread } from "./telemetry/thread.ts";
 
 export type PartsHost = Pick<DatabaseHost, "clock" | "log"> &
   Readonly<{
@@ -77,6 +78,11 @@ export async function openParts(
     endpoints: () => state.endpoints(),
     blobsOf: vendorBlobs(join(config.dataDir, "blobs")),
     cellBells: new CellBells(),
+    telemetry: startTelemetryThread({
+      folder: join(config.dataDir, "telemetry"),
+      bounds: config.telemetry,
+      log: host.log,
+    }),
     eventsPlaced: (vendorId, ring) => bells.listen(vendorId, ring),
   };
   return { app, keyring, bells, state };

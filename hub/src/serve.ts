@@ -58,7 +58,7 @@ export async function serve(
   const { database, close } = await openHubDatabase(config, host, false);
   try {
     const parts = await openParts(config, host, database);
-    await serveWith(config, host, parts, signal);
+    await serveWith(config, host, parts, signal).finally(() => parts.app.telemetry.close());
   } finally {
     await close();
     host.log.info({}, "stopped");

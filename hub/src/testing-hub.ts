@@ -101,6 +101,7 @@ export async function startTestHub(prepared?: TestStore): Promise<TestHub> {
       stopping.abort();
       await server.close(1_000);
       await sequencer;
+      await app.telemetry.close();
       await store.close();
       await rm(dataDir, { recursive: true, force: true });
     },

@@ -14,7 +14,16 @@ export function shown(value: unknown): string {
 }
 
 export function escapeControls(text: string): string {
-  return text.replace(UNSAFE, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`);
+  return text.replace(UNSAFE, escaped);
+}
+
+/** A line of a log: the same, but tabs stay. */
+export function escapeLine(text: string): string {
+  return text.replace(UNSAFE, (c) => (c === "\t" ? c : escaped(c)));
+}
+
+function escaped(c: string): string {
+  return `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`;
 }
 
 /** The known word that `given` was probably meant to be, if one is near. */

@@ -26,6 +26,7 @@ import {
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { BatchSchema, type SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
+import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import { keyIdOf, signEnvelope, signingKey, verificationKey } from "@holdfast/shared/dsse.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
@@ -106,6 +107,10 @@ export class MemoryHub implements LinkHub {
   /** Thrown by the next admission, once. */
   refuse: Fault | undefined;
   fenceNext: Fenced | undefined;
+  readonly telemetry: Telemetry[] = [];
+  /** What is told waits for this before it is kept. */
+  keeping: Promise<void> = Promise.resolve();
+  refuseTelemetry: Fault | undefined;
   #sessions = 0n;
   #rings = new Set<(cell: { vendorId: string; cellId: string }) => void>();
 
@@ -175,6 +180,13 @@ export class MemoryHub implements LinkHub {
     const { records, firstSeq } = fromBinary(BatchSchema, batch.batch);
     const acceptedSeq = firstSeq + BigInt(records.length) - 1n;
     return create(BatchAckSchema, { epoch: 1n, acceptedSeq, durableSeq: acceptedSeq });
+  }
+
+  async told(_: AgentSession, telemetry: Telemetry): Promise<void> {
+    await this.keeping;
+    const { refuseTelemetry } = this;
+    if (refuseTelemetry !== undefined) throw refuseTelemetry;
+    this.telemetry.push(telemetry);
   }
 
   async release(_: AgentSession, digest: string): Promise<Envelope> {

@@ -15,6 +15,7 @@ import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
 import { SeatService } from "@holdfast/proto/holdfast/api/v1/seat_pb.js";
 import { SecretService } from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
 import { SubscriptionService } from "@holdfast/proto/holdfast/api/v1/subscription_pb.js";
+import { TelemetryService } from "@holdfast/proto/holdfast/api/v1/telemetry_pb.js";
 import { TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
 import { UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
 import type { AppDeps } from "../app/deps.ts";
@@ -24,6 +25,8 @@ import { listKeySets, setKeySet } from "../app/key-sets.ts";
 import { SEAT } from "../app/kinds/seat.ts";
 import { queryUsage } from "../app/query-usage.ts";
 import { listSeats } from "../app/seats.ts";
+import { queryLogs, tailLogs } from "../app/telemetry/logs.ts";
+import { queryHealth, queryMetrics } from "../app/telemetry/samples.ts";
 import { createGate, type DispatchDeps, implement } from "./dispatch.ts";
 import { Health, healthService } from "./health.ts";
 import { permissionsOf } from "./methods.ts";
@@ -57,6 +60,7 @@ export const API_SERVICES = [
   SeatService,
   SecretService,
   SubscriptionService,
+  TelemetryService,
   TenantService,
   UsageService,
 ] as const satisfies readonly DescService[];
@@ -134,6 +138,15 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
   router.service(
     SubscriptionService,
     implement(dispatch, SubscriptionService, subscriptionUseCases(app)),
+  );
+  router.service(
+    TelemetryService,
+    implement(dispatch, TelemetryService, {
+      queryLogs: (call, request) => queryLogs(app, call, request),
+      tailLogs: (call, request) => tailLogs(app, call, request),
+      queryMetrics: (call, request) => queryMetrics(app, call, request),
+      queryHealth: (call, request) => queryHealth(app, call, request),
+    }),
   );
   router.service(TenantService, implement(dispatch, TenantService, tenantUseCases(app)));
   router.service(

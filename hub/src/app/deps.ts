@@ -8,6 +8,7 @@ import type { Authority } from "../pki/authority.ts";
 import type { Wrapper } from "../secrets.ts";
 import { type Context, catalogueContext, staffContext, tenantContext } from "../store/context.ts";
 import type { Database } from "../store/database.ts";
+import type { TelemetryStore } from "../telemetry/port.ts";
 import type { Blobs } from "./blobs.ts";
 import { type Call, isStaff, principalOf } from "./caller.ts";
 import type { CellBells } from "./cell-bells.ts";
@@ -41,6 +42,7 @@ export type AppDeps = Readonly<{
   /** `vendorId` is that of a vendor that this hub serves. */
   blobsOf(vendorId: string): Promise<Blobs>;
   cellBells: CellBells;
+  telemetry: TelemetryStore;
   /** Rings when events of the vendor got their place. Returns how to stop listening. */
   eventsPlaced(vendorId: string, ring: () => void): () => void;
 }>;

@@ -19,11 +19,11 @@ export class TokenBucket {
     this.#at = clock.monotonic();
   }
 
-  /** Takes one if there is one. */
-  take(): boolean {
+  /** Takes so many if there are so many. */
+  take(count = 1): boolean {
     this.#refill();
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    if (this.#tokens < count) return false;
+    this.#tokens -= count;
     return true;
   }
 

@@ -35,6 +35,11 @@ export const OFFERS_PAGE_MAX = 64;
 /** Streams that are written to before other work gets its turn. */
 export const FAN_OUT_TURN_STREAMS = 100;
 export const STATUSES_PER_REPORT_MAX = 64;
+/** Telemetry messages of one stream that are being kept; the agent is told of it. */
+export const TELEMETRY_IN_FLIGHT_MAX = 4;
+/** Of one agent, as they come; more is refused and counted as missing. */
+export const TELEMETRY_BYTES_PER_SECOND_MAX = 1024 * 1024;
+export const TELEMETRY_BYTES_BURST_MAX = 8 * 1024 * 1024;
 export const HELD_MAX = 10_000;
 export const ARTEFACT_CHUNK_BYTES_MAX = 256 * 1024;
 

@@ -20,6 +20,7 @@ import type {
 import type { ActionResult, Rehearsal } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
+import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
 
 /** Who is calling, from the certificate alone. Ids are UUIDs, as in the certificate and the database. */
 export type AgentPrincipal = Readonly<{
@@ -67,6 +68,8 @@ export interface LinkHub {
   openStream(session: AgentSession, open: Open): Promise<readonly Opened[]>;
   /** Checks signature and chain, then ingests in one statement. */
   ingest(session: AgentSession, batch: SignedBatch): Promise<BatchAck | Fenced>;
+  /** Resolves once it is kept; whatever Fault it throws is the message's end, never the stream's. */
+  told(session: AgentSession, telemetry: Telemetry): Promise<void>;
   release(session: AgentSession, digest: string): Promise<Envelope>;
   artefact(session: AgentSession, digest: string, offset: bigint): AsyncIterable<Uint8Array>;
   /** The sealed bytes, if they are sealed to this agent. */

@@ -1,6 +1,6 @@
 /**
- * The reporting stream's handler: Open, then batches that are ingested one after the other. What an agent
- * has in flight waits in the connection's window, not here.
+ * The reporting stream's handler: Open, then batches that are ingested one after the other, and telemetry that is
+ * kept beside them. What an agent has in flight waits in the connection's window, not here.
  */
 
 import { create } from "@bufbuild/protobuf";
@@ -20,8 +20,9 @@ import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { identityMismatch } from "./control.ts";
 import { written } from "./grpc-status.ts";
 import { incoming } from "./incoming.ts";
-import type { LinkTiming } from "./limits.ts";
+import { type LinkTiming, TELEMETRY_IN_FLIGHT_MAX } from "./limits.ts";
 import type { LinkHub } from "./port.ts";
+import { TelemetryIntake } from "./telemetry.ts";
 
 export type ReportCall = ServerDuplexStream<ReportRequest, ReportResponse>;
 
@@ -68,12 +69,22 @@ async function ingestAll(
   }
   const session = await deps.hub.admit(caller, undefined);
   for (const page of await deps.hub.openStream(session, message.value)) {
-    await answer(call, { case: "opened", value: page }, ended);
+    const value = { ...page, telemetryInFlightMax: TELEMETRY_IN_FLIGHT_MAX };
+    await answer(call, { case: "opened", value }, ended);
   }
+  const telemetry = new TelemetryIntake({
+    ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log },
+    answer: (value) => answer(call, { case: "telemetryAck", value }, ended),
+  });
   for (let next = await messages.next(); next !== undefined; next = await messages.next()) {
     if (ended.aborted) return;
+    if (next.message.case === "telemetry") {
+      telemetry.take(next.message.value);
+      continue;
+    }
     if (next.message.case !== "batch") {
-      throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", "only batches follow an open");
+      const message = "only batches and telemetry follow an open";
+      throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", message);
     }
     const batch = next.message.value;
     const agentId = agentIdOf(batch.batch);

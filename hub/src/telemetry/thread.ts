@@ -41,6 +41,8 @@ class TelemetryThread implements TelemetryStore {
       workerData: { folder, bounds },
       name: "telemetry",
     });
+    // Whoever uses it closes it; it does not keep a hub alive that could not start.
+    this.#worker.unref();
     this.#worker.on("message", (message: FromThread) => this.#received(message));
     this.#worker.on("error", (error) => log.error({ error: String(error) }, "telemetry failed"));
     this.#ended = new Promise((resolve) => {

@@ -10,6 +10,7 @@ import * as secrets from "../../store/instance-secrets.ts";
 import * as releases from "../../store/releases.ts";
 import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
+import { told } from "../telemetry/take.ts";
 import { admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { statusReported } from "./status-report.ts";
 import { differing, freshnessNote, newerKeySets } from "./wishes.ts";
@@ -31,6 +32,7 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     rehearsed: (_session, { id }) => Promise.reject(unasked("rehearsal", id)),
     openStream: (session, open) => usage.openStream(session, open),
     ingest: (session, batch) => usage.ingest(session, batch),
+    told: (session, telemetry) => told(deps, session, telemetry),
     release: (session, digest) => release(deps, session, digest),
     artefact: (session, digest, offset) => artefact(deps, session, digest, offset),
     secret: (session, named) => secret(deps, session, named),
