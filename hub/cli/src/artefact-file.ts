@@ -11,6 +11,7 @@ import { pipeline } from "node:stream/promises";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { unreadable } from "@holdfast/shared/settings.ts";
 import { shown } from "@holdfast/shared/text.ts";
+import { pack } from "tar-stream";
 
 /** Content of an artefact on disk, measured. */
 export type PackedArtefact = Readonly<{
@@ -93,7 +94,6 @@ function refuse(message: string): Fault {
 }
 
 async function writeTar(entries: readonly Entry[], file: string): Promise<void> {
-  const { pack } = await import("tar-stream");
   const tar = pack();
   const written = pipeline(tar, createWriteStream(file, { mode: 0o600 }));
   const fill = async () => {

@@ -245,13 +245,13 @@ export async function saveContext(terminal: Terminal, context: Context): Promise
 
 /** Replaces the file as a whole, so that a reader never sees half of it. */
 export async function writeContextFile(file: ContextFile): Promise<void> {
-  const { stringify } = await import("yaml");
+  const { yamlOf } = await import("./yaml-text.ts");
   const contexts = file.contexts.map(({ name, api, caFile, tokenFile, tenant }) => {
     const fields = { api, ca_file: caFile, token_file: tokenFile, tenant };
     const given = Object.entries(fields).filter(([, value]) => value !== undefined);
     return [name, Object.fromEntries(given)] as const;
   });
-  const text = stringify({ current: file.current, contexts: Object.fromEntries(contexts) });
+  const text = yamlOf({ current: file.current, contexts: Object.fromEntries(contexts) });
   await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
   const draft = `${file.path}.new`;
   await writeFile(draft, text, { mode: 0o600 });

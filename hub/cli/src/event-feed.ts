@@ -2,45 +2,58 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { toJson } from "@bufbuild/protobuf";
 import {
+  EventOrder,
   EventSchema,
   EventService,
   type WatchEventsResponse,
 } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { textAt } from "./format.ts";
+import { type Change, changesOf, changeText } from "./changes.ts";
+import { at, textAt } from "./format.ts";
 import type { HubClient } from "./hub-client.ts";
+import type { Sensitive } from "./sensitive.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type EventView = JsonObject;
 export type EventQuery = Readonly<{ tenant?: string | undefined; subject?: string | undefined }>;
 
 const PAGE_SIZE = 500;
-/** Reading more pages than this for a few last lines would cost the hub too much. */
-const PAGES_MAX = 40;
 const RECONNECT = { baseMs: 200, capMs: 5_000 };
+const CHANGES_SHOWN_MAX = 2;
+/** What the hub keeps of an object in its events. */
+const CHANGE_PLACES = ["spec", "labels", "annotations"];
 /** The hub gives a sign of life every 15 s. */
 const SILENCE_MS_MAX = 45_000;
 
-/** The last `count` events, oldest first, and where to go on. */
+export type Latest = Readonly<{ count: number; sinceMs?: number | undefined }>;
+
+/** The last events, newest first, and where to go on from there. */
 export async function latestEvents(
   hub: HubClient,
-  query: EventQuery,
-  count: number,
+  { tenant = "", subject = "" }: EventQuery,
+  { count, sinceMs = Number.NEGATIVE_INFINITY }: Latest,
 ): Promise<Readonly<{ events: readonly EventView[]; token: string }>> {
   const client = hub.client(EventService);
-  const { tenant = "", subject = "" } = query;
-  let events: EventView[] = [];
-  let pageToken = "";
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const request = { pageSize: PAGE_SIZE, pageToken, tenant, subject };
+  const order = EventOrder.NEWEST_FIRST;
+  const events: EventView[] = [];
+  let token = "";
+  for (let pageToken = ""; ; ) {
+    const pageSize = Math.min(PAGE_SIZE, count - events.length);
+    const request = { pageSize, pageToken, tenant, subject, order };
     const answer = await hub.call(() => client.listEvents(request));
+    if (pageToken === "") token = answer.watchToken;
     const views = answer.events.map((event) => toJson(EventSchema, event) as JsonObject);
-    events = [...events, ...views].slice(-count);
+    const recent = views.filter((each) => !(timeOf(each) < sinceMs));
+    events.push(...recent);
+    const isEnd = views.length < pageSize || recent.length < views.length;
+    if (isEnd || events.length >= count) return { events, token };
     pageToken = answer.nextPageToken;
-    if (answer.events.length === 0) break;
   }
-  return { events, token: pageToken };
+}
+
+function timeOf(event: EventView): number {
+  return Date.parse(textAt(event, "time"));
 }
 
 /** Calls `seen` for each event from the token on until the signal; reconnects by itself. */
@@ -104,8 +117,8 @@ async function* guarded(
   }
 }
 
-/** Time, type, subject, tenant, who and why, in one line of fixed columns. */
-export function eventLine(event: EventView): string {
+/** Time, type, subject, tenant, who, why and what, in one line of fixed columns. */
+export async function eventLine(event: EventView, sensitive: Sensitive): Promise<string> {
   const time = textAt(event, "time").slice(0, 19).replace("T", " ");
   const tenant = textAt(event, "tenant");
   const reason = textAt(event, "reason");
@@ -115,9 +128,22 @@ export function eventLine(event: EventView): string {
     subjectOf(event).padEnd(28),
     (tenant === "-" ? "" : tenant).padEnd(12),
     `by ${textAt(event, "principal")}`,
-    reason === "-" ? "" : reason,
+    [reason === "-" ? "" : reason, await whatChanged(event, sensitive)]
+      .filter((each) => each !== "")
+      .join(": "),
   ];
   return parts.join("  ").trimEnd();
+}
+
+/** What became of what, in a few words; -o json has all of it. */
+export async function whatChanged(event: EventView, sensitive: Sensitive): Promise<string> {
+  const [before, after] = [at(event, "before"), at(event, "after")] as (JsonObject | undefined)[];
+  if (before === undefined || after === undefined) return "";
+  const all = changesOf(before, after, CHANGE_PLACES);
+  const changes: readonly Change[] = await sensitive.hide(all, before, after);
+  const shownOnes = changes.slice(0, CHANGES_SHOWN_MAX).map(changeText);
+  const more = changes.length - shownOnes.length;
+  return [...shownOnes, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
 }
 
 function subjectOf(event: EventView): string {

@@ -128,9 +128,11 @@ export class TestHub {
     this.#objectRoutes(router);
     this.#releaseRoutes(router);
     router.service(EventService, {
-      listEvents: ({ pageToken }) => {
-        const events = pageToken === "" ? this.events : [];
-        return { events, nextPageToken: "end" };
+      listEvents: ({ pageToken, pageSize }) => {
+        // Newest first, as the command line asks.
+        const start = pageToken === "" ? 0 : Number(pageToken);
+        const events = this.events.toReversed().slice(start, start + pageSize);
+        return { events, nextPageToken: String(start + events.length), watchToken: "end" };
       },
       watchEvents: async function* (this: void) {
         yield { event: { id: "evt_live", type: "instance.updated", subject: "instance/x" } };

@@ -7,6 +7,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { shown, suggestion } from "@holdfast/shared/text.ts";
 
 export type StandardVerb = "get" | "list" | "update" | "delete";
+export type Filter = "labels" | "release" | "cell" | "instance";
 export type KindModule = Readonly<{ schema: DescMessage; service: DescService }>;
 
 export type Kind = Readonly<{
@@ -19,12 +20,16 @@ export type Kind = Readonly<{
   verbs: readonly StandardVerb[];
   /** Whether its requests say whose it is. */
   isTenants: boolean;
+  /** What its list can be narrowed by. */
+  filters: readonly Filter[];
   load(): Promise<KindModule>;
 }>;
 
 const ALL = ["get", "list", "update", "delete"] as const;
 const KEPT = ["get", "list", "update"] as const;
 const SEEN = ["get", "list"] as const;
+
+const LABELS = ["labels"] as const;
 
 function named(name: string, title: string, short: readonly string[]) {
   return { name, title, plural: `${name}s`, short };
@@ -36,6 +41,7 @@ export const KINDS: readonly Kind[] = [
     ...named("tenant", "Tenant", ["tn"]),
     verbs: ALL,
     isTenants: false,
+    filters: LABELS,
     load: async () => {
       const { TenantSchema, TenantService } = await import(
         "@holdfast/proto/holdfast/api/v1/tenant_pb.js"
@@ -47,6 +53,7 @@ export const KINDS: readonly Kind[] = [
     ...named("member", "Member", ["mem"]),
     verbs: ALL,
     isTenants: true,
+    filters: LABELS,
     load: async () => {
       const { MemberSchema, MemberService } = await import(
         "@holdfast/proto/holdfast/api/v1/member_pb.js"
@@ -58,6 +65,7 @@ export const KINDS: readonly Kind[] = [
     ...named("product", "Product", ["prd"]),
     verbs: KEPT,
     isTenants: false,
+    filters: LABELS,
     load: async () => {
       const { ProductSchema, ProductService } = await import(
         "@holdfast/proto/holdfast/api/v1/product_pb.js"
@@ -69,6 +77,7 @@ export const KINDS: readonly Kind[] = [
     ...named("release", "Release", ["rel"]),
     verbs: SEEN,
     isTenants: false,
+    filters: [],
     load: async () => {
       const { ReleaseSchema, ReleaseService } = await import(
         "@holdfast/proto/holdfast/api/v1/release_pb.js"
@@ -80,6 +89,7 @@ export const KINDS: readonly Kind[] = [
     ...named("environment", "Environment", ["env"]),
     verbs: KEPT,
     isTenants: false,
+    filters: LABELS,
     load: async () => {
       const { EnvironmentSchema, EnvironmentService } = await import(
         "@holdfast/proto/holdfast/api/v1/environment_pb.js"
@@ -91,6 +101,7 @@ export const KINDS: readonly Kind[] = [
     ...named("plan", "Plan", ["pln"]),
     verbs: KEPT,
     isTenants: false,
+    filters: LABELS,
     load: async () => {
       const { PlanSchema, PlanService } = await import(
         "@holdfast/proto/holdfast/api/v1/plan_pb.js"
@@ -102,6 +113,7 @@ export const KINDS: readonly Kind[] = [
     ...named("cell", "Cell", ["cel"]),
     verbs: ALL,
     isTenants: true,
+    filters: LABELS,
     load: async () => {
       const { CellSchema, CellService } = await import(
         "@holdfast/proto/holdfast/api/v1/cell_pb.js"
@@ -113,6 +125,7 @@ export const KINDS: readonly Kind[] = [
     ...named("agent", "Agent", ["agt"]),
     verbs: SEEN,
     isTenants: true,
+    filters: [],
     load: async () => {
       const { AgentSchema, AgentService } = await import(
         "@holdfast/proto/holdfast/api/v1/agent_pb.js"
@@ -124,6 +137,7 @@ export const KINDS: readonly Kind[] = [
     ...named("subscription", "Subscription", ["sub"]),
     verbs: ALL,
     isTenants: true,
+    filters: LABELS,
     load: async () => {
       const { SubscriptionSchema, SubscriptionService } = await import(
         "@holdfast/proto/holdfast/api/v1/subscription_pb.js"
@@ -135,6 +149,7 @@ export const KINDS: readonly Kind[] = [
     ...named("instance", "Instance", ["ins", "inst"]),
     verbs: ALL,
     isTenants: true,
+    filters: ["labels", "release", "cell"],
     load: async () => {
       const { InstanceSchema, InstanceService } = await import(
         "@holdfast/proto/holdfast/api/v1/instance_pb.js"
@@ -146,6 +161,7 @@ export const KINDS: readonly Kind[] = [
     ...named("seat", "Seat", ["sea"]),
     verbs: SEEN,
     isTenants: true,
+    filters: ["release", "cell", "instance"],
     load: async () => {
       const { SeatSchema, SeatService } = await import(
         "@holdfast/proto/holdfast/api/v1/seat_pb.js"

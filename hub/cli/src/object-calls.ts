@@ -21,6 +21,14 @@ export type ObjectView = JsonObject;
 
 const PAGE_SIZE = 500;
 
+/** What a list can be narrowed by, besides its owner. Which of them a kind knows is in kinds.ts. */
+export type ListFilters = Readonly<{
+  labels?: Readonly<Record<string, string>>;
+  release?: string;
+  cell?: string;
+  instance?: string;
+}>;
+
 type LooseCall = (input: object, options?: object) => Promise<Readonly<Record<string, unknown>>>;
 export type MutationOptions = Readonly<{ requestId: string; isDryRun: boolean }>;
 
@@ -54,15 +62,15 @@ export class ObjectCalls {
     }
   }
 
-  /** One page and the token of the next, empty at the end. */
+  /** One page and the token of the next, empty at the end. `filters` are fields of the kind's list request. */
   async list(
     tenant: string | undefined,
-    labels: Readonly<Record<string, string>>,
+    filters: ListFilters,
     pageToken: string,
+    pageSize: number = PAGE_SIZE,
   ): Promise<Readonly<{ items: readonly ObjectView[]; nextPageToken: string }>> {
-    const query = { pageSize: PAGE_SIZE, pageToken, ...this.#whose(tenant) };
-    const hasLabels = Object.keys(labels).length > 0;
-    const answer = await this.#call("list", hasLabels ? { ...query, labels } : query);
+    const query = { pageSize, pageToken, ...this.#whose(tenant), ...filters };
+    const answer = await this.#call("list", query);
     const found = answer[this.kind.plural] as readonly Message[];
     const items = found.map((each) => this.#view(each));
     return { items, nextPageToken: String(answer["nextPageToken"]) };

@@ -23,8 +23,7 @@ export function jsonText(value: JsonValue): string {
 }
 
 export async function yamlText(value: JsonValue): Promise<string> {
-  const { stringify } = await import("yaml");
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
+  return (await import("./yaml-text.ts")).yamlOf(value);
 }
 
 /** One object that was asked for by name. */

@@ -1,10 +1,10 @@
 /** `holdfast apply -f`: makes objects as the manifests say, in the order in which their references resolve. */
-import type { JsonValue } from "@bufbuild/protobuf";
-import { shown } from "@holdfast/shared/text.ts";
+import { changesOf, changeText } from "../changes.ts";
 import { at } from "../format.ts";
 import { type Manifest, readManifests } from "../manifest.ts";
 import { ObjectCalls, type ObjectView } from "../object-calls.ts";
 import { jsonText, manifestOf, yamlText } from "../output.ts";
+import { Sensitive } from "../sensitive.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 import { WAIT_MS_DEFAULT, waitFor } from "../wait.ts";
@@ -23,6 +23,7 @@ export async function apply(terminal: Terminal, options: ApplyOptions): Promise<
   const manifests = await readManifests(options.file, terminal);
   const isDryRun = options.dryRun === "server";
   await withHub(terminal, options, async (hub) => {
+    const sensitive = new Sensitive(hub);
     const done: { manifest: Manifest; calls: ObjectCalls; view: ObjectView }[] = [];
     for (const manifest of manifests) {
       const calls = await ObjectCalls.of(manifest.kind, hub);
@@ -32,7 +33,7 @@ export async function apply(terminal: Terminal, options: ApplyOptions): Promise<
       const object = owned(manifest, hub.context.tenant);
       const view = await calls.apply(object, { requestId, isDryRun });
       done.push({ manifest: { ...manifest, tenant }, calls, view });
-      report(terminal, manifest, before, view, options);
+      await report(terminal, sensitive, { manifest, before, view }, options);
     }
     await print(terminal, done, options);
     if (options.wait !== true || isDryRun) return;
@@ -53,19 +54,24 @@ function owned({ kind, object }: Manifest, tenant: string | undefined): ObjectVi
   return { ...object, metadata: { ...(at(object, "metadata") as ObjectView), tenant } };
 }
 
+type Done = Readonly<{ manifest: Manifest; before: ObjectView | undefined; view: ObjectView }>;
+
 /** One line for each object as it is done, so that a failure shows what was done before it. */
-function report(
+async function report(
   terminal: Terminal,
-  { kind, name }: Manifest,
-  before: ObjectView | undefined,
-  after: ObjectView,
+  sensitive: Sensitive,
+  { manifest, before, view }: Done,
   { output = "table", dryRun }: ApplyOptions,
-): void {
+): Promise<void> {
   if (output !== "table") return;
-  const changes = before === undefined ? [] : changesOf(before, after);
+  const { kind, name } = manifest;
+  const all = before === undefined ? [] : changesOf(before, view);
+  const changes = before === undefined ? [] : await sensitive.hide(all, before, view);
   const verb = before === undefined ? "created" : changes.length > 0 ? "changed" : "unchanged";
   terminal.out(`${kind.name}/${name} ${verb}${dryRun === "server" ? " (dry run)" : ""}\n`);
-  for (const line of changes.slice(0, CHANGES_SHOWN_MAX)) terminal.out(`  ${line}\n`);
+  for (const change of changes.slice(0, CHANGES_SHOWN_MAX)) {
+    terminal.out(`  ${changeText(change)}\n`);
+  }
   const more = changes.length - CHANGES_SHOWN_MAX;
   if (more > 0) terminal.out(`  and ${more} more\n`);
 }
@@ -80,28 +86,4 @@ async function print(
   if (output === "yaml") terminal.out((await Promise.all(views.map(yamlText))).join("---\n"));
   if (output !== "name") return;
   terminal.out(done.map(({ manifest: { kind, name } }) => `${kind.name}/${name}\n`).join(""));
-}
-
-/** `spec.release: 1.0.0 -> 1.1.0` for each leaf of spec and labels that differs. */
-export function changesOf(before: ObjectView, after: ObjectView): readonly string[] {
-  const places = ["spec", "metadata.labels", "metadata.annotations"];
-  return places.flatMap((place) => differences(at(before, place), at(after, place), place));
-}
-
-function differences(
-  a: JsonValue | undefined,
-  b: JsonValue | undefined,
-  path: string,
-): readonly string[] {
-  if (isMap(a) && isMap(b)) {
-    const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort();
-    return keys.flatMap((key) => differences(a[key], b[key], `${path}.${key}`));
-  }
-  if (JSON.stringify(a) === JSON.stringify(b)) return [];
-  const said = (value: JsonValue | undefined) => (value === undefined ? "nothing" : shown(value));
-  return [`${shown(path)}: ${said(a)} -> ${said(b)}`];
-}
-
-function isMap(value: JsonValue | undefined): value is ObjectView {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

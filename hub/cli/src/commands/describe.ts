@@ -1,7 +1,7 @@
 /** `holdfast describe KIND NAME`: one screen that says how an object is and why. */
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { type ConditionLine, conditionsOf } from "../conditions.ts";
-import { type EventView, latestEvents } from "../event-feed.ts";
+import { type EventView, latestEvents, whatChanged } from "../event-feed.ts";
 import {
   agoText,
   at,
@@ -16,6 +16,7 @@ import type { HubClient } from "../hub-client.ts";
 import { type Kind, kindOf } from "../kinds.ts";
 import { ObjectCalls, type ObjectView } from "../object-calls.ts";
 import { printObject } from "../output.ts";
+import { Sensitive } from "../sensitive.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import { type Cell, painted, type Tone, tableText } from "../table.ts";
 import type { Terminal } from "../terminal.ts";
@@ -37,26 +38,35 @@ export async function describe(
       await printObject(terminal, kind, view, form);
       return;
     }
-    terminal.out(screen(terminal, kind, view, await recentEvents(hub, kind, view)));
+    const sensitive = new Sensitive(hub);
+    const events = await recentEvents(hub, kind, view, sensitive);
+    terminal.out(screen(terminal, kind, await sensitive.masked(view), events));
   });
 }
+
+/** An event and what it changed, in words. */
+type Happened = Readonly<{ event: EventView; change: string }>;
 
 async function recentEvents(
   hub: HubClient,
   kind: Kind,
   view: ObjectView,
-): Promise<readonly EventView[]> {
+  sensitive: Sensitive,
+): Promise<readonly Happened[]> {
   const subject = `${kind.name}/${textAt(view, "metadata.id")}`;
   const tenant = textAt(view, "metadata.tenant");
   const query = { subject, tenant: tenant === "-" ? undefined : tenant };
-  return (await latestEvents(hub, query, EVENTS_SHOWN)).events;
+  const { events } = await latestEvents(hub, query, { count: EVENTS_SHOWN });
+  return Promise.all(
+    events.map(async (event) => ({ event, change: await whatChanged(event, sensitive) })),
+  );
 }
 
 function screen(
   terminal: Terminal,
   kind: Kind,
   view: ObjectView,
-  events: readonly EventView[],
+  events: readonly Happened[],
 ): string {
   const now = terminal.clock.now();
   const sections = [
@@ -192,15 +202,17 @@ function resourceLines(terminal: Terminal, view: ObjectView): string {
   return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
 }
 
-function eventLines(terminal: Terminal, events: readonly EventView[], now: number): string {
-  const rows = [...events].reverse().map((event) => {
+function eventLines(terminal: Terminal, events: readonly Happened[], now: number): string {
+  const rows = events.map(({ event, change }) => {
     const reason = textAt(event, "reason");
     return [
       agoText(at(event, "time"), now),
       textAt(event, "type"),
       textAt(event, "principal"),
       reason === "-" ? "" : reason,
+      change,
     ];
   });
-  return rows.length === 0 ? "" : tableText(inset(terminal), ["WHEN", "WHAT", "WHO", "WHY"], rows);
+  const header = ["WHEN", "WHAT", "WHO", "WHY", "CHANGE"];
+  return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
 }

@@ -1,8 +1,8 @@
 /** `holdfast get KIND [NAME]`: one object, or all that the caller may see. */
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import { kindOf } from "../kinds.ts";
-import { ObjectCalls, type ObjectView } from "../object-calls.ts";
+import { type Filter, KINDS, type Kind, kindOf } from "../kinds.ts";
+import { type ListFilters, ObjectCalls, type ObjectView } from "../object-calls.ts";
 import { printObject, printObjects } from "../output.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
@@ -10,7 +10,8 @@ import type { Terminal } from "../terminal.ts";
 /** Of one answer; beyond it a selector is needed. */
 const OBJECTS_MAX = 20_000;
 
-export type GetOptions = HubOptions & Readonly<{ label?: readonly string[] }>;
+export type GetOptions = HubOptions &
+  Readonly<{ label?: readonly string[]; release?: string; cell?: string; instance?: string }>;
 
 export async function get(
   terminal: Terminal,
@@ -19,35 +20,64 @@ export async function get(
   options: GetOptions,
 ): Promise<void> {
   const kind = kindOf(word);
-  const labels = labelsOf(options.label ?? []);
+  const filters = filtersOf(kind, options);
   const form = options.output ?? "table";
   await withHub(terminal, options, async (hub) => {
     const calls = await ObjectCalls.of(kind, hub);
     const { tenant } = hub.context;
     if (name !== undefined) {
+      refuseFilters(kind, filters);
       await printObject(terminal, kind, await calls.get(name, tenant), form);
       return;
     }
-    await printObjects(terminal, kind, await listAll(calls, tenant, labels), form);
+    await printObjects(terminal, kind, await listAll(calls, tenant, filters), form);
   });
 }
 
 async function listAll(
   calls: ObjectCalls,
   tenant: string | undefined,
-  labels: Readonly<Record<string, string>>,
+  filters: ListFilters,
 ): Promise<readonly ObjectView[]> {
   const all: ObjectView[] = [];
   for (let token = ""; ; ) {
-    const { items, nextPageToken } = await calls.list(tenant, labels, token);
+    const { items, nextPageToken } = await calls.list(tenant, filters, token);
     all.push(...items);
     if (nextPageToken === "") return all;
     token = nextPageToken;
     if (all.length > OBJECTS_MAX) {
-      const message = `more than ${OBJECTS_MAX} ${calls.kind.plural}; choose with --tenant or --label`;
+      const message = `more than ${OBJECTS_MAX} ${calls.kind.plural}; choose with --tenant, --label, --release or --cell`;
       throw new Fault("RESOURCE_EXHAUSTED", "LIST_TOO_LONG", message);
     }
   }
+}
+
+const FLAGS: Readonly<Record<Filter, string>> = {
+  labels: "--label",
+  release: "--release",
+  cell: "--cell",
+  instance: "--instance",
+};
+
+/** Throws INVALID_ARGUMENT `USAGE` for a filter that the kind's list does not know. */
+function filtersOf(kind: Kind, options: GetOptions): ListFilters {
+  const { label = [], release, cell, instance } = options;
+  const given = { ...(label.length > 0 && { labels: labelsOf(label) }), release, cell, instance };
+  const asked = Object.entries(given).filter(([, value]) => value !== undefined);
+  for (const [name] of asked as [Filter, unknown][]) {
+    if (kind.filters.includes(name)) continue;
+    const able = KINDS.filter(({ filters }) => filters.includes(name)).map((each) => each.plural);
+    const message = `${FLAGS[name]} does not narrow ${kind.plural}; it narrows ${able.join(", ")}`;
+    throw new Fault("INVALID_ARGUMENT", "USAGE", message);
+  }
+  return Object.fromEntries(asked);
+}
+
+function refuseFilters(kind: Kind, filters: ListFilters): void {
+  const [name] = Object.keys(filters) as Filter[];
+  if (name === undefined) return;
+  const message = `${FLAGS[name]} narrows a list; one ${kind.name} was named`;
+  throw new Fault("INVALID_ARGUMENT", "USAGE", message);
 }
 
 function labelsOf(given: readonly string[]): Readonly<Record<string, string>> {

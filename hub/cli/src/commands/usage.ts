@@ -1,15 +1,13 @@
 /** `holdfast usage`: what tenants used, by meter and seat. */
-import { create, type JsonObject, toJson } from "@bufbuild/protobuf";
-import { type Timestamp, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type JsonObject, toJson } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UsageLineSchema, UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
-import { DURATION_RULE, durationMs } from "@holdfast/shared/duration.ts";
-import { Fault } from "@holdfast/shared/fault.ts";
-import { shown } from "@holdfast/shared/text.ts";
 import { ageOf, at, textAt } from "../format.ts";
 import { jsonText, yamlText } from "../output.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import { tableText } from "../table.ts";
 import type { Terminal } from "../terminal.ts";
+import { timeOption } from "../time-option.ts";
 
 export type UsageOptions = HubOptions &
   Readonly<{ meter?: string; since?: string; until?: string }>;
@@ -30,8 +28,8 @@ const HEADER = [
 
 export async function usage(terminal: Terminal, options: UsageOptions): Promise<void> {
   const now = terminal.clock.now();
-  const startTime = timeOption("--since", options.since, now);
-  const endTime = timeOption("--until", options.until, now);
+  const startMs = timeOption("--since", options.since, now);
+  const endMs = timeOption("--until", options.until, now);
   await withHub(terminal, options, async (hub) => {
     const client = hub.client(UsageService);
     const lines: JsonObject[] = [];
@@ -41,8 +39,8 @@ export async function usage(terminal: Terminal, options: UsageOptions): Promise<
         meter: options.meter ?? "",
         pageSize: PAGE_SIZE,
         pageToken,
-        ...(startTime && { startTime }),
-        ...(endTime && { endTime }),
+        ...(startMs !== undefined && { startTime: timestampFromMs(startMs) }),
+        ...(endMs !== undefined && { endTime: timestampFromMs(endMs) }),
       };
       const answer = await hub.call(() => client.queryUsage(request));
       lines.push(...answer.lines.map((line) => toJson(UsageLineSchema, line) as JsonObject));
@@ -80,15 +78,4 @@ async function print(
     ]);
     terminal.out(tableText(terminal, HEADER, rows));
   }
-}
-
-/** A duration back from now, or a time. */
-function timeOption(flag: string, text: string | undefined, now: number): Timestamp | undefined {
-  if (text === undefined) return undefined;
-  const back = durationMs(text);
-  if (back !== undefined) return timestampFromMs(now - back);
-  const time = /^\d{4}-\d\d-\d\d(T.*)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(time)) return create(TimestampSchema, timestampFromMs(time));
-  const rule = `${DURATION_RULE} (24h), or a time (2026-11-20T08:00:00Z)`;
-  throw new Fault("INVALID_ARGUMENT", "USAGE", `${flag}: got ${shown(text)}; allowed: ${rule}`);
 }

@@ -4,10 +4,11 @@ import { CHAPTER, type Registration } from "./registration.ts";
 
 export const registerEvents: Registration = (program, { terminal }) => {
   hub(program.command("events"))
-    .description("what happened, and who did it")
+    .description("what changed and who did it, the newest first")
     .helpGroup(CHAPTER.asking)
-    .option("--follow", "go on with what happens now")
+    .option("--follow", "in their order, and go on with what happens now")
     .option("--subject <kind/name>", "only about this object")
+    .option("--since <time>", "24h, or 2026-11-20T08:00:00Z")
     .option("--limit <count>", "how many of the latest (default 50)", count)
     .action(async (options) => {
       await (await import("../commands/events.ts")).events(terminal, options);

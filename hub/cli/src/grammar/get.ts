@@ -9,6 +9,9 @@ export const registerGet: Registration = (program, typed) => {
     .argument("<kind>", KIND_HELP)
     .argument("[name]", "name or id")
     .option("-l, --label <key=value>", "only those with this label; may be repeated", collect)
+    .option("--release <release>", "instances that want or run it, seats that it serves")
+    .option("--cell <cell>", "instances and seats in it")
+    .option("--instance <instance>", "seats of it")
     .action(async (kind, name, options) => {
       note(typed, kind, name);
       await (await import("../commands/get.ts")).get(typed.terminal, kind, name, options);

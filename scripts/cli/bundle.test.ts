@@ -1,0 +1,112 @@
+/** The command line's bundle: made once, used while it is right, and never when one of its files is another. */
+import { execFileSync } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeBundle } from "./bundle.mjs";
+import { freshBundle } from "./stamp.mjs";
+
+const checkout = join(import.meta.dirname, "../..");
+let root: string;
+
+const put = (path: string, text: string) => writeFileSync(join(root, path), text);
+const says = (bundle: string | undefined) =>
+  execFileSync(process.execPath, [bundle ?? ""], { encoding: "utf8" });
+
+/** Bundles once the files are old enough to be told from what changes while they are read. */
+function bundled(): Promise<string> {
+  return expect
+    .poll(async () => {
+      await makeBundle(root);
+      return freshBundle(root);
+    })
+    .not.toBeUndefined()
+    .then(() => freshBundle(root) ?? "");
+}
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "holdfast-bundle-"));
+  for (const folder of ["hub/cli/src", "scripts/cli", "node_modules"]) {
+    mkdirSync(join(root, folder), { recursive: true });
+  }
+  symlinkSync(join(checkout, "hub/cli/node_modules"), join(root, "hub/cli/node_modules"));
+  for (const file of [
+    "hub/cli/package.json",
+    "pnpm-lock.yaml",
+    "scripts/cli/bundle.mjs",
+    "scripts/cli/headers.mjs",
+  ]) {
+    put(file, "{}");
+  }
+  put("node_modules/.modules.yaml", "");
+  put("hub/cli/src/word.ts", 'export const word: string = "one";\n');
+  put("hub/cli/src/main.ts", 'console.log((await import("./word.ts")).word);\n');
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+describe("the bundle", () => {
+  it("is not there before it is made, and stays while nothing changes", async () => {
+    expect(freshBundle(root)).toBeUndefined();
+    const bundle = await bundled();
+    expect(says(bundle)).toBe("one\n");
+    expect(freshBundle(root)).toBe(bundle);
+  });
+
+  it("is made again for a file that another one loads late, and earlier runs keep theirs", async () => {
+    const first = await bundled();
+    put("hub/cli/src/word.ts", 'export const word: string = "two";\n');
+    expect(freshBundle(root)).toBeUndefined();
+    expect(says(await bundled())).toBe("two\n");
+    expect(says(first)).toBe("one\n");
+  });
+
+  it.each(["hub/cli/src/word.ts", "pnpm-lock.yaml"])(
+    "is not taken for right when %s is replaced by one with the same time",
+    async (path) => {
+      await bundled();
+      const { atimeMs, mtimeMs } = statSync(join(root, path));
+      put(path, "// another\n");
+      utimesSync(join(root, path), atimeMs / 1_000, mtimeMs / 1_000);
+      expect(freshBundle(root)).toBeUndefined();
+    },
+  );
+
+  it("is not taken for right when a file of it is gone", async () => {
+    const bundle = await bundled();
+    rmSync(bundle);
+    expect(freshBundle(root)).toBeUndefined();
+    await bundled();
+    rmSync(join(root, "hub/cli/src/word.ts"));
+    expect(freshBundle(root)).toBeUndefined();
+  });
+
+  it("never meets a library that is loaded late by itself, whose names a bundle does not keep", () => {
+    const late = ["hub/cli/src", "shared/src"].flatMap((folder) =>
+      readdirSync(join(checkout, folder), { recursive: true, encoding: "utf8" })
+        .filter((file) => /\.ts$/.test(file) && !/\.test\.ts$/.test(file))
+        .flatMap((file) => {
+          const text = readFileSync(join(checkout, folder, file), "utf8");
+          const names = [...text.matchAll(/\bimport\("([^".][^"]*)"\)/g)].map(([, name]) => name);
+          return names.filter((name) => !/^(node:|@holdfast\/)/.test(name ?? ""));
+        }),
+    );
+    expect(late).toEqual([]);
+  });
+
+  it("is none where sources cannot be bundled", async () => {
+    put("hub/cli/src/word.ts", "export const word = (;\n");
+    expect(await makeBundle(root)).toBeUndefined();
+    expect(freshBundle(root)).toBeUndefined();
+  });
+});
