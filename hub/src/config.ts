@@ -39,6 +39,7 @@ const SPECS = {
   database_url: postgres(),
   owner_database_url: postgres(),
   key_database_url: postgres(),
+  database_prepares: settings.boolean({ fallback: false }),
   vendor: settings.text({
     fallback: "vendor",
     pattern: /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/,
@@ -67,6 +68,8 @@ export type HubConfig = Readonly<{
   databaseUrl: string | undefined;
   ownerDatabaseUrl: string | undefined;
   keyDatabaseUrl: string | undefined;
+  /** Of database_url: no pooler stands before it, or one that knows named statements. */
+  databasePrepares: boolean;
   vendor: string;
   logLevel: HubSettings["log_level"];
   keyFile: string;
@@ -113,6 +116,7 @@ function hubConfig(values: HubSettings): HubConfig {
     databaseUrl: values.database_url?.href,
     ownerDatabaseUrl: values.owner_database_url?.href,
     keyDatabaseUrl: values.key_database_url?.href,
+    databasePrepares: values.database_prepares,
     vendor: values.vendor,
     logLevel: values.log_level,
     keyFile: values.key_file ?? `${values.data_dir}/hub.key`,

@@ -49,7 +49,12 @@ export async function openHubDatabase(
       if (applied.length > 0) host.log.info({ applied }, "migrated the private database");
     }
     const { app, key } = cluster ?? connectionsOf(config);
-    const database = await openDatabase({ ...host, app, key });
+    const database = await openDatabase({
+      ...host,
+      app,
+      key,
+      prepares: cluster !== undefined || config.databasePrepares,
+    });
     const close = async () => {
       await database.close();
       await cluster?.stop();

@@ -10,6 +10,7 @@ import type { Log } from "@holdfast/shared/log.ts";
 import pg from "pg";
 import { CONTEXT_KEY_LIFE_MS_MAX, type ContextKey, mintContextKey, padsOf } from "./context.ts";
 import { databaseFault } from "./sqlstate.ts";
+import { StatementNames } from "./statement-names.ts";
 
 /** Where a database is: a URL, or a Unix socket directory with a login. */
 export type Connection = Readonly<
@@ -37,6 +38,8 @@ export interface Database {
   /** So that all who find the key run out wait for one new key. */
   renewal: Promise<void> | undefined;
   readonly keyConnection: Connection;
+  /** Undefined where connections keep no plans. */
+  readonly statementNames: StatementNames | undefined;
   /** Rung after each commit that appended events; the sequencer waits at it. */
   readonly eventBell: Doorbell;
   /** The database's clock as last seen, and when by the monotonic clock: contexts expire by it. */
@@ -50,6 +53,8 @@ export type DatabaseDeps = Readonly<{
   clock: Clock;
   random: Random;
   log: Log;
+  /** Connections keep plans: there is no pooler in between, or one that knows named statements. */
+  prepares?: boolean;
   connectionsMax?: number;
   answerMsMax?: number;
 }>;
@@ -100,6 +105,7 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     contextKey,
     renewal: undefined,
     keyConnection: deps.key,
+    statementNames: deps.prepares === true ? new StatementNames() : undefined,
     eventBell: new Doorbell(deps.clock),
     serverTime: { ms: 0, seenAt: 0 },
     close: () => pool.end(),

@@ -28,10 +28,16 @@ export function sqlstateOf(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
-/** Serialisation failure or deadlock: the same transaction may well succeed now. */
+/** Serialisation failure, deadlock or an outdated plan: the same transaction may well succeed now. */
 export function isTransient(error: unknown): boolean {
   const code = sqlstateOf(error);
-  return code === "40001" || code === "40P01";
+  return code === "40001" || code === "40P01" || isPlanOutdated(error);
+}
+
+/** A migration changed the columns of what a kept plan gives. PostgreSQL has no code of its own for it. */
+export function isPlanOutdated(error: unknown): boolean {
+  const isUnsupported = sqlstateOf(error) === "0A000";
+  return isUnsupported && error instanceof Error && error.message.startsWith("cached plan");
 }
 
 export function isConnectionLoss(error: unknown): boolean {
@@ -66,6 +72,11 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   "57014": ["DEADLINE_EXCEEDED", "STATEMENT_TIMEOUT", "the database took too long"],
   "25006": ["INTERNAL", "READ_ONLY", "a read-only transaction tried to write"],
   "42501": ["PERMISSION_DENIED", "WALL", "the database refused the row or the context"],
+  "26000": [
+    "FAILED_PRECONDITION",
+    "STATEMENT_LOST",
+    "a pooler that keeps no named statements stands before the database; leave database_prepares false",
+  ],
   "28000": [
     "FAILED_PRECONDITION",
     "DATABASE_LOGIN",

@@ -86,6 +86,8 @@ export function openTestDatabase(at: Pick<Cluster, "app" | "key">): Promise<Data
     clock: systemClock,
     random: Math.random,
     log: silentLog,
+    // The other server is used as one behind a pooler would be.
+    prepares: env["HOLDFAST_TEST_POSTGRES_BIN"] === undefined,
   });
 }
 

@@ -8,7 +8,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import type pg from "pg";
 import { CONTEXT_LIFE_MS_MAX, type Context, signContext } from "./context.ts";
 import { type Database, ensureContextKey, noteServerClock, refuseIfBusy } from "./database.ts";
-import { databaseFault, isConnectionLoss, isTransient } from "./sqlstate.ts";
+import { databaseFault, isConnectionLoss, isPlanOutdated, isTransient } from "./sqlstate.ts";
 
 export const STATEMENT_MS_MAX = 5_000;
 export const LOCK_MS_MAX = 3_000;
@@ -56,6 +56,7 @@ async function retried<T>(database: Database, attempt: () => Promise<T>): Promis
     } catch (error) {
       const cause = error instanceof Fault ? error.cause : error;
       if (!isTransient(cause) || failures >= TX_RETRIES_MAX) throw databaseFault(error);
+      if (isPlanOutdated(cause)) database.statementNames?.renew();
       await database.clock.sleep(fullJitter(RETRY_BOUNDS, failures, database.random));
     }
   }
@@ -82,8 +83,10 @@ async function once<T>(
       context,
       database,
       async query<Row>(sql: string, params: readonly unknown[] = []) {
+        const name = database.statementNames?.of(sql);
+        const text = name === undefined ? { text: sql } : { text: sql, name };
         try {
-          return (await client.query(sql, params as unknown[])).rows as Row[];
+          return (await client.query({ ...text, values: params as unknown[] })).rows as Row[];
         } catch (error) {
           throw databaseFault(error);
         }
