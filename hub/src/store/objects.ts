@@ -130,7 +130,8 @@ export async function page(
   const params: unknown[] = [table.kind, query.limit];
   const bind = (value: unknown) => `$${params.push(value)}`;
   const conditions = ["t.gone_at is null"];
-  if (query.tenantId !== undefined) conditions.push(`t.tenant_id = ${bind(query.tenantId)}`);
+  const tenantId = query.tenantId ?? onlyTenantOf(tx);
+  if (tenantId !== undefined) conditions.push(`t.tenant_id = ${bind(tenantId)}`);
   for (const [column, value] of Object.entries(query.equal ?? {})) {
     conditions.push(`t.${columnOf(table, column)} = ${bind(value)}`);
   }
@@ -148,11 +149,29 @@ export async function page(
   if (query.after !== undefined) {
     conditions.push(`(t.name, t.id) > (${bind(query.after.name)}, ${bind(query.after.id)})`);
   }
-  const rows = await tx.query<RawRow>(
-    `${SELECT} ${from(table)} where ${conditions.join(" and ")} order by t.name, t.id limit $2`,
-    params,
+  const rows = await inIndexOrder(tx, () =>
+    tx.query<RawRow>(
+      `${SELECT} ${from(table)} where ${conditions.join(" and ")} order by t.name, t.id limit $2`,
+      params,
+    ),
   );
   return rows.map(rowOf);
+}
+
+/** The planner cannot know that a range of the wall is one tenant, and an equality leads it to the right index. */
+function onlyTenantOf({ context }: Tx): string | undefined {
+  return context.tenantLo === context.tenantHi ? context.tenantLo : undefined;
+}
+
+/**
+ * Has the planner read a page in the order of an index. It takes every range of the wall for a narrow one, expects
+ * a single row and would rather sort all that the caller may see: 24 ms instead of 0.5 of 10,000 instances.
+ */
+async function inIndexOrder<T>(tx: Tx, work: () => Promise<T>): Promise<T> {
+  await tx.query("select set_config('enable_sort', 'off', true)");
+  const answer = await work();
+  await tx.query("select set_config('enable_sort', 'on', true)");
+  return answer;
 }
 
 export type NewObject = Readonly<{
