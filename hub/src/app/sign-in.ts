@@ -3,13 +3,8 @@
  * whether a token was ever good. The cause goes to the log.
  */
 import { Fault } from "@holdfast/shared/fault.ts";
-import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import * as apiTokens from "../store/api-tokens.ts";
-import { taskContext } from "../store/context.ts";
 import type { Database } from "../store/database.ts";
-import { TENANTS } from "../store/object-tables.ts";
-import { find } from "../store/objects.ts";
-import { readWithContext } from "../store/tx.ts";
 import { parseApiToken } from "./api-token.ts";
 import type { Caller, RoleName } from "./caller.ts";
 
@@ -29,19 +24,19 @@ export async function signIn(deps: SignInDeps, authorization: string | null): Pr
   const token = parseApiToken(SCHEME.exec(text.trim())?.[1] ?? "");
   const vendorName = token && (await deps.vendorName(token.vendorId));
   if (token === undefined || vendorName === undefined) throw refused();
-  const { vendorId, secretHash } = token;
-  const context = taskContext(vendorId, "sign-in");
-  const found = await readWithContext(deps.database, context, async (tx) => {
-    const member = await apiTokens.signIn(tx, secretHash);
-    if (member === undefined || member.tenantId === NIL_UUID) return { member, tenantName: "" };
-    const [tenant] = await find(tx, TENANTS, { id: member.tenantId }, false);
-    return { member, tenantName: tenant?.name ?? "" };
-  });
-  const { member, tenantName } = found;
-  if (member === undefined) throw refused();
-  const { tenantId, memberId, memberName } = member;
+  const member = await apiTokens.signIn(deps.database, token.vendorId, token.secretHash);
+  if (member === null) throw refused();
+  const { tenantId, tenantName, memberId, memberName } = member;
   const roles = member.roles.filter(isRole);
-  return { vendorId, vendorName, tenantId, tenantName, memberId, memberName, roles };
+  return {
+    vendorId: token.vendorId,
+    vendorName,
+    tenantId,
+    tenantName,
+    memberId,
+    memberName,
+    roles,
+  };
 }
 
 function isRole(text: string): text is RoleName {

@@ -1,4 +1,7 @@
 /** Table api_token: hashes of the tokens that members sign in with. */
+import { taskContext } from "./context.ts";
+import type { Database } from "./database.ts";
+import { callOnce } from "./statement.ts";
 import type { Tx } from "./tx.ts";
 
 export type ApiTokenRow = Readonly<{
@@ -33,27 +36,22 @@ export async function insert(
 export type SignIn = Readonly<{
   tokenId: string;
   tenantId: string;
+  /** Empty for a member of the vendor. */
+  tenantName: string;
   memberId: string;
   memberName: string;
   /** Not expired at the database's clock. */
   roles: readonly string[];
 }>;
 
-/** Who the token stands for; undefined when it is unknown, expired or revoked, or the member is leaving. */
-export async function signIn(tx: Tx, secretHash: Uint8Array): Promise<SignIn | undefined> {
-  const rows = await tx.query<SignIn>(
-    `select t.id as "tokenId", t.tenant_id as "tenantId", m.id as "memberId", m.name as "memberName",
-            array(select g.role from access_grant g
-                   where g.tenant_id = t.tenant_id and g.member_id = m.id
-                     and (g.expires_at is null or g.expires_at > now()) order by g.role) as roles
-       from api_token t
-       join member m on m.tenant_id = t.tenant_id and m.id = t.member_id
-      where t.secret_hash = $1 and t.revoked_at is null and t.expires_at > now()
-        and m.deleted_at is null and m.gone_at is null
-        and not exists (select from tenant n where n.tenant_id = t.tenant_id and n.gone_at is not null)`,
-    [secretHash],
-  );
-  return rows[0];
+/** Who the token stands for; null when it is unknown, expired or revoked, or who held it is leaving. */
+export function signIn(
+  database: Database,
+  vendorId: string,
+  secretHash: Uint8Array,
+): Promise<SignIn | null> {
+  const body = Buffer.from(secretHash).toString("hex");
+  return callOnce(database, taskContext(vendorId, "sign-in"), "wall.sign_in", body);
 }
 
 export async function get(tx: Tx, id: string): Promise<ApiTokenRow | undefined> {

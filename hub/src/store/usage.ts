@@ -2,19 +2,12 @@
  * Tables usage_record, usage_series and usage_quarantine: taking batches, and sums for people and bills.
  * What is in the ledger never changes; a record that is not believed is set aside with its reason.
  */
-import { createHash } from "node:crypto";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { MAX_UUID, NIL_UUID } from "@holdfast/shared/ids.ts";
-import { type Context, STATEMENT_CONTEXT_LIFE_MS_MAX, signContext } from "./context.ts";
-import {
-  type Database,
-  lookAtServerClock,
-  refuseIfBusy,
-  renewContextKey,
-  serverNow,
-} from "./database.ts";
-import { databaseFault, isTransient } from "./sqlstate.ts";
-import { TX_RETRIES_MAX, type Tx } from "./tx.ts";
+import type { Context } from "./context.ts";
+import type { Database } from "./database.ts";
+import { callOnce } from "./statement.ts";
+import type { Tx } from "./tx.ts";
 
 /** Later than this a window is not billed by itself (readings wait 30 days in an agent at most). */
 export const USAGE_LATE_MS_MAX = 35 * 86_400_000;
@@ -99,32 +92,8 @@ export async function ingest(
   batch: UsageBatch,
 ): Promise<IngestAnswer> {
   checkShape(batch);
-  refuseIfBusy(database);
   const body = bodyOf(batch, database.clock.now());
-  for (let failures = 0; ; failures++) {
-    const signed = signContext(
-      database.contextKey,
-      context,
-      { body: createHash("sha256").update(body).digest("hex") },
-      serverNow(database) + STATEMENT_CONTEXT_LIFE_MS_MAX,
-    );
-    try {
-      const { rows } = await database.pool.query<{ answer: RawAnswer }>(
-        "select wall.usage_ingest($1, $2, $3) as answer",
-        [signed.said, signed.mac, body],
-      );
-      return answerOf(rows[0]?.answer);
-    } catch (error) {
-      const said = error instanceof Error ? error.message : "";
-      const isStale = said === "CONTEXT_EXPIRED" || said === "CONTEXT_FORGED";
-      if (!(isTransient(error) || isStale) || failures >= TX_RETRIES_MAX) {
-        throw databaseFault(error);
-      }
-      // Clock or key ran out before they were used: the machine slept, or a clock jumped.
-      if (isStale) await lookAtServerClock(database);
-      if (said === "CONTEXT_FORGED") await renewContextKey(database);
-    }
-  }
+  return answerOf(await callOnce<RawAnswer>(database, context, "wall.usage_ingest", body));
 }
 
 function checkShape({ firstSeq, records, series }: UsageBatch): void {
@@ -186,8 +155,8 @@ type RawAnswer =
     }>
   | Readonly<{ kind: "fenced"; reason: string; expectedSeq: string }>;
 
-function answerOf(raw: RawAnswer | undefined): IngestAnswer {
-  if (raw === undefined) throw new Fault("INTERNAL", "DATABASE", "usage_ingest gave no answer");
+function answerOf(raw: RawAnswer | null): IngestAnswer {
+  if (raw === null) throw new Fault("INTERNAL", "DATABASE", "usage_ingest gave no answer");
   if (raw.kind === "fenced") return { ...raw, expectedSeq: BigInt(raw.expectedSeq) };
   return {
     kind: "accepted",
