@@ -1,13 +1,20 @@
 /** What `npm start` shows when everything runs: what is where, and what to try next. */
 import { basename, dirname, relative } from "node:path";
 import type { Fleet } from "./fleet.ts";
-import { manifestPath } from "./setup.ts";
+import { manifestPath, RELEASES } from "./setup.ts";
+
+const [FIRST, UPGRADE] = RELEASES;
 
 export async function finalScreen(fleet: Fleet): Promise<string> {
   const [instances, seats, agents] = await Promise.all(
     ["instances", "seats", "agents"].map((kind) => fleet.cli(["get", kind])),
   );
-  const urls = await instanceUrls(fleet);
+  const items = await running(fleet);
+  const urls = items
+    .map(({ metadata, status }) => `${metadata.name.padEnd(8)}  ${status.outputs.url}\n`)
+    .join("");
+  const isUpgraded = items.every(({ status }) => status.committedRelease === UPGRADE);
+  const other = isUpgraded ? FIRST : UPGRADE;
   const api = `https://${fleet.endpoints()?.api}`;
   const { home } = fleet.layout;
   const path = (release: string) => relative(dirname(home), manifestPath(fleet, release));
@@ -19,7 +26,7 @@ ${seats}
 ${agents}
 ${urls}
 Try, in another terminal:
-  ./holdfast apply -f ${path("1.1.0")} --wait   upgrade both instances to 1.1.0
+  ./holdfast apply -f ${path(other)} --wait   ${isUpgraded ? "take both instances back to" : "upgrade both instances to"} ${other}
   ./holdfast apply -f ${path("1.2.0")} --wait   1.2.0 never gets ready: it returns by itself
   ./holdfast describe instance etl-free                        what happened and why
   npm run hub -- stop                                          workloads go on; back with: npm run hub -- start
@@ -31,13 +38,13 @@ Ctrl-C ends everything; npm start goes on from here; npm run reset forgets it al
 `;
 }
 
-/** Where each instance answers, as its agent published it. */
-async function instanceUrls(fleet: Fleet): Promise<string> {
-  type Instance = { metadata: { name: string }; status: { outputs: { url: string } } };
-  const { items } = JSON.parse(await fleet.cli(["get", "instances", "-o", "json"])) as {
-    items: readonly Instance[];
-  };
-  return items
-    .map(({ metadata, status }) => `${metadata.name.padEnd(8)}  ${status.outputs.url}\n`)
-    .join("");
+type Running = Readonly<{
+  metadata: Readonly<{ name: string }>;
+  /** The outputs are what its agent published. */
+  status: Readonly<{ committedRelease: string; outputs: Readonly<{ url: string }> }>;
+}>;
+
+async function running(fleet: Fleet): Promise<readonly Running[]> {
+  const said = await fleet.cli(["get", "instances", "-o", "json"]);
+  return (JSON.parse(said) as { items: readonly Running[] }).items;
 }

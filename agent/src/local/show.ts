@@ -4,7 +4,6 @@ import { escapeControls } from "@holdfast/shared/text.ts";
 import type { GenerationJson, LocalInstance, LocalReport, StatusJson } from "./report.ts";
 
 export function statusText(report: LocalReport): string {
-  const { link } = report;
   const lines = [
     `agent    ${report.agent || "not enrolled"} (version ${report.version})`,
     `cell     ${report.cell || "none"}`,
@@ -12,14 +11,19 @@ export function statusText(report: LocalReport): string {
     report.running
       ? `process  running, pid ${report.pid}`
       : "process  not running: this is what the store says",
-    link === undefined
-      ? "link     never connected"
-      : `link     ${link.up ? "up" : "down"} since ${link.since}${link.message === "" ? "" : `: ${link.message}`}`,
+    `link     ${linkText(report)}`,
     ...(report.damaged === "" ? [] : [`store    STORE_DAMAGED: set aside as ${report.damaged}`]),
     "",
     ...table(report.instances),
   ];
   return asText(lines);
+}
+
+/** What was written last is of an agent that ran; without one there is no link. */
+function linkText({ link, running }: LocalReport): string {
+  if (link === undefined) return "never connected";
+  if (!running) return "down: no agent runs";
+  return `${link.up ? "up" : "down"} since ${link.since}${link.message === "" ? "" : `: ${link.message}`}`;
 }
 
 function table(instances: readonly LocalInstance[]): readonly string[] {
