@@ -5,6 +5,7 @@ import {
   ErrorInfoSchema,
   HelpSchema,
   PreconditionFailureSchema,
+  QuotaFailureSchema,
 } from "@holdfast/proto/google/rpc/error_details_pb.js";
 import { Fault, type FaultCode, type Violation } from "@holdfast/shared/fault.ts";
 import { errnoMeaning } from "@holdfast/shared/settings.ts";
@@ -53,7 +54,12 @@ function violationsOf(failure: ConnectError): readonly Violation[] {
     .flatMap(({ violations }) =>
       violations.map(({ subject, description }) => ({ path: subject, message: description })),
     );
-  return [...fields, ...states];
+  const quotas = failure
+    .findDetails(QuotaFailureSchema)
+    .flatMap(({ violations }) =>
+      violations.map(({ subject, description }) => ({ path: subject, message: description })),
+    );
+  return [...fields, ...states, ...quotas];
 }
 
 /** What node says of certificates that do not fit (OpenSSL's and TLS's own codes). */

@@ -9,6 +9,7 @@ import {
   ErrorInfoSchema,
   HelpSchema,
   PreconditionFailureSchema,
+  QuotaFailureSchema,
   RetryInfoSchema,
 } from "@holdfast/proto/google/rpc/error_details_pb.js";
 import { Fault, type FaultCode } from "@holdfast/shared/fault.ts";
@@ -71,7 +72,7 @@ function detailsOf(fault: Fault, requestId: string): Detail[] {
   return details;
 }
 
-/** A refused state is a PreconditionFailure, anything else that is wrong in a request a BadRequest. */
+/** A refused state is a PreconditionFailure, what is used up a QuotaFailure, anything else a BadRequest. */
 function violationsDetail({ code, reason, violations }: Fault): Detail {
   if (code === "FAILED_PRECONDITION") {
     const value = create(PreconditionFailureSchema, {
@@ -82,6 +83,12 @@ function violationsDetail({ code, reason, violations }: Fault): Detail {
       })),
     });
     return { desc: PreconditionFailureSchema, value };
+  }
+  if (code === "RESOURCE_EXHAUSTED") {
+    const value = create(QuotaFailureSchema, {
+      violations: violations.map(({ path, message }) => ({ subject: path, description: message })),
+    });
+    return { desc: QuotaFailureSchema, value };
   }
   const value = create(BadRequestSchema, {
     fieldViolations: violations.map(({ path, message }) => ({ field: path, description: message })),

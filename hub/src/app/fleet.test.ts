@@ -285,7 +285,7 @@ describe("a pooled instance", () => {
       cell: "hosted",
       parameters: { source: "s" },
     };
-    expect(await reasonOf(subscribe("acme", "free"))).toContain("POOL_UNCLEAR");
+    expect(await reasonOf(subscribe("acme", "free"))).toContain("PLACEMENT_IMPOSSIBLE");
     await instances().createInstance({ instance: { metadata: { name: "pool" }, spec } });
     const [before] = await offersTo(session);
     await subscribe("acme", "free");
@@ -295,7 +295,9 @@ describe("a pooled instance", () => {
       { name: "acme", reserved: false },
       { name: "vendor", reserved: true },
     ]);
-    expect(await reasonOf(subscribe("globex", "free"))).toContain("ResourceExhausted SEATS_FULL");
+    expect(await reasonOf(subscribe("globex", "free"))).toContain(
+      "ResourceExhausted PLACEMENT_FULL",
+    );
 
     const seen = await hub().client(SeatService, hub().tokens.acmeOwner).listSeats({});
     expect(seen.seats.map(({ metadata, spec: seat }) => [metadata?.name, seat?.instance])).toEqual([

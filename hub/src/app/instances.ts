@@ -16,6 +16,8 @@ import type { AppDeps } from "./deps.ts";
 import { type Catalogue, readCatalogue } from "./kinds/catalogue.ts";
 import { instanceFrom } from "./kinds/instance.ts";
 import { mutate } from "./mutation.ts";
+import { pickCell } from "./pick-cell.ts";
+import { decideAgain } from "./placing.ts";
 import { createObject, updateObject } from "./standard.ts";
 
 export async function createInstance(
@@ -25,14 +27,16 @@ export async function createInstance(
 ): Promise<CreateInstanceResponse> {
   const { instance, validateOnly, requestId } = request;
   const message = required(instance);
-  const catalogue = await catalogueFor(deps, call, message);
   const schemas = {
     requestSchema: CreateInstanceRequestSchema,
     answerSchema: CreateInstanceResponseSchema,
   };
-  return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
-    const made = await createObject({ deps, call, tx }, instanceFrom(catalogue), message);
-    return create(CreateInstanceResponseSchema, { instance: made });
+  return decideAgain(isPlaced(message), async () => {
+    const catalogue = await catalogueFor(deps, call, message);
+    return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
+      const made = await createObject({ deps, call, tx }, instanceFrom(catalogue), message);
+      return create(CreateInstanceResponseSchema, { instance: made });
+    });
   });
 }
 
@@ -43,21 +47,29 @@ export async function updateInstance(
 ): Promise<UpdateInstanceResponse> {
   const { instance, validateOnly, requestId, allowMissing } = request;
   const message = required(instance);
-  const catalogue = await catalogueFor(deps, call, message);
   const schemas = {
     requestSchema: UpdateInstanceRequestSchema,
     answerSchema: UpdateInstanceResponseSchema,
   };
-  return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
-    const kind = instanceFrom(catalogue);
-    const changed = await updateObject({ deps, call, tx }, kind, message, allowMissing);
-    return create(UpdateInstanceResponseSchema, { instance: changed });
+  return decideAgain(isPlaced(message), async () => {
+    const catalogue = await catalogueFor(deps, call, message);
+    return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
+      const kind = instanceFrom(catalogue);
+      const changed = await updateObject({ deps, call, tx }, kind, message, allowMissing);
+      return create(UpdateInstanceResponseSchema, { instance: changed });
+    });
   });
 }
 
-function catalogueFor(deps: AppDeps, call: Call, { spec }: Instance): Promise<Catalogue> {
-  if (spec === undefined) throw new RangeError("spec is required by the contract");
-  return readCatalogue(deps, call, spec);
+function isPlaced({ spec }: Instance): boolean {
+  return spec?.cell === "";
+}
+
+function catalogueFor(deps: AppDeps, call: Call, message: Instance): Promise<Catalogue> {
+  if (message.spec === undefined) throw new RangeError("spec is required by the contract");
+  return isPlaced(message)
+    ? pickCell(deps, call, message, message.spec)
+    : readCatalogue(deps, call, message.spec);
 }
 
 function required(instance: Instance | undefined): Instance {

@@ -29,6 +29,14 @@ export function sessionOf(
   return { isOpen: presence.connected, since: (presence.since ?? otherwise).toISOString() };
 }
 
+/** As stored when it was put there; what was made before that was recorded has none. */
+export function placementView(placed: unknown, cell = ""): Readonly<{ placement?: Placement }> {
+  const { reason, message } = (placed ?? {}) as Readonly<{ reason?: string; message?: string }>;
+  return reason === undefined ? {} : { placement: { cell, reason, message: message ?? "" } };
+}
+
+type Placement = Readonly<{ cell: string; reason: string; message: string }>;
+
 /** A jsonb object as protobuf's Struct wants it; it was one when it was stored. */
 export function jsonObject(value: unknown): JsonObject {
   return (value ?? {}) as JsonObject;

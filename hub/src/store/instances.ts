@@ -24,6 +24,8 @@ export type InstanceRow = Readonly<{
   assignedIncarnation: bigint;
   assignedNumber: bigint;
   revision: bigint;
+  /** Taken ones, the reserved one left out; counted by the database. */
+  seats: number;
   deletedAt: Date | null;
   finalizers: readonly string[];
 }>;
@@ -32,7 +34,7 @@ const COLUMNS = `id, tenant_id as "tenantId", name, cell_id as "cellId", product
   release_id as "releaseId", plan_id as "planId", plan_version as "planVersion",
   subscription_id as "subscriptionId", parameters, run_state as "runState",
   local_secrets as "localSecrets", assigned_incarnation as "assignedIncarnation",
-  assigned_number as "assignedNumber", revision, deleted_at as "deletedAt", finalizers`;
+  assigned_number as "assignedNumber", seats, revision, deleted_at as "deletedAt", finalizers`;
 
 export async function get(tx: Tx, id: string): Promise<InstanceRow | undefined> {
   const rows = await tx.query<InstanceRow>(

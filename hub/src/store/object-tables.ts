@@ -46,8 +46,8 @@ export const ENVIRONMENTS: ObjectTable = {
 export const CELLS: ObjectTable = {
   table: "cell",
   kind: "cell",
-  columns: ["kind", "region", "account", "runtime", "facts"],
-  json: ["facts"],
+  columns: ["kind", "region", "account", "runtime", "facts", "instances_max", "resources_max"],
+  json: ["facts", "resources_max"],
 };
 
 export const AGENTS: ObjectTable = {
@@ -68,11 +68,13 @@ export const SUBSCRIPTIONS: ObjectTable = {
     "ends_at",
     "overrides",
     "bill_to_id",
+    "placement",
+    "placed",
   ],
-  json: ["overrides"],
+  json: ["overrides", "placement", "placed"],
 };
 
-/** The generation of the newest assignment is written by `assignments.nextGeneration` alone. */
+/** The generation of the newest assignment is written by `assignments.nextGeneration` alone, `seats` by the database. */
 export const INSTANCES: ObjectTable = {
   table: "instance",
   kind: "instance",
@@ -88,8 +90,11 @@ export const INSTANCES: ObjectTable = {
     "parameters",
     "run_state",
     "local_secrets",
+    "asks",
+    "placement",
+    "placed",
   ],
-  json: ["parameters", "local_secrets"],
+  json: ["parameters", "local_secrets", "asks", "placement", "placed"],
 };
 
 export const SEATS: ObjectTable = {

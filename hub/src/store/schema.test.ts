@@ -9,6 +9,7 @@ const store = useTestStore();
 const VENDOR_UNIQUE = ["tenant_name", "seat_name", "seat_reserved", "event_feed"];
 /** Definer functions: what each may do is in its own text. A new one is added here after review. */
 const DEFINERS = [
+  "count_load",
   "ensure_usage_month",
   "enter_incarnation",
   "field",

@@ -82,6 +82,7 @@ export async function retire(tx: Tx, id: string): Promise<void> {
 
 export type SeatView = Readonly<{
   seatId: string;
+  cellId: string;
   productId: string;
   /** Version that serves; null before the first report. */
   committedRelease: string | null;
@@ -95,7 +96,7 @@ export type SeatView = Readonly<{
 /** How the instances behind seats do: all that a tenant learns of a pooled one. At most 500. */
 export function views(tx: Tx, seatIds: readonly string[]): Promise<SeatView[]> {
   return tx.query<SeatView>(
-    `select seat_id as "seatId", product_id as "productId", committed_release as "committedRelease",
+    `select seat_id as "seatId", cell_id as "cellId", product_id as "productId", committed_release as "committedRelease",
             coalesce(conditions, '[]') as conditions, coalesce(outputs, '{}') as outputs,
             reported_at as "reportedAt", connected
        from seat_instance where seat_id = any ($1::uuid[]) limit ${VIEWS_MAX}`,

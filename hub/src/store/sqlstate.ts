@@ -91,6 +91,8 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
     "the database was never migrated",
     "holdfast-hub migrate",
   ],
+  // Raised by our own triggers (migration placement).
+  HF001: ["RESOURCE_EXHAUSTED", "CELL_FULL", "the cell has no room for another instance"],
   "53100": ["RESOURCE_EXHAUSTED", "DATABASE_FULL", "the database's disk is full"],
   "53200": ["RESOURCE_EXHAUSTED", "DATABASE_MEMORY", "the database is out of memory"],
 };

@@ -15,15 +15,3 @@ export async function plansOf(
   );
   return new Map(rows.map(({ id, planId, version }) => [id, { planId, version }]));
 }
-
-/** Pooled instances of a plan that are not on their way out; at most 2, to tell one from several. */
-export async function poolsOf(tx: Tx, planId: string): Promise<readonly string[]> {
-  const rows = await tx.query<{ id: string }>(
-    `select id from instance
-      where plan_id = $1 and tenant_id = '00000000-0000-0000-0000-000000000000'
-        and deleted_at is null and gone_at is null
-      order by created_at, id limit 2`,
-    [planId],
-  );
-  return rows.map(({ id }) => id);
-}

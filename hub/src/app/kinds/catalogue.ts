@@ -16,6 +16,7 @@ import * as plans from "../../store/plans.ts";
 import { readWithContext, type Tx } from "../../store/tx.ts";
 import type { Call } from "../caller.ts";
 import { type AppDeps, catalogueContextOf } from "../deps.ts";
+import type { Placed } from "../placing.ts";
 import { lookUp, resolve } from "../reference.ts";
 import { unfit } from "../refusal.ts";
 import { planSpecOf } from "./plan.ts";
@@ -34,50 +35,75 @@ export type Catalogue = Readonly<{
   /** By version, the newest PLAN_VERSIONS_MAX of them: which one counts only the caller's own rows say. */
   terms: ReadonlyMap<number, PlanTerms>;
   environmentId: string | null;
-  /** Undefined if the spec names no hosted cell. */
+  /** Undefined if the spec names no hosted cell and none was picked. */
   hostedCell: ObjectRow | undefined;
+  /** What the hub picked for a spec that names no cell. */
+  picked?: Picked;
   floor: floors.FloorRow | undefined;
 }>;
 
+export type Picked = Readonly<{ cellId: string; placed: Placed }>;
+
+/** As `catalogueIn`, in a transaction of its own. `more` is read in the same one. */
+export function readCatalogue<T = Catalogue>(
+  deps: AppDeps,
+  call: Call,
+  spec: InstanceSpec,
+  more: (tx: Tx, catalogue: Catalogue) => Promise<T> | T = (_, catalogue) => catalogue as T,
+): Promise<T> {
+  return readWithContext(deps.database, catalogueContextOf(call), async (tx) =>
+    more(tx, await catalogueIn(tx, spec)),
+  );
+}
+
 /** Throws NOT_FOUND for what does not exist, FAILED_PRECONDITION for what does not fit together. */
-export function readCatalogue(deps: AppDeps, call: Call, spec: InstanceSpec): Promise<Catalogue> {
-  return readWithContext(deps.database, catalogueContextOf(call), async (tx) => {
-    const product = await resolve(tx, {
-      kind: "product",
-      table: PRODUCTS,
-      text: spec.product,
-      path: "instance.spec.product",
-    });
-    const release = await releaseOf(tx, product, spec.release);
-    const plan = await planOf(tx, product, spec.plan);
-    const floor = await floors.get(tx, product.id);
-    checkFloor(release, floor);
-    const newest = Number(plan.fields["newest_version"]);
-    const oldest = Math.max(1, newest - PLAN_VERSIONS_MAX + 1);
-    const versions = await plans.listVersions(
-      tx,
-      Array.from({ length: newest - oldest + 1 }, (_, at) => ({
-        planId: plan.id,
-        version: oldest + at,
-      })),
-    );
-    return {
-      product,
-      release,
-      blueprint: blueprintOf(release),
-      plan,
-      isPooled: versions.some(({ tenancyModel }) => tenancyModel === TenancyModel.POOLED),
-      terms: new Map(
-        versions.map((each) => [
-          each.version,
-          { version: each.version, spec: planSpecOf(each.spec) },
-        ]),
-      ),
-      environmentId: await environmentOf(tx, spec.environment),
-      hostedCell: await hostedCellOf(tx, spec.cell),
-      floor,
-    };
+export async function catalogueIn(tx: Tx, spec: InstanceSpec): Promise<Catalogue> {
+  const product = await resolve(tx, {
+    kind: "product",
+    table: PRODUCTS,
+    text: spec.product,
+    path: "instance.spec.product",
   });
+  const release = await releaseOf(tx, product, spec.release);
+  const plan = await planOf(tx, product, spec.plan);
+  const floor = await floors.get(tx, product.id);
+  checkFloor(release, floor);
+  const newest = Number(plan.fields["newest_version"]);
+  const oldest = Math.max(1, newest - PLAN_VERSIONS_MAX + 1);
+  const versions = await plans.listVersions(
+    tx,
+    Array.from({ length: newest - oldest + 1 }, (_, at) => ({
+      planId: plan.id,
+      version: oldest + at,
+    })),
+  );
+  return {
+    product,
+    release,
+    blueprint: blueprintOf(release),
+    plan,
+    isPooled: versions.some(({ tenancyModel }) => tenancyModel === TenancyModel.POOLED),
+    terms: new Map(
+      versions.map((each) => [
+        each.version,
+        { version: each.version, spec: planSpecOf(each.spec) },
+      ]),
+    ),
+    environmentId: await environmentOf(tx, spec.environment),
+    hostedCell: spec.cell === "" ? undefined : await hostedCellOf(tx, spec.cell),
+    floor,
+  };
+}
+
+/** Of a version of the plan. Throws FAILED_PRECONDITION `PLAN_VERSION_UNKNOWN`. */
+export function termsOf({ plan, terms }: Catalogue, version: number): PlanTerms {
+  const found = terms.get(version);
+  if (found !== undefined) return found;
+  throw unfit(
+    "instance.spec.plan",
+    `version ${version} of plan ${plan.name} is too old, or came just now; move the subscription or try again`,
+    "PLAN_VERSION_UNKNOWN",
+  );
 }
 
 async function releaseOf(tx: Tx, product: ObjectRow, version: string): Promise<ObjectRow> {

@@ -12,7 +12,8 @@ import * as statuses from "../../store/statuses.ts";
 import type { Tx } from "../../store/tx.ts";
 import * as visible from "../../store/visible.ts";
 import { metadataOf } from "../metadata.ts";
-import { conditionViews, jsonObject, sessionOf } from "../views.ts";
+import { wishOf } from "../placing.ts";
+import { conditionViews, jsonObject, placementView, sessionOf } from "../views.ts";
 
 type Around = Readonly<{
   names: visible.NamesByKind;
@@ -55,6 +56,7 @@ function instanceView(row: ObjectRow, around: Around): Instance {
 function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
   const nameOf = (kind: visible.NamedKind) => names[kind].get(String(fields[`${kind}_id`])) ?? "";
   const product = nameOf("product");
+  const wish = wishOf(fields["placement"]);
   return {
     product,
     // Releases are named product-version.
@@ -66,6 +68,7 @@ function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
     parameters: jsonObject(fields["parameters"]),
     runState: Number(fields["run_state"]) as RunState,
     localSecrets: { ...(fields["local_secrets"] as Record<string, string>) },
+    ...(wish === undefined ? {} : { placement: wish }),
   };
 }
 
@@ -87,6 +90,7 @@ function statusView(row: ObjectRow, around: Around) {
     generation: assigned,
     conditions: conditionViews(conditions),
     seats: around.seats.get(row.id) ?? 0,
+    ...placementView(fields["placed"], around.names.cell.get(String(fields["cell_id"]))),
     ...(said === undefined || report === undefined
       ? {}
       : {

@@ -20,13 +20,15 @@ import * as presence from "../../store/presence.ts";
 import * as seats from "../../store/seats.ts";
 import { newId } from "../deps.ts";
 import { assign, assignTombstone, entitle, type Place } from "../offer.ts";
-import { lookUp, notFound, resolve } from "../reference.ts";
+import { asksOf } from "../placing.ts";
+import { resolve } from "../reference.ts";
 import { refuse, unfit } from "../refusal.ts";
 import { RESERVED_SEAT, seatWish } from "../seating.ts";
 import { secretReferences } from "../secret-references.ts";
 import type { Kind, Target, Work } from "../standard.ts";
 import { jsonObject } from "../views.ts";
-import type { Catalogue, PlanTerms } from "./catalogue.ts";
+import { type Catalogue, type PlanTerms, termsOf } from "./catalogue.ts";
+import { cellFor, checkQuota } from "./instance-cell.ts";
 import { instanceViews } from "./instance-view.ts";
 
 /** Finalizer of an instance that an agent may still run. */
@@ -75,8 +77,9 @@ async function own(
   work: Work,
   catalogue: Catalogue,
   spec: InstanceSpec,
-  { tenantId, row }: Target,
+  target: Target,
 ): Promise<Readonly<{ fields: Fields; parameters: JsonObject }>> {
+  const { tenantId, row } = target;
   const { product, release, plan } = catalogue;
   if (catalogue.isPooled !== (tenantId === NIL_UUID)) {
     const rule = catalogue.isPooled
@@ -84,16 +87,16 @@ async function own(
       : `plan ${plan.name} is dedicated: its instances belong to a tenant; name it`;
     throw refuse("instance.metadata.tenant", rule, "OWNER_REFUSED");
   }
-  const cell = await cellOf(work, catalogue, spec, tenantId);
   const subscription = await subscriptionOf(work, catalogue, spec, tenantId);
   const version = versionOf(catalogue, subscription, row);
-  const given = jsonObject(spec.parameters);
   const terms = termsOf(catalogue, version);
+  const place = await cellFor(work, catalogue, { spec, terms: terms.spec, target });
+  if (row === undefined) await checkQuota(work, catalogue, terms.spec, subscription);
+  const given = jsonObject(spec.parameters);
   const parameters = resolveParameters(catalogue.blueprint, terms.spec, given);
   checkLocalSecrets(catalogue, spec);
   const fields = {
-    cell_id: cell.id,
-    cell_tenant_id: cell.tenantId,
+    ...place,
     product_id: product.id,
     release_id: release.id,
     plan_id: plan.id,
@@ -103,6 +106,7 @@ async function own(
     parameters: given,
     run_state: spec.runState === RunState.UNSPECIFIED ? RunState.RUNNING : spec.runState,
     local_secrets: spec.localSecrets,
+    asks: asksOf(terms.spec),
   };
   if (row !== undefined) checkImmutable(row, fields);
   return { fields, parameters };
@@ -119,21 +123,6 @@ function checkImmutable(row: ObjectRow, fields: Fields): void {
     if (isDeepStrictEqual(row.fields[column] ?? null, fields[column])) continue;
     throw refuse(`instance.spec.${field}`, "never changes; make another instance", "IMMUTABLE");
   }
-}
-
-async function cellOf(
-  { tx }: Work,
-  { hostedCell, isPooled }: Catalogue,
-  { cell: text }: InstanceSpec,
-  tenantId: string,
-): Promise<ObjectRow> {
-  const path = "instance.spec.cell";
-  const reference = { kind: "cell", table: CELLS, text, path } as const;
-  const owned = isPooled ? undefined : await lookUp(tx, { ...reference, tenantId });
-  const cell = owned ?? hostedCell;
-  if (cell === undefined) throw notFound(reference);
-  if (cell.deletedAt === undefined) return cell;
-  throw unfit(path, `cell ${cell.name} is being deleted`, "DELETED");
 }
 
 async function subscriptionOf(
@@ -176,16 +165,6 @@ function versionOf(
   if (subscription !== undefined) return Number(subscription.fields["plan_version"]);
   const kept = row?.fields["plan_id"] === plan.id ? row.fields["plan_version"] : undefined;
   return Number(kept ?? plan.fields["newest_version"]);
-}
-
-function termsOf({ plan, terms }: Catalogue, version: number): PlanTerms {
-  const found = terms.get(version);
-  if (found !== undefined) return found;
-  throw unfit(
-    "instance.spec.plan",
-    `version ${version} of plan ${plan.name} is too old, or came just now; move the subscription or try again`,
-    "PLAN_VERSION_UNKNOWN",
-  );
 }
 
 function checkLocalSecrets(

@@ -1,17 +1,21 @@
 /** Plans: tiers of a product. Each change of a spec is a new version; the versions before it stay as they are. */
 import { isDeepStrictEqual } from "node:util";
 import { create, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
+import { CellKind } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import {
   type Plan,
   PlanSchema,
   type PlanSpec,
   PlanSpecSchema,
+  TenancyModel,
 } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
+import { invalid } from "@holdfast/shared/fault.ts";
 import { PLANS, PRODUCTS } from "../../store/object-tables.ts";
 import { find, type ObjectRow } from "../../store/objects.ts";
 import * as plans from "../../store/plans.ts";
 import type { Tx } from "../../store/tx.ts";
 import { metadataOf } from "../metadata.ts";
+import { amountProblems } from "../placing.ts";
 import { resolve } from "../reference.ts";
 import { refuse } from "../refusal.ts";
 import type { Kind } from "../standard.ts";
@@ -36,6 +40,9 @@ export const PLAN: Kind<Plan> = {
     );
   },
   async own({ tx }, message, { row }) {
+    const problems = amountProblems(message.spec?.asks ?? {}, "plan.spec.asks");
+    if (problems.length > 0) throw invalid("AMOUNT_RANGE", problems);
+    checkCells(message.spec);
     const path = "plan.spec.product";
     const text = message.spec?.product ?? "";
     const product = await resolve(tx, { kind: "product", table: PRODUCTS, text, path });
@@ -60,6 +67,22 @@ export const PLAN: Kind<Plan> = {
     });
   },
 };
+
+function checkCells(spec: PlanSpec | undefined): void {
+  const kinds = spec?.cells?.kinds ?? [];
+  const path = "plan.spec.cells.kinds";
+  if (kinds.some((kind) => !KINDS.includes(kind))) {
+    throw refuse(path, `got ${kinds.join(", ")}; allowed: byoa, hosted`, "KIND_UNKNOWN");
+  }
+  if (spec?.tenancyModel !== TenancyModel.POOLED) {
+    if (spec?.pool === undefined) return;
+    throw refuse("plan.spec.pool", "a dedicated plan has none; leave it out", "POOL_REFUSED");
+  }
+  if (!kinds.includes(CellKind.BYOA)) return;
+  throw refuse(path, "pooled instances are the vendor's; allowed: hosted", "KIND_REFUSED");
+}
+
+const KINDS = [CellKind.BYOA, CellKind.HOSTED];
 
 /** Of a stored version; an empty one if the caller may not see it. */
 export function planSpecOf(stored: Readonly<Record<string, unknown>> | undefined): PlanSpec {

@@ -4,7 +4,6 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { TenancyModel } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
 import {
   type Subscription,
   SubscriptionSchema,
@@ -14,20 +13,21 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import * as holdings from "../../store/holdings.ts";
 import * as instances from "../../store/instances.ts";
-import { INSTANCES, PLANS, SUBSCRIPTIONS, TENANTS } from "../../store/object-tables.ts";
+import { PLANS, SUBSCRIPTIONS, TENANTS } from "../../store/object-tables.ts";
 import { namesOf, type ObjectRow } from "../../store/objects.ts";
 import * as plans from "../../store/plans.ts";
 import * as seats from "../../store/seats.ts";
-import * as pools from "../../store/subscription-plans.ts";
 import type { Tx } from "../../store/tx.ts";
 import * as visible from "../../store/visible.ts";
 import { newId } from "../deps.ts";
 import { metadataOf } from "../metadata.ts";
+import { wishOf } from "../placing.ts";
 import { resolve } from "../reference.ts";
 import { refuse, unfit } from "../refusal.ts";
 import { freeSeatName, resign } from "../seating.ts";
 import type { Kind, Target, Work } from "../standard.ts";
-import { jsonObject } from "../views.ts";
+import { jsonObject, placementView } from "../views.ts";
+import { poolFor } from "./pool.ts";
 import { seatConditions } from "./seat.ts";
 
 export const SUBSCRIPTION: Kind<Subscription> = {
@@ -61,7 +61,8 @@ export const SUBSCRIPTION: Kind<Subscription> = {
   },
 };
 
-async function own({ tx, deps }: Work, { spec }: Subscription, { row }: Target) {
+async function own(work: Work, { spec }: Subscription, { row }: Target) {
+  const { tx, deps } = work;
   const plan = await resolve(tx, {
     kind: "plan",
     table: PLANS,
@@ -69,11 +70,6 @@ async function own({ tx, deps }: Work, { spec }: Subscription, { row }: Target) 
     path: "subscription.spec.plan",
   });
   const version = await planVersion(tx, plan, spec, row);
-  const model = version.tenancyModel;
-  const instanceId = await poolFor(tx, plan, model, spec?.instance ?? "");
-  if (row !== undefined && (row.fields["instance_id"] ?? null) !== instanceId) {
-    throw refuse("subscription.spec.instance", "never changes; make another one", "IMMUTABLE");
-  }
   const starts = row?.fields["starts_at"] ?? new Date(deps.clock.now());
   const startsAt = spec?.startTime === undefined ? starts : timestampDate(spec.startTime);
   const endsAt = spec?.endTime === undefined ? null : timestampDate(spec.endTime);
@@ -91,9 +87,9 @@ async function own({ tx, deps }: Work, { spec }: Subscription, { row }: Target) 
           path: "subscription.spec.bill_to",
         });
   return {
+    ...(await poolFor(work, { plan, version, spec, row })),
     plan_id: plan.id,
     plan_version: version.version,
-    instance_id: instanceId,
     starts_at: startsAt,
     ends_at: endsAt,
     overrides: spec?.overrides ?? {},
@@ -122,33 +118,6 @@ async function planVersion(
   );
 }
 
-/** The instance to be seated in; null for a dedicated plan. */
-async function poolFor(
-  tx: Tx,
-  plan: ObjectRow,
-  model: TenancyModel,
-  text: string,
-): Promise<string | null> {
-  const path = "subscription.spec.instance";
-  if (model !== TenancyModel.POOLED) {
-    if (text === "") return null;
-    throw refuse(path, `plan ${plan.name} is dedicated; leave it empty`, "INSTANCE_REFUSED");
-  }
-  if (text !== "") {
-    const row = await resolve(tx, { kind: "instance", table: INSTANCES, text, path });
-    if (row.fields["plan_id"] === plan.id && row.tenantName === "") return row.id;
-    throw unfit(
-      path,
-      `instance ${row.name} is no pooled instance of plan ${plan.name}`,
-      "INSTANCE_REFUSED",
-    );
-  }
-  const [pool, second] = await pools.poolsOf(tx, plan.id);
-  if (pool !== undefined && second === undefined) return pool;
-  const what = pool === undefined ? "no pooled instance yet; make one first" : "several; name one";
-  throw unfit(path, `plan ${plan.name} has ${what}`, "POOL_UNCLEAR", "holdfast get instances");
-}
-
 /** Makes the seat of a pooled subscription, or signs it again with what the plan allots now. */
 async function seat({ tx, deps }: Work, row: ObjectRow): Promise<void> {
   const instanceId = row.fields["instance_id"];
@@ -159,15 +128,13 @@ async function seat({ tx, deps }: Work, row: ObjectRow): Promise<void> {
   }
   if ((await seats.ofSubscription(tx, row.id)) === undefined) {
     const version = await plans.getVersion(tx, instance.planId, instance.planVersion);
-    const count = (await seats.countOfInstances(tx, [instanceId])).get(instanceId) ?? 0;
     const max = version?.seatsMax ?? 0;
-    // The reserved seat does not count.
-    if (count - 1 >= max) {
+    if (instance.seats >= max) {
       throw new Fault(
         "RESOURCE_EXHAUSTED",
         "SEATS_FULL",
-        `instance ${instance.name}: all ${max} seats are taken; make another one and name it`,
-        { metadata: { limit: String(max), used: String(count - 1) } },
+        `instance ${instance.name}: all ${max} seats are taken; leave the instance out to have one picked`,
+        { metadata: { limit: String(max), used: String(instance.seats) } },
       );
     }
     await seats.insert(tx, {
@@ -197,9 +164,17 @@ async function view(tx: Tx, rows: readonly ObjectRow[]): Promise<readonly Subscr
   );
   const views = await seats.views(tx, [...seatIds.values()]);
   const seatViews = new Map(views.map((each) => [each.seatId, each]));
+  const isStaff = tx.context.tenantLo !== tx.context.tenantHi;
+  const cellNames = await visible.names(
+    tx,
+    "cell",
+    isStaff ? views.map(({ cellId }) => cellId) : [],
+  );
+  const cellOf = new Map(views.map(({ seatId, cellId }) => [seatId, cellNames.get(cellId) ?? ""]));
   return rows.map((row) => {
     const { fields } = row;
     const seatId = seatIds.get(row.id);
+    const wish = wishOf(fields["placement"]);
     return create(SubscriptionSchema, {
       metadata: metadataOf("subscription", row),
       spec: {
@@ -212,10 +187,13 @@ async function view(tx: Tx, rows: readonly ObjectRow[]): Promise<readonly Subscr
           : {}),
         overrides: jsonObject(fields["overrides"]),
         billTo: payers.get(String(fields["bill_to_id"])) ?? "",
+        ...(wish === undefined ? {} : { placement: wish }),
       },
       status: {
         seat: seatId === undefined ? "" : idOf("seat", seatId),
         conditions: seatConditions(seatViews.get(seatId ?? ""), row.createdAt),
+        // A tenant learns nothing of the pooled instance behind its seat.
+        ...(isStaff ? placementView(fields["placed"], cellOf.get(seatId ?? "")) : {}),
       },
     });
   });

@@ -71,6 +71,13 @@ export declare type CellSpec = Message<"holdfast.api.v1.CellSpec"> & {
    * @generated from field: google.protobuf.Struct facts = 5;
    */
   facts?: JsonObject | undefined;
+
+  /**
+   * What fits into it; absent: no bound. Lowering it moves nothing away.
+   *
+   * @generated from field: holdfast.api.v1.CellCapacity capacity = 6;
+   */
+  capacity?: CellCapacity | undefined;
 };
 
 /**
@@ -78,6 +85,32 @@ export declare type CellSpec = Message<"holdfast.api.v1.CellSpec"> & {
  * Use `create(CellSpecSchema)` to create a new message.
  */
 export declare const CellSpecSchema: GenMessage<CellSpec>;
+
+/**
+ * @generated from message holdfast.api.v1.CellCapacity
+ */
+export declare type CellCapacity = Message<"holdfast.api.v1.CellCapacity"> & {
+  /**
+   * Instances at most; 0 for no bound.
+   *
+   * @generated from field: uint32 instances_max = 1;
+   */
+  instancesMax: number;
+
+  /**
+   * At most this much of each, counted by what the plans of its instances ask for (PlanSpec.asks). Units are the
+   * vendor's own. What is not named here is not bounded.
+   *
+   * @generated from field: map<string, uint64> resources = 2;
+   */
+  resources: { [key: string]: bigint };
+};
+
+/**
+ * Describes the message holdfast.api.v1.CellCapacity.
+ * Use `create(CellCapacitySchema)` to create a new message.
+ */
+export declare const CellCapacitySchema: GenMessage<CellCapacity>;
 
 /**
  * @generated from message holdfast.api.v1.CellStatus
@@ -99,6 +132,13 @@ export declare type CellStatus = Message<"holdfast.api.v1.CellStatus"> & {
    * @generated from field: string active_agent = 3;
    */
   activeAgent: string;
+
+  /**
+   * What its instances take of the named resources.
+   *
+   * @generated from field: map<string, uint64> resources_used = 4;
+   */
+  resourcesUsed: { [key: string]: bigint };
 };
 
 /**

@@ -77,6 +77,8 @@ export declare type InstanceSpec = Message<"holdfast.api.v1.InstanceSpec"> & {
   environment: string;
 
   /**
+   * Empty: the hub picks one and puts its name here. It never moves by itself.
+   *
    * @generated from field: string cell = 6;
    */
   cell: string;
@@ -99,6 +101,13 @@ export declare type InstanceSpec = Message<"holdfast.api.v1.InstanceSpec"> & {
    * @generated from field: map<string, string> local_secrets = 9;
    */
   localSecrets: { [key: string]: string };
+
+  /**
+   * Which cells will do. Of a new instance; never changes.
+   *
+   * @generated from field: holdfast.api.v1.Placement placement = 10;
+   */
+  placement?: Placement | undefined;
 };
 
 /**
@@ -106,6 +115,65 @@ export declare type InstanceSpec = Message<"holdfast.api.v1.InstanceSpec"> & {
  * Use `create(InstanceSpecSchema)` to create a new message.
  */
 export declare const InstanceSpecSchema: GenMessage<InstanceSpec>;
+
+/**
+ * What is asked of a cell, beside what the plan says.
+ *
+ * @generated from message holdfast.api.v1.Placement
+ */
+export declare type Placement = Message<"holdfast.api.v1.Placement"> & {
+  /**
+   * Empty: any.
+   *
+   * @generated from field: string region = 1;
+   */
+  region: string;
+
+  /**
+   * Labels that the cell has, all of them.
+   *
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message holdfast.api.v1.Placement.
+ * Use `create(PlacementSchema)` to create a new message.
+ */
+export declare const PlacementSchema: GenMessage<Placement>;
+
+/**
+ * Where something was put, and why there.
+ *
+ * @generated from message holdfast.api.v1.PlacementView
+ */
+export declare type PlacementView = Message<"holdfast.api.v1.PlacementView"> & {
+  /**
+   * @generated from field: string cell = 1;
+   */
+  cell: string;
+
+  /**
+   * NAMED, ONLY_FIT or LEAST_LOADED.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Such as "least loaded of 3".
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.PlacementView.
+ * Use `create(PlacementViewSchema)` to create a new message.
+ */
+export declare const PlacementViewSchema: GenMessage<PlacementView>;
 
 /**
  * @generated from message holdfast.api.v1.InstanceStatus
@@ -168,6 +236,11 @@ export declare type InstanceStatus = Message<"holdfast.api.v1.InstanceStatus"> &
    * @generated from field: google.protobuf.Timestamp report_time = 10;
    */
   reportTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: holdfast.api.v1.PlacementView placement = 11;
+   */
+  placement?: PlacementView | undefined;
 };
 
 /**

@@ -7,6 +7,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Metadata } from "./metadata_pb.js";
+import type { CellKind } from "./cell_pb.js";
 
 /**
  * Describes the file holdfast/api/v1/plan.proto.
@@ -87,6 +88,34 @@ export declare type PlanSpec = Message<"holdfast.api.v1.PlanSpec"> & {
    * @generated from field: string price_book = 7;
    */
   priceBook: string;
+
+  /**
+   * Which cells will do for instances that the hub places.
+   *
+   * @generated from field: holdfast.api.v1.PlanCells cells = 8;
+   */
+  cells?: PlanCells | undefined;
+
+  /**
+   * What one instance takes of its cell's named resources (CellCapacity.resources).
+   *
+   * @generated from field: map<string, uint64> asks = 9;
+   */
+  asks: { [key: string]: bigint };
+
+  /**
+   * Instances at most: of a pooled plan altogether, of a dedicated one for each subscription; 0 for no bound.
+   *
+   * @generated from field: uint32 instances_max = 10;
+   */
+  instancesMax: number;
+
+  /**
+   * How another pooled instance is made when all are full; absent: none is.
+   *
+   * @generated from field: holdfast.api.v1.PlanPool pool = 11;
+   */
+  pool?: PlanPool | undefined;
 };
 
 /**
@@ -94,6 +123,55 @@ export declare type PlanSpec = Message<"holdfast.api.v1.PlanSpec"> & {
  * Use `create(PlanSpecSchema)` to create a new message.
  */
 export declare const PlanSpecSchema: GenMessage<PlanSpec>;
+
+/**
+ * @generated from message holdfast.api.v1.PlanCells
+ */
+export declare type PlanCells = Message<"holdfast.api.v1.PlanCells"> & {
+  /**
+   * Empty: hosted ones for a pooled plan; for a dedicated one the tenant's own, and hosted ones only for a tenant
+   * that has no cell of its own.
+   *
+   * @generated from field: repeated holdfast.api.v1.CellKind kinds = 1;
+   */
+  kinds: CellKind[];
+
+  /**
+   * Labels that the cell has, all of them.
+   *
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message holdfast.api.v1.PlanCells.
+ * Use `create(PlanCellsSchema)` to create a new message.
+ */
+export declare const PlanCellsSchema: GenMessage<PlanCells>;
+
+/**
+ * @generated from message holdfast.api.v1.PlanPool
+ */
+export declare type PlanPool = Message<"holdfast.api.v1.PlanPool"> & {
+  /**
+   * Version of the release that a new one starts with; empty for that of the pooled instance made last.
+   *
+   * @generated from field: string release = 1;
+   */
+  release: string;
+
+  /**
+   * @generated from field: string environment = 2;
+   */
+  environment: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.PlanPool.
+ * Use `create(PlanPoolSchema)` to create a new message.
+ */
+export declare const PlanPoolSchema: GenMessage<PlanPool>;
 
 /**
  * @generated from message holdfast.api.v1.PlanAllotment

@@ -7,6 +7,7 @@
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { file_holdfast_api_v1_cell } from "./cell_pb.js";
 import { file_holdfast_api_v1_metadata } from "./metadata_pb.js";
 import { file_holdfast_api_v1_permission } from "./permission_pb.js";
 
@@ -14,7 +15,7 @@ import { file_holdfast_api_v1_permission } from "./permission_pb.js";
  * Describes the file holdfast/api/v1/plan.proto.
  */
 export const file_holdfast_api_v1_plan = /*@__PURE__*/
-  fileDesc("Chpob2xkZmFzdC9hcGkvdjEvcGxhbi5wcm90bxIPaG9sZGZhc3QuYXBpLnYxIpkBCgRQbGFuEjMKCG1ldGFkYXRhGAEgASgLMhkuaG9sZGZhc3QuYXBpLnYxLk1ldGFkYXRhQga6SAPIAQESLwoEc3BlYxgCIAEoCzIZLmhvbGRmYXN0LmFwaS52MS5QbGFuU3BlY0IGukgDyAEBEisKBnN0YXR1cxgDIAEoCzIbLmhvbGRmYXN0LmFwaS52MS5QbGFuU3RhdHVzIrICCghQbGFuU3BlYxIYCgdwcm9kdWN0GAEgASgJQge6SARyAhABEkEKDXRlbmFuY3lfbW9kZWwYAiABKA4yHS5ob2xkZmFzdC5hcGkudjEuVGVuYW5jeU1vZGVsQgu6SAjIAQGCAQIQARIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIkChFsb2NrZWRfcGFyYW1ldGVycxgEIAMoCUIJukgGkgEDEMgBEjwKCmFsbG90bWVudHMYBSADKAsyHi5ob2xkZmFzdC5hcGkudjEuUGxhbkFsbG90bWVudEIIukgFkgECEGQSGwoJc2VhdHNfbWF4GAYgASgNQgi6SAUqAxiQThIbCgpwcmljZV9ib29rGAcgASgJQge6SARyAhg/IlAKDVBsYW5BbGxvdG1lbnQSFgoFbWV0ZXIYASABKAlCB7pIBHICEAESDgoGYW1vdW50GAIgASgEEhcKBnBlcmlvZBgDIAEoCUIHukgEcgIYFCIdCgpQbGFuU3RhdHVzEg8KB3ZlcnNpb24YASABKA0iKQoOR2V0UGxhblJlcXVlc3QSFwoEcGxhbhgBIAEoCUIJukgGcgQQARhkIjYKD0dldFBsYW5SZXNwb25zZRIjCgRwbGFuGAEgASgLMhUuaG9sZGZhc3QuYXBpLnYxLlBsYW4ixAEKEExpc3RQbGFuc1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGOgHEkcKBmxhYmVscxgEIAMoCzItLmhvbGRmYXN0LmFwaS52MS5MaXN0UGxhbnNSZXF1ZXN0LkxhYmVsc0VudHJ5Qgi6SAWaAQIQEBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlIKEUxpc3RQbGFuc1Jlc3BvbnNlEiQKBXBsYW5zGAEgAygLMhUuaG9sZGZhc3QuYXBpLnYxLlBsYW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInQKEUNyZWF0ZVBsYW5SZXF1ZXN0EisKBHBsYW4YASABKAsyFS5ob2xkZmFzdC5hcGkudjEuUGxhbkIGukgDyAEBEhUKDXZhbGlkYXRlX29ubHkYAiABKAgSGwoKcmVxdWVzdF9pZBgDIAEoCUIHukgEcgIYJCI5ChJDcmVhdGVQbGFuUmVzcG9uc2USIwoEcGxhbhgBIAEoCzIVLmhvbGRmYXN0LmFwaS52MS5QbGFuIosBChFVcGRhdGVQbGFuUmVxdWVzdBIrCgRwbGFuGAEgASgLMhUuaG9sZGZhc3QuYXBpLnYxLlBsYW5CBrpIA8gBARIVCg1hbGxvd19taXNzaW5nGAIgASgIEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSGwoKcmVxdWVzdF9pZBgEIAEoCUIHukgEcgIYJCI5ChJVcGRhdGVQbGFuUmVzcG9uc2USIwoEcGxhbhgBIAEoCzIVLmhvbGRmYXN0LmFwaS52MS5QbGFuKmQKDFRlbmFuY3lNb2RlbBIdChlURU5BTkNZX01PREVMX1VOU1BFQ0lGSUVEEAASGAoUVEVOQU5DWV9NT0RFTF9QT09MRUQQARIbChdURU5BTkNZX01PREVMX0RFRElDQVRFRBACMqwDCgtQbGFuU2VydmljZRJeCgdHZXRQbGFuEh8uaG9sZGZhc3QuYXBpLnYxLkdldFBsYW5SZXF1ZXN0GiAuaG9sZGZhc3QuYXBpLnYxLkdldFBsYW5SZXNwb25zZSIQorsYCHBsYW4uZ2V0qLsYAhJlCglMaXN0UGxhbnMSIS5ob2xkZmFzdC5hcGkudjEuTGlzdFBsYW5zUmVxdWVzdBoiLmhvbGRmYXN0LmFwaS52MS5MaXN0UGxhbnNSZXNwb25zZSIRorsYCXBsYW4ubGlzdKi7GAISagoKQ3JlYXRlUGxhbhIiLmhvbGRmYXN0LmFwaS52MS5DcmVhdGVQbGFuUmVxdWVzdBojLmhvbGRmYXN0LmFwaS52MS5DcmVhdGVQbGFuUmVzcG9uc2UiE6K7GAtwbGFuLmNyZWF0Zai7GAISagoKVXBkYXRlUGxhbhIiLmhvbGRmYXN0LmFwaS52MS5VcGRhdGVQbGFuUmVxdWVzdBojLmhvbGRmYXN0LmFwaS52MS5VcGRhdGVQbGFuUmVzcG9uc2UiE6K7GAtwbGFuLnVwZGF0Zai7GAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_holdfast_api_v1_metadata, file_holdfast_api_v1_permission]);
+  fileDesc("Chpob2xkZmFzdC9hcGkvdjEvcGxhbi5wcm90bxIPaG9sZGZhc3QuYXBpLnYxIpkBCgRQbGFuEjMKCG1ldGFkYXRhGAEgASgLMhkuaG9sZGZhc3QuYXBpLnYxLk1ldGFkYXRhQga6SAPIAQESLwoEc3BlYxgCIAEoCzIZLmhvbGRmYXN0LmFwaS52MS5QbGFuU3BlY0IGukgDyAEBEisKBnN0YXR1cxgDIAEoCzIbLmhvbGRmYXN0LmFwaS52MS5QbGFuU3RhdHVzIq8ECghQbGFuU3BlYxIYCgdwcm9kdWN0GAEgASgJQge6SARyAhABEkEKDXRlbmFuY3lfbW9kZWwYAiABKA4yHS5ob2xkZmFzdC5hcGkudjEuVGVuYW5jeU1vZGVsQgu6SAjIAQGCAQIQARIrCgpwYXJhbWV0ZXJzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIkChFsb2NrZWRfcGFyYW1ldGVycxgEIAMoCUIJukgGkgEDEMgBEjwKCmFsbG90bWVudHMYBSADKAsyHi5ob2xkZmFzdC5hcGkudjEuUGxhbkFsbG90bWVudEIIukgFkgECEGQSGwoJc2VhdHNfbWF4GAYgASgNQgi6SAUqAxiQThIbCgpwcmljZV9ib29rGAcgASgJQge6SARyAhg/EikKBWNlbGxzGAggASgLMhouaG9sZGZhc3QuYXBpLnYxLlBsYW5DZWxscxJYCgRhc2tzGAkgAygLMiMuaG9sZGZhc3QuYXBpLnYxLlBsYW5TcGVjLkFza3NFbnRyeUIlukgimgEfEBAiG3IZMhdeW2Etel1bYS16MC05Xy1dezAsNjJ9JBIgCg1pbnN0YW5jZXNfbWF4GAogASgNQgm6SAYqBBjAhD0SJwoEcG9vbBgLIAEoCzIZLmhvbGRmYXN0LmFwaS52MS5QbGFuUG9vbBorCglBc2tzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ASKwAQoJUGxhbkNlbGxzEjIKBWtpbmRzGAEgAygOMhkuaG9sZGZhc3QuYXBpLnYxLkNlbGxLaW5kQgi6SAWSAQIQAhJACgZsYWJlbHMYAiADKAsyJi5ob2xkZmFzdC5hcGkudjEuUGxhbkNlbGxzLkxhYmVsc0VudHJ5Qgi6SAWaAQIQEBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKCFBsYW5Qb29sEhgKB3JlbGVhc2UYASABKAlCB7pIBHICGGQSHAoLZW52aXJvbm1lbnQYAiABKAlCB7pIBHICGGQiUAoNUGxhbkFsbG90bWVudBIWCgVtZXRlchgBIAEoCUIHukgEcgIQARIOCgZhbW91bnQYAiABKAQSFwoGcGVyaW9kGAMgASgJQge6SARyAhgUIh0KClBsYW5TdGF0dXMSDwoHdmVyc2lvbhgBIAEoDSIpCg5HZXRQbGFuUmVxdWVzdBIXCgRwbGFuGAEgASgJQgm6SAZyBBABGGQiNgoPR2V0UGxhblJlc3BvbnNlEiMKBHBsYW4YASABKAsyFS5ob2xkZmFzdC5hcGkudjEuUGxhbiLEAQoQTGlzdFBsYW5zUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMY6AcSRwoGbGFiZWxzGAQgAygLMi0uaG9sZGZhc3QuYXBpLnYxLkxpc3RQbGFuc1JlcXVlc3QuTGFiZWxzRW50cnlCCLpIBZoBAhAQGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiUgoRTGlzdFBsYW5zUmVzcG9uc2USJAoFcGxhbnMYASADKAsyFS5ob2xkZmFzdC5hcGkudjEuUGxhbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidAoRQ3JlYXRlUGxhblJlcXVlc3QSKwoEcGxhbhgBIAEoCzIVLmhvbGRmYXN0LmFwaS52MS5QbGFuQga6SAPIAQESFQoNdmFsaWRhdGVfb25seRgCIAEoCBIbCgpyZXF1ZXN0X2lkGAMgASgJQge6SARyAhgkIjkKEkNyZWF0ZVBsYW5SZXNwb25zZRIjCgRwbGFuGAEgASgLMhUuaG9sZGZhc3QuYXBpLnYxLlBsYW4iiwEKEVVwZGF0ZVBsYW5SZXF1ZXN0EisKBHBsYW4YASABKAsyFS5ob2xkZmFzdC5hcGkudjEuUGxhbkIGukgDyAEBEhUKDWFsbG93X21pc3NpbmcYAiABKAgSFQoNdmFsaWRhdGVfb25seRgDIAEoCBIbCgpyZXF1ZXN0X2lkGAQgASgJQge6SARyAhgkIjkKElVwZGF0ZVBsYW5SZXNwb25zZRIjCgRwbGFuGAEgASgLMhUuaG9sZGZhc3QuYXBpLnYxLlBsYW4qZAoMVGVuYW5jeU1vZGVsEh0KGVRFTkFOQ1lfTU9ERUxfVU5TUEVDSUZJRUQQABIYChRURU5BTkNZX01PREVMX1BPT0xFRBABEhsKF1RFTkFOQ1lfTU9ERUxfREVESUNBVEVEEAIyrAMKC1BsYW5TZXJ2aWNlEl4KB0dldFBsYW4SHy5ob2xkZmFzdC5hcGkudjEuR2V0UGxhblJlcXVlc3QaIC5ob2xkZmFzdC5hcGkudjEuR2V0UGxhblJlc3BvbnNlIhCiuxgIcGxhbi5nZXSouxgCEmUKCUxpc3RQbGFucxIhLmhvbGRmYXN0LmFwaS52MS5MaXN0UGxhbnNSZXF1ZXN0GiIuaG9sZGZhc3QuYXBpLnYxLkxpc3RQbGFuc1Jlc3BvbnNlIhGiuxgJcGxhbi5saXN0qLsYAhJqCgpDcmVhdGVQbGFuEiIuaG9sZGZhc3QuYXBpLnYxLkNyZWF0ZVBsYW5SZXF1ZXN0GiMuaG9sZGZhc3QuYXBpLnYxLkNyZWF0ZVBsYW5SZXNwb25zZSITorsYC3BsYW4uY3JlYXRlqLsYAhJqCgpVcGRhdGVQbGFuEiIuaG9sZGZhc3QuYXBpLnYxLlVwZGF0ZVBsYW5SZXF1ZXN0GiMuaG9sZGZhc3QuYXBpLnYxLlVwZGF0ZVBsYW5SZXNwb25zZSITorsYC3BsYW4udXBkYXRlqLsYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_holdfast_api_v1_cell, file_holdfast_api_v1_metadata, file_holdfast_api_v1_permission]);
 
 /**
  * Describes the message holdfast.api.v1.Plan.
@@ -31,74 +32,88 @@ export const PlanSpecSchema = /*@__PURE__*/
   messageDesc(file_holdfast_api_v1_plan, 1);
 
 /**
+ * Describes the message holdfast.api.v1.PlanCells.
+ * Use `create(PlanCellsSchema)` to create a new message.
+ */
+export const PlanCellsSchema = /*@__PURE__*/
+  messageDesc(file_holdfast_api_v1_plan, 2);
+
+/**
+ * Describes the message holdfast.api.v1.PlanPool.
+ * Use `create(PlanPoolSchema)` to create a new message.
+ */
+export const PlanPoolSchema = /*@__PURE__*/
+  messageDesc(file_holdfast_api_v1_plan, 3);
+
+/**
  * Describes the message holdfast.api.v1.PlanAllotment.
  * Use `create(PlanAllotmentSchema)` to create a new message.
  */
 export const PlanAllotmentSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 2);
+  messageDesc(file_holdfast_api_v1_plan, 4);
 
 /**
  * Describes the message holdfast.api.v1.PlanStatus.
  * Use `create(PlanStatusSchema)` to create a new message.
  */
 export const PlanStatusSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 3);
+  messageDesc(file_holdfast_api_v1_plan, 5);
 
 /**
  * Describes the message holdfast.api.v1.GetPlanRequest.
  * Use `create(GetPlanRequestSchema)` to create a new message.
  */
 export const GetPlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 4);
+  messageDesc(file_holdfast_api_v1_plan, 6);
 
 /**
  * Describes the message holdfast.api.v1.GetPlanResponse.
  * Use `create(GetPlanResponseSchema)` to create a new message.
  */
 export const GetPlanResponseSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 5);
+  messageDesc(file_holdfast_api_v1_plan, 7);
 
 /**
  * Describes the message holdfast.api.v1.ListPlansRequest.
  * Use `create(ListPlansRequestSchema)` to create a new message.
  */
 export const ListPlansRequestSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 6);
+  messageDesc(file_holdfast_api_v1_plan, 8);
 
 /**
  * Describes the message holdfast.api.v1.ListPlansResponse.
  * Use `create(ListPlansResponseSchema)` to create a new message.
  */
 export const ListPlansResponseSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 7);
+  messageDesc(file_holdfast_api_v1_plan, 9);
 
 /**
  * Describes the message holdfast.api.v1.CreatePlanRequest.
  * Use `create(CreatePlanRequestSchema)` to create a new message.
  */
 export const CreatePlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 8);
+  messageDesc(file_holdfast_api_v1_plan, 10);
 
 /**
  * Describes the message holdfast.api.v1.CreatePlanResponse.
  * Use `create(CreatePlanResponseSchema)` to create a new message.
  */
 export const CreatePlanResponseSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 9);
+  messageDesc(file_holdfast_api_v1_plan, 11);
 
 /**
  * Describes the message holdfast.api.v1.UpdatePlanRequest.
  * Use `create(UpdatePlanRequestSchema)` to create a new message.
  */
 export const UpdatePlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 10);
+  messageDesc(file_holdfast_api_v1_plan, 12);
 
 /**
  * Describes the message holdfast.api.v1.UpdatePlanResponse.
  * Use `create(UpdatePlanResponseSchema)` to create a new message.
  */
 export const UpdatePlanResponseSchema = /*@__PURE__*/
-  messageDesc(file_holdfast_api_v1_plan, 11);
+  messageDesc(file_holdfast_api_v1_plan, 13);
 
 /**
  * Describes the enum holdfast.api.v1.TenancyModel.

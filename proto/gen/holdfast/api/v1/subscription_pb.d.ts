@@ -8,7 +8,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Metadata } from "./metadata_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ConditionView } from "./instance_pb.js";
+import type { ConditionView, Placement, PlacementView } from "./instance_pb.js";
 
 /**
  * Describes the file holdfast/api/v1/subscription.proto.
@@ -58,7 +58,7 @@ export declare type SubscriptionSpec = Message<"holdfast.api.v1.SubscriptionSpec
   planVersion: number;
 
   /**
-   * Only for pooled plans: the instance to be seated in; empty if there is just one.
+   * Only for pooled plans: the instance to be seated in; empty: the hub picks one with room, or opens another.
    *
    * @generated from field: string instance = 3;
    */
@@ -85,6 +85,13 @@ export declare type SubscriptionSpec = Message<"holdfast.api.v1.SubscriptionSpec
    * @generated from field: string bill_to = 7;
    */
   billTo: string;
+
+  /**
+   * Only for pooled plans: which cells will do. Of a new subscription; never changes.
+   *
+   * @generated from field: holdfast.api.v1.Placement placement = 8;
+   */
+  placement?: Placement | undefined;
 };
 
 /**
@@ -108,6 +115,13 @@ export declare type SubscriptionStatus = Message<"holdfast.api.v1.SubscriptionSt
    * @generated from field: repeated holdfast.api.v1.ConditionView conditions = 2;
    */
   conditions: ConditionView[];
+
+  /**
+   * For the vendor: where the seat is, and why there.
+   *
+   * @generated from field: holdfast.api.v1.PlacementView placement = 3;
+   */
+  placement?: PlacementView | undefined;
 };
 
 /**
