@@ -100,7 +100,14 @@ function headOf(kind: Kind, view: ObjectView, now: number): string {
     const serving = generationText(at(view, "status.committedGeneration"));
     times.push(`generation ${generationText(wanted)} wanted, ${serving} serves`);
   }
-  return `${first.join("   ")}\n  ${times.join("   ")}\n`;
+  return `${first.join("   ")}\n  ${times.join("   ")}\n${placedLine(view)}`;
+}
+
+/** Where it was put, and why there. */
+function placedLine(view: ObjectView): string {
+  const placement = at(view, "status.placement");
+  if (placement === undefined) return "";
+  return `  placed: cell ${textAt(placement, "cell")}, ${textAt(placement, "message")}\n`;
 }
 
 function section(title: string, text: string): string {
