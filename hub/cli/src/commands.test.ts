@@ -3,11 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import {
-  ConditionViewSchema,
-  type Instance,
-  PlacementViewSchema,
-} from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import { ConditionViewSchema, type Instance } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { AttemptSchema, AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { parseYamlDocuments } from "@holdfast/shared/yaml.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -330,16 +326,6 @@ describe("describe", () => {
     expect(out).toMatch(/worker\/start +failed +3\.4 s +start worker/);
     expect(out).toMatch(/instance\.updated +member\/owner +upgrade/);
     expect(out.split("\n").length).toBeLessThan(40);
-  });
-
-  it("says where an instance was placed, and why there", async () => {
-    hub.putInstance("a", ({ status }) => {
-      const why = { reason: "LEAST_LOADED", message: "least loaded of 3" };
-      if (status !== undefined)
-        status.placement = create(PlacementViewSchema, { cell: "eu-1", ...why });
-    });
-    const { out } = await user.run("describe", "instance", "a");
-    expect(out).toContain("  placed: cell eu-1, least loaded of 3\n");
   });
 });
 

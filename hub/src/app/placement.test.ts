@@ -1,26 +1,14 @@
 /** Creating without saying where, on a real database: what is picked, what is told to whom, and 50 at once. */
-import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  ErrorInfoSchema,
-  HelpSchema,
-  PreconditionFailureSchema,
-  QuotaFailureSchema,
-} from "@holdfast/proto/google/rpc/error_details_pb.js";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { PlanService, TenancyModel } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
 import { SubscriptionService } from "@holdfast/proto/holdfast/api/v1/subscription_pb.js";
 import { TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
-import { HelloSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import { beforeAll, describe, expect, it } from "vitest";
-import { staffContext } from "../store/context.ts";
-import { withContext } from "../store/tx.ts";
 import { useTestHub } from "../testing-hub.ts";
-import { joinCell, offerProduct, vendorIdOf } from "../testing-product.ts";
-import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
+import { offerProduct } from "../testing-product.ts";
+import { type CellWish, counted, makeCell, refusal } from "./placement.test-world.ts";
 
 const AT_ONCE = 50;
 const hub = useTestHub();
@@ -30,61 +18,8 @@ const instances = (token = hub().tokens.owner) => hub().client(InstanceService, 
 const subscriptions = () => hub().client(SubscriptionService, hub().tokens.owner);
 const cells = () => hub().client(CellService, hub().tokens.owner);
 
-type Refused = Readonly<{
-  code: string;
-  reason: string;
-  text: string;
-  metadata: object;
-  next: string;
-}>;
-
-async function refusal(call: Promise<unknown>): Promise<Refused> {
-  try {
-    await call;
-  } catch (error) {
-    if (!(error instanceof ConnectError)) throw error;
-    const info = error.findDetails(ErrorInfoSchema)[0];
-    const details = [
-      ...error.findDetails(PreconditionFailureSchema).flatMap(({ violations }) => violations),
-      ...error.findDetails(QuotaFailureSchema).flatMap(({ violations }) => violations),
-    ].map(({ subject, description }) => `${subject}: ${description}`);
-    const { request_id: _, ...metadata } = info?.metadata ?? {};
-    return {
-      code: Code[error.code],
-      reason: info?.reason ?? "",
-      text: [error.rawMessage, ...details].join("\n"),
-      metadata,
-      next: error.findDetails(HelpSchema)[0]?.links[0]?.description ?? "",
-    };
-  }
-  return { code: "OK", reason: "", text: "", metadata: {}, next: "" };
-}
-
-type CellWish = Readonly<{
-  region: string;
-  instancesMax?: number;
-  resources?: Record<string, bigint>;
-  tenant?: string;
-  labels?: Record<string, string>;
-}>;
-
-/** With an agent that is connected and has these drivers; null: without an agent. */
-async function cell(
-  name: string,
-  { region, instancesMax = 0, resources = {}, tenant = "", labels = {} }: CellWish,
-  drivers: readonly string[] | null = ["process"],
-): Promise<void> {
-  const kind = tenant === "" ? CellKind.HOSTED : CellKind.BYOA;
-  const spec = { kind, region, capacity: { instancesMax, resources } };
-  await cells().createCell({ cell: { metadata: { name, tenant, labels }, spec } });
-  if (drivers === null) return;
-  const { principal } = await joinCell(hub(), name);
-  const hello = create(HelloSchema, {
-    fencing: principal.fencing,
-    capabilities: drivers.map((kind) => ({ name: `driver/${kind}`, available: true })),
-  });
-  await linkHub(hub().parts.app, reportUseCases(hub().parts.app)).admit(principal, hello);
-}
+const cell = (name: string, wish: CellWish, drivers?: readonly string[] | null) =>
+  makeCell(hub(), name, wish, drivers);
 
 const HOSTED = { cells: { kinds: [CellKind.HOSTED] } };
 
@@ -114,19 +49,6 @@ const wanted = (name: string, planName: string, region: string, change: object =
     ...change,
   },
 });
-
-/** What runs in each cell by the instances themselves, and by the count that placement goes by. */
-async function counted(region: string) {
-  const context = staffContext(vendorIdOf(hub()), { principal: "test", permission: "" });
-  return withContext(hub().parts.app.database, context, (tx) =>
-    tx.query<{ name: string; instances: number; counted: number }>(
-      `select c.name, coalesce(l.instances, 0) as counted,
-              (select count(*)::int from instance i where i.cell_id = c.id and i.gone_at is null) as instances
-         from cell c left join cell_load l on l.cell_id = c.id where c.region = $1 order by c.name`,
-      [region],
-    ),
-  );
-}
 
 describe("an instance whose spec names no cell", () => {
   beforeAll(async () => {
@@ -271,13 +193,13 @@ describe("a refusal", () => {
     await cell("brief", { region: "brief", instancesMax: 1 }, null);
     const instance = wanted("brief", "std", "brief", { cell: "brief" });
     await instances().createInstance({ instance });
-    expect((await counted("brief"))[0]).toMatchObject({ instances: 1, counted: 1 });
+    expect((await counted(hub(), "brief"))[0]).toMatchObject({ instances: 1, counted: 1 });
     await instances().deleteInstance({ instance: "brief" });
-    expect((await counted("brief"))[0]).toMatchObject({ instances: 0, counted: 0 });
+    expect((await counted(hub(), "brief"))[0]).toMatchObject({ instances: 0, counted: 0 });
     await instances().deleteInstance({ instance: "filler" });
     const filler = await instances().getInstance({ instance: "filler" });
     expect(filler.instance?.metadata?.finalizers).toEqual(["agent"]);
-    expect((await counted("far")).find(({ name }) => name === "far-full")?.counted).toBe(1);
+    expect((await counted(hub(), "far")).find(({ name }) => name === "far-full")?.counted).toBe(1);
   });
 });
 
@@ -292,7 +214,7 @@ describe("50 creations at once", () => {
     const tally = Object.groupBy(ends, ({ code, reason }) => `${code} ${reason}`);
     expect(tally["OK "]).toHaveLength(40);
     expect(tally["ResourceExhausted PLACEMENT_FULL"]).toHaveLength(10);
-    expect(await counted("rush")).toEqual(
+    expect(await counted(hub(), "rush")).toEqual(
       [1, 2, 3, 4].map((at) => ({ name: `rush-${at}`, instances: 10, counted: 10 })),
     );
   }, 60_000);
@@ -307,7 +229,7 @@ describe("50 creations at once", () => {
     );
     expect(ends.filter(({ code }) => code === "OK")).toHaveLength(7);
     expect(new Set(ends.map(({ reason }) => reason))).toEqual(new Set(["", "CELL_FULL"]));
-    expect(await counted("narrow")).toMatchObject([{ instances: 7, counted: 7 }]);
+    expect(await counted(hub(), "narrow")).toMatchObject([{ instances: 7, counted: 7 }]);
   }, 60_000);
 
   it("keep a dedicated plan's quota for each subscription", async () => {

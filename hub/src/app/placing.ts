@@ -13,8 +13,14 @@ import type { Amounts, Decision, PlacementRequest, Refusal } from "../domain/pla
 import type { ObjectRow } from "../store/objects.ts";
 import { unfit } from "./refusal.ts";
 
-/** Each failure means that another creation filled a cell in between, so each one gets nearer to the end. */
+/** Each one lost means that another creation took a place in between, so each one gets nearer to the end. */
 export const PLACEMENT_TRIES_MAX = 20;
+/** What another creation at the same time costs, in tries; waiting for a lock takes seconds each time. */
+const TRIES_LOST: Readonly<Record<string, number>> = {
+  CELL_FULL: 1,
+  SEATS_FULL: 1,
+  LOCK_TIMEOUT: 5,
+};
 /** Of a named resource: well inside of what JSON and the database's counting hold exactly. */
 export const AMOUNT_MAX = 1_000_000_000_000_000n;
 
@@ -162,12 +168,13 @@ const VIOLATIONS_TOLD_MAX = 20;
 
 /** Decides again when another creation took the room in between. `isPlaced`: the hub chose the place. */
 export async function decideAgain<T>(isPlaced: boolean, attempt: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
+  for (let tries = 0; ; ) {
     try {
       return await attempt();
     } catch (error) {
-      const isTaken = error instanceof Fault && TAKEN.includes(error.reason);
-      if (!isPlaced || !isTaken) throw error;
+      const lost = error instanceof Fault ? TRIES_LOST[error.reason] : undefined;
+      if (!isPlaced || lost === undefined) throw error;
+      tries += lost;
       if (tries < PLACEMENT_TRIES_MAX) continue;
       throw new Fault(
         "ABORTED",
@@ -178,8 +185,6 @@ export async function decideAgain<T>(isPlaced: boolean, attempt: () => Promise<T
     }
   }
 }
-
-const TAKEN = ["CELL_FULL", "SEATS_FULL"];
 
 function violationOf(refusal: Refusal): Violation {
   const { kind, name } = refusal;
