@@ -19,6 +19,15 @@ import {
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
+import {
+  type ListSecretsRequest,
+  type ListSecretsResponseSchema,
+  type PrepareSecretRequest,
+  type PrepareSecretResponseSchema,
+  SecretService,
+  type SetSecretRequest,
+  type SetSecretResponseSchema,
+} from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
 import { type Tenant, TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
 import { type UsageLineSchema, UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
 import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
@@ -45,6 +54,14 @@ export function refusal(
   ]);
 }
 
+export type SecretAnswers = Readonly<{
+  prepareSecret?(
+    request: PrepareSecretRequest,
+  ): MessageInitShape<typeof PrepareSecretResponseSchema>;
+  setSecret?(request: SetSecretRequest): MessageInitShape<typeof SetSecretResponseSchema>;
+  listSecrets?(request: ListSecretsRequest): MessageInitShape<typeof ListSecretsResponseSchema>;
+}>;
+
 export class TestHub {
   readonly instances = new Map<string, Instance>();
   readonly tenants = new Map<string, Tenant>();
@@ -54,6 +71,8 @@ export class TestHub {
   events: MessageInitShape<typeof EventSchema>[] = [];
   usage: MessageInitShape<typeof UsageLineSchema>[] = [];
   published: string[] = [];
+  /** Replaced by tests of secrets; of every instance. */
+  secrets: SecretAnswers = {};
   /** The next calls fail with this. */
   failing: ConnectError | undefined;
   /** Bytes of each part that are kept: an upload that breaks off. */
@@ -126,6 +145,11 @@ export class TestHub {
 
   #routes(router: ConnectRouter): void {
     this.#objectRoutes(router);
+    router.service(SecretService, {
+      prepareSecret: (request) => this.secrets.prepareSecret?.(request) ?? {},
+      setSecret: (request) => this.secrets.setSecret?.(request) ?? {},
+      listSecrets: (request) => this.secrets.listSecrets?.(request) ?? {},
+    });
     this.#releaseRoutes(router);
     router.service(EventService, {
       listEvents: ({ pageToken, pageSize }) => {

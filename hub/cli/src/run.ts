@@ -9,7 +9,7 @@ import { buildProgram, pathOf, withHubOptionsLast } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What people try to give a secret with. */
-const SECRET_FLAG = /^--?(token|password|secret|api-?key|private-?key)(=|$)/i;
+const SECRET_FLAG = /^--?(token|password|secret|value|from-literal|api-?key|private-?key)(=|$)/i;
 
 /** `given` are the arguments after the program's name. */
 export async function run(
@@ -42,7 +42,11 @@ function refuseSecrets(args: readonly string[]): void {
     "INVALID_ARGUMENT",
     "SECRET_IN_ARGUMENT",
     `${flag}: use a file or stdin; arguments are visible to other users`,
-    { next: "holdfast context set NAME --api URL --token-file FILE" },
+    {
+      next: /value|literal|secret/i.test(flag)
+        ? "holdfast secret set INSTANCE NAME --from-file FILE"
+        : "holdfast context set NAME --api URL --token-file FILE",
+    },
   );
 }
 

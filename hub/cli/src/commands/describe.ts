@@ -1,5 +1,6 @@
 /** `holdfast describe KIND NAME`: one screen that says how an object is and why. */
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { type Secret, SecretService } from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
 import { type ConditionLine, conditionsOf } from "../conditions.ts";
 import { type EventView, latestEvents, whatChanged } from "../event-feed.ts";
 import {
@@ -16,6 +17,7 @@ import type { HubClient } from "../hub-client.ts";
 import { type Kind, kindOf } from "../kinds.ts";
 import { ObjectCalls, type ObjectView } from "../object-calls.ts";
 import { printObject } from "../output.ts";
+import { SECRET_HEADER, secretRows } from "../secret-lines.ts";
 import { Sensitive } from "../sensitive.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import { type Cell, painted, type Tone, tableText } from "../table.ts";
@@ -40,7 +42,8 @@ export async function describe(
     }
     const sensitive = new Sensitive(hub);
     const events = await recentEvents(hub, kind, view, sensitive);
-    terminal.out(screen(terminal, kind, await sensitive.masked(view), events));
+    const secrets = await secretsOf(hub, kind, view);
+    terminal.out(screen(terminal, kind, await sensitive.masked(view), events, secrets));
   });
 }
 
@@ -62,11 +65,20 @@ async function recentEvents(
   );
 }
 
+/** Of an instance: what its release declares and where each comes from. */
+async function secretsOf(hub: HubClient, kind: Kind, view: ObjectView): Promise<readonly Secret[]> {
+  if (kind.name !== "instance") return [];
+  const client = hub.client(SecretService);
+  const instance = textAt(view, "metadata.id");
+  return (await hub.call(() => client.listSecrets({ instance }))).secrets;
+}
+
 function screen(
   terminal: Terminal,
   kind: Kind,
   view: ObjectView,
   events: readonly Happened[],
+  secrets: readonly Secret[],
 ): string {
   const now = terminal.clock.now();
   const sections = [
@@ -75,6 +87,7 @@ function screen(
     section("Conditions", conditionLines(terminal, conditionsOf(view), now)),
     section("Attempt", attemptLines(terminal, view, now)),
     section("Resources", resourceLines(terminal, view)),
+    section("Secrets", secretLines(terminal, secrets, now)),
     section("Outputs", fieldLines(at(view, "status.outputs"))),
     section("Events", eventLines(terminal, events, now)),
   ];
@@ -207,6 +220,11 @@ function resourceLines(terminal: Terminal, view: ObjectView): string {
   ]);
   const header = ["ID", "KIND", "PHASE", "RESTARTS", "MESSAGE"];
   return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
+}
+
+function secretLines(terminal: Terminal, secrets: readonly Secret[], now: number): string {
+  if (secrets.length === 0) return "";
+  return tableText(inset(terminal), SECRET_HEADER, secretRows(secrets, now));
 }
 
 function eventLines(terminal: Terminal, events: readonly Happened[], now: number): string {

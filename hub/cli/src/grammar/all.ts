@@ -11,6 +11,7 @@ import { registerKey } from "./key.ts";
 import { registerMember } from "./member.ts";
 import type { Registration } from "./registration.ts";
 import { registerRelease } from "./release.ts";
+import { registerSecret } from "./secret.ts";
 import { registerUsage } from "./usage.ts";
 import { registerVersion } from "./version.ts";
 import { registerWait } from "./wait.ts";
@@ -23,6 +24,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerDelete,
   registerWait,
   registerCell,
+  registerSecret,
   registerRelease,
   registerMember,
   registerKey,

@@ -41,6 +41,7 @@ const NOUNS: Readonly<Record<string, readonly [chapter: string, description: str
   key: [CHAPTER.offer, "the key sets that agents pin"],
   member: [CHAPTER.offer, "people and service accounts"],
   release: [CHAPTER.offer, "publish releases"],
+  secret: [CHAPTER.fleet, "secrets of instances, sealed to their agents"],
 };
 
 /** The group that a verb of a noun goes to. Throws RangeError for a noun without a line above. */
