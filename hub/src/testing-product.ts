@@ -1,5 +1,5 @@
 /** Test support: a vendor's product with signed releases and plans, and an agent that joins by its use cases. */
-import { generateKeyPairSync, sign } from "node:crypto";
+import { randomBytes, sign } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import "reflect-metadata";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
@@ -133,10 +133,19 @@ export async function uploadArtefact({ client, tokens }: TestHub): Promise<void>
   await releases.uploadArtefact({ digest, offset: 5n, size, data: ARTEFACT.subarray(5) });
 }
 
-export type JoinedAgent = Readonly<{ principal: AgentPrincipal; identityHub: IdentityHub }>;
+export type JoinedAgent = Readonly<{
+  principal: AgentPrincipal;
+  identityHub: IdentityHub;
+  /** Its identity key. */
+  identity: SigningKey;
+}>;
 
 /** What an agent sends with this token. */
-export async function enrolment(joinToken: string, hostName = "host") {
+export async function enrolment(
+  joinToken: string,
+  hostName = "host",
+  { privateKey }: SigningKey = signingKey(randomBytes(32)),
+) {
   const algorithm = { name: "ECDSA", namedCurve: "P-256" };
   const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
@@ -145,14 +154,13 @@ export async function enrolment(joinToken: string, hostName = "host") {
     signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
   });
   const certificateRequest = new Uint8Array(request.rawData);
-  const identity = generateKeyPairSync("ed25519");
   const proof = enrollProofBytes(joinToken, certificateRequest);
   return {
     $typeName: "holdfast.link.v1.EnrollRequest",
     joinToken,
     certificateRequest,
-    identityKey: rawPublicKeyOf(identity.publicKey),
-    identityProof: sign(null, proof, identity.privateKey),
+    identityKey: rawPublicKeyOf(privateKey),
+    identityProof: sign(null, proof, privateKey),
     hostName,
     agentVersion: "test",
   } as const;
@@ -162,10 +170,12 @@ export async function enrolment(joinToken: string, hostName = "host") {
 export async function joinCell(hub: TestHub, cell: string): Promise<JoinedAgent> {
   const { app, keyring } = hub.parts;
   const { joinToken } = await hub.client(CellService, hub.tokens.owner).createJoinToken({ cell });
-  const identity = identityHub(app);
-  const answer = await identity.enroll(await enrolment(joinToken), { address: "127.0.0.1" });
+  const hubOfIdentity = identityHub(app);
+  const identity = signingKey(randomBytes(32));
+  const request = await enrolment(joinToken, "host", identity);
+  const answer = await hubOfIdentity.enroll(request, { address: "127.0.0.1" });
   const leaf = answer.certificate?.chain[0];
   const principal = verifyAgentCertificate(leaf, keyring.authorities(), app.clock.now(), 0);
   if (uuidOf("agent", answer.agentId) !== principal.agentId) throw new Error("another agent");
-  return { principal, identityHub: identity };
+  return { principal, identityHub: hubOfIdentity, identity };
 }

@@ -62,7 +62,7 @@ export declare type Secret = Message<"holdfast.api.v1.Secret"> & {
   setTime?: Timestamp | undefined;
 
   /**
-   * member/NAME.
+   * member/NAME, with the tenant between where it is one of a tenant.
    *
    * @generated from field: string set_by = 8;
    */
