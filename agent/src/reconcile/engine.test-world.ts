@@ -92,7 +92,7 @@ export async function agentWorld(left?: string) {
   const releases = new Map<string, Envelope>();
   const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
   const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
-  const link: LinkState = { isUp: true, hasArtefacts: true };
+  const link: LinkState = { isUp: true, hasArtefacts: true, failingSecrets: 0 };
   /** Sealed secrets that the hub has, by name and version. */
   const sealed = new Map<string, Uint8Array>();
   const fetch = fetchFrom(link, releases, artefacts, sealed);
@@ -155,7 +155,12 @@ export async function agentWorld(left?: string) {
   return world;
 }
 
-type LinkState = { isUp: boolean; hasArtefacts: boolean };
+type LinkState = {
+  isUp: boolean;
+  hasArtefacts: boolean;
+  /** So many times a secret cannot be had now. */
+  failingSecrets: number;
+};
 
 /** A link to a hub that has this content; it can be down as a whole, or for artefacts alone. */
 function fetchFrom(
@@ -178,7 +183,10 @@ function fetchFrom(
       yield bytes.subarray(Number(offset));
     },
     async fetchSecret(_, name, version) {
-      if (!link.isUp) throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      if (link.failingSecrets > 0) {
+        link.failingSecrets -= 1;
+        throw new Fault("UNAVAILABLE", "LINK_DOWN", "no link");
+      }
       const bytes = sealed.get(`${name}/${version}`);
       if (bytes === undefined) throw new Fault("NOT_FOUND", "SECRET_UNKNOWN", name);
       return bytes;

@@ -37,6 +37,8 @@ export type FileDriver = Driver &
   Readonly<{
     /** Every order that was run, oldest first. */
     orders: readonly string[];
+    /** The secrets that each start was handed. */
+    handed: readonly Readonly<Record<string, string>>[];
     /** Wait here before each start, if set. */
     faults: { observe?: string };
   }>;
@@ -45,10 +47,12 @@ const PORT_FIRST = 40_000;
 
 export function fileDriver(): FileDriver {
   const orders: string[] = [];
+  const handed: Readonly<Record<string, string>>[] = [];
   const faults: FileDriver["faults"] = {};
   return {
     kind: "process",
     orders,
+    handed,
     faults,
     missing: async () => undefined,
     check: checkProcessSpec,
@@ -60,7 +64,9 @@ export function fileDriver(): FileDriver {
     steps,
     async run(order, context) {
       orders.push(`${order.resourceId}/${order.verb}`);
-      return await runOrder(order, context);
+      return await runOrder(order, context, (wanted) => {
+        handed.push(Object.fromEntries(wanted.secrets));
+      });
     },
     async health(live, wanted, context) {
       const file = read(context, live.key.instanceId, live.handle);
@@ -131,7 +137,11 @@ function stopStep({ key, handle }: Live): Step {
   };
 }
 
-async function runOrder(order: StepOrder, context: StepContext): Promise<StepOutcome> {
+async function runOrder(
+  order: StepOrder,
+  context: StepContext,
+  starts: (wanted: Wanted) => void,
+): Promise<StepOutcome> {
   const instance = String(order.input["instance"]);
   const handle = String(order.input["handle"]);
   if (order.verb === "signal") {
@@ -146,6 +156,7 @@ async function runOrder(order: StepOrder, context: StepContext): Promise<StepOut
     return { handle };
   }
   const wanted = await context.wanted(String(order.input["digest"]));
+  starts(wanted);
   const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
   if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
   mkdirSync(context.directories(instance).run, { recursive: true });
