@@ -9,6 +9,7 @@ import { moduleStateProblems } from "./module-state.ts";
 import {
   bareErrorCount,
   defaultExportProblems,
+  migrationProblems,
   nameProblems,
   noteProblems,
   purposeProblems,
@@ -210,6 +211,14 @@ describe("purposeProblems", () => {
 });
 
 describe("the rules of shape", () => {
+  it("finds migrations that share a number, or leave one out", () => {
+    const paths = (...numbers: number[]) =>
+      numbers.map((n, at) => `hub/src/store/migrations/00000${n}_${"ab"[at % 2]}.sql`);
+    expect(migrationProblems(paths(1, 2, 3))).toEqual([]);
+    expect(migrationProblems(paths(1, 2, 2))).toHaveLength(1);
+    expect(migrationProblems(paths(1, 3))).toHaveLength(1);
+  });
+
   it("finds names that name nothing, and names that are not in kebab-case", () => {
     const names = [
       "hub/src/utils.ts",

@@ -100,3 +100,16 @@ export function bareErrorCount(files: readonly SourceFile[]): number {
   }
   return count;
 }
+
+const MIGRATION = /^hub\/src\/store\/migrations\/(\d{6})_/;
+
+/** Numbers of migrations run from 1 on without a gap: of two with one number only the first would ever run. */
+export function migrationProblems(paths: readonly string[]): readonly Problem[] {
+  const found = paths.filter((path) => MIGRATION.test(path)).sort();
+  return found.flatMap((path, index) => {
+    const number = Number(MIGRATION.exec(path)?.[1]);
+    return number === index + 1
+      ? []
+      : [`${path}: has number ${number}; the next one is ${index + 1}`];
+  });
+}

@@ -9,6 +9,7 @@ import { moduleStateProblems } from "./module-state.ts";
 import {
   bareErrorCount,
   defaultExportProblems,
+  migrationProblems,
   nameProblems,
   noteProblems,
   purposeProblems,
@@ -32,6 +33,7 @@ describe("the checkout", () => {
     ["names its files after concepts", () => nameProblems(sources)],
     ["has no default exports", () => defaultExportProblems(sources)],
     ["runs all its tests", () => skippedTestProblems(sources)],
+    ["numbers its migrations one by one", () => migrationProblems(paths)],
     ["leaves no notes without an issue", () => noteProblems(sources)],
     ["keeps files and functions short", () => sizeProblems(sources)],
     ["pins every dependency exactly", () => manifestProblems(tree)],
