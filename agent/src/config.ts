@@ -14,6 +14,7 @@ export const AGENT_ENV_PREFIX = "HOLDFAST_AGENT_";
 export const AGENT_ENV_CONFIG = "HOLDFAST_AGENT_CONFIG";
 
 const DENY_RULES_MAX = 100;
+const PROCESS_USERS_MAX = 100;
 
 const SPECS = {
   state_dir: settings.required(settings.path()),
@@ -24,6 +25,8 @@ const SPECS = {
   local_secrets_dir: settings.path(),
   shutdown_ms_max: settings.integer({ min: 100, max: 600_000, fallback: 10_000 }),
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
+  process_cgroups: settings.choice(["auto", "off"], { fallback: "auto" }),
+  process_users: settings.list({ itemsMax: PROCESS_USERS_MAX }),
 } as const;
 
 export type AgentConfig = Readonly<{
@@ -36,6 +39,10 @@ export type AgentConfig = Readonly<{
   localSecretsDir: string;
   shutdownMsMax: number;
   metricsListen: ListenAddress | undefined;
+  /** `off`: workloads get no control groups. */
+  processCgroups: SettingValues<typeof SPECS>["process_cgroups"];
+  /** Accounts of the host that a release may name for its processes. */
+  processUsers: readonly string[];
 }>;
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
@@ -56,6 +63,8 @@ export function readConfig(
     localSecretsDir: values.local_secrets_dir ?? `${values.state_dir}/secrets`,
     shutdownMsMax: values.shutdown_ms_max,
     metricsListen: values.metrics_listen,
+    processCgroups: values.process_cgroups,
+    processUsers: values.process_users,
   };
   return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };
 }

@@ -24,6 +24,7 @@ import { exitCodeOf, failureText } from "./local/failure.ts";
 import type { AgentHost } from "./run.ts";
 
 const PROC = "/proc";
+const ACCOUNTS_FILE = "/etc/passwd";
 const TOKEN_BYTES_MAX = 8_192;
 /** Fields that must never reach a log, wherever they stand. */
 const REDACTED = [
@@ -165,6 +166,7 @@ function hostOf(): AgentHost {
       },
       umask: (mask) => process.umask(mask),
       procDir: PROC,
+      accountsFile: ACCOUNTS_FILE,
     },
     bootId: bootId(PROC),
     platform: `${process.platform}/${process.arch}`,
@@ -205,9 +207,9 @@ async function run(config: AgentConfig): Promise<void> {
 }
 
 async function halt(config: AgentConfig): Promise<void> {
-  const { processDriver } = await import("./drivers/process/index.ts");
+  const { processDriver, processHost } = await import("./drivers/process/index.ts");
   const host = hostOf();
-  const driver = processDriver({ ...host.process, onChange: () => undefined });
+  const driver = processDriver(processHost(host.process, host.uid, config, () => undefined));
   const { stateDir } = config;
   const said = await haltWorkloads(stateDir, host, driver, {
     log: logOf(config),

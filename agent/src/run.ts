@@ -15,7 +15,7 @@ import { Intake } from "./assignments/intake.ts";
 import type { AgentConfig } from "./config.ts";
 import { openPolicy } from "./consent/open.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
-import { type ProcessHost, processDriver } from "./drivers/process/index.ts";
+import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
 import { startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { instanceDirectories } from "./local/directories.ts";
@@ -46,7 +46,7 @@ import {
 /** What main.ts takes from its own process. */
 export type AgentHost = StateHost &
   Readonly<{
-    process: Omit<ProcessHost, "onChange">;
+    process: ProcessGround;
     random: Random;
     bootId: string;
     /** Such as linux/x64. */
@@ -188,11 +188,9 @@ async function runOn(
   await inTime(ground, ended);
 }
 
-async function findDrivers({ host, late }: Ground): Promise<Drivers> {
-  const driver = processDriver({
-    ...host.process,
-    onChange: (instanceId) => late.engine?.wake(instanceId),
-  });
+async function findDrivers({ host, late, config }: Ground): Promise<Drivers> {
+  const wake = (instanceId: string) => late.engine?.wake(instanceId);
+  const driver = processDriver(processHost(host.process, host.uid, config, wake));
   const why = await driver.missing();
   return {
     usable: new Map(why === undefined ? [[driver.kind, driver]] : []),
@@ -211,7 +209,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
     missingDrivers: new Map(missing),
     journal: storeJournal(store),
     artefacts: new ArtefactCache(config.stateDir, fetch),
-    consent: openPolicy(config.deny),
+    consent: openPolicy(config.deny, config.processUsers),
     secrets: agentSecrets(
       store,
       ground.identity.agentId,

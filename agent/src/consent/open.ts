@@ -2,7 +2,7 @@
  * The built-in rules: everything is allowed but what lets a release reach beyond its own instance. They hold
  * whatever the hub checked, and hold for every kind of resource that has these fields.
  */
-import { isInnerPath, PROCESS_RUNTIMES } from "@holdfast/shared/blueprint/kinds/process.ts";
+import { isInnerPath, PROCESS_RUNTIMES } from "@holdfast/shared/blueprint/kinds/process-argv.ts";
 import { envNameProblem } from "@holdfast/shared/blueprint/kinds/process-env.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { JsonObject, JsonValue } from "../drivers/driver.ts";
@@ -10,11 +10,14 @@ import type { ConsentPort, ConsentRequest } from "./port.ts";
 
 type Denial = Readonly<{ rule: string; message: string }>;
 
-/** `deny` of the configuration: `env:NAME`, `kind:KIND` or `product:NAME`; a trailing `*` stands for any rest. */
-export function openPolicy(deny: readonly string[]): ConsentPort {
+/**
+ * `deny` of the configuration: `env:NAME`, `kind:KIND` or `product:NAME`; a trailing `*` stands for any rest. `users`:
+ * accounts of the host besides the agent's own that a release may name.
+ */
+export function openPolicy(deny: readonly string[], users: readonly string[] = []): ConsentPort {
   return {
     judge(request) {
-      const denial = judgeDenied(request, deny);
+      const denial = judgeDenied(request, deny) ?? judgeUsers(request, users);
       return denial === undefined
         ? { verdict: "allowed", rule: "open" }
         : { verdict: "vetoed", ...denial };
@@ -40,6 +43,18 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
       judgeCommand(id, spec) ??
       judgeDirectory(id, spec);
     if (denial !== undefined) return denial;
+  }
+  return undefined;
+}
+
+/** An account is reach: without a word of the customer a release has the agent's own and no other. */
+function judgeUsers({ resources }: ConsentRequest, users: readonly string[]): Denial | undefined {
+  for (const { id, spec } of resources) {
+    const { user } = spec;
+    if (user === undefined || users.some((each) => each === user)) continue;
+    const allowed = users.length === 0 ? "none but the agent's own" : users.join(", ");
+    const message = `${id}.user: got ${shown(user)}; process_users allows: ${allowed}`;
+    return { rule: "user-denied", message };
   }
   return undefined;
 }

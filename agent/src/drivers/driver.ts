@@ -113,6 +113,8 @@ export type Health = Readonly<{
   /** Alive although perhaps not ready; false asks for a restart. */
   alive: boolean;
   message: string;
+  /** What the spec asks for and this host does not give, such as a limit; the copy works all the same. */
+  caveat?: string;
 }>;
 
 /** A counter that the driver keeps for one copy: cumulative and monotone within its source. */

@@ -5,6 +5,9 @@ import type { AttemptRecord } from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
 import type { ResourceView, ServingView } from "./settle.ts";
 
+/** From so many restarts in a row on it is told as a crash loop. */
+export const CRASH_LOOP_RESTARTS_MIN = 3;
+
 export type ConditionType = "Ready" | "InSync" | "Healthy" | "Allowed" | "Drifted" | "Metered";
 export type Fact = Readonly<{
   type: ConditionType;
@@ -48,15 +51,16 @@ function readyOf({ removed, committed, serving }: InstanceView): Fact {
   const unknown = serving.resources.find(({ phase }) => phase === "unknown");
   if (unknown !== undefined) return fact("UNKNOWN", "NOT_KNOWN", line(unknown));
   const failed = serving.resources.find(({ phase }) => phase === "failed");
-  if (failed !== undefined) return fact("FALSE", "RESOURCE_FAILED", line(failed));
+  if (failed !== undefined) {
+    const isLoop = failed.restarts >= CRASH_LOOP_RESTARTS_MIN;
+    if (!isLoop) return fact("FALSE", "RESOURCE_FAILED", line(failed));
+    return fact("FALSE", "CRASH_LOOP", `${line(failed)}${againAt(serving)}`);
+  }
   const missing = serving.resources.find(({ phase }) => phase !== "ready");
   if (missing === undefined) {
     const { length } = serving.resources;
-    return fact(
-      "TRUE",
-      "READY",
-      length === 1 ? "its resource is ready" : `all ${length} are ready`,
-    );
+    const all = length === 1 ? "its resource is ready" : `all ${length} are ready`;
+    return fact("TRUE", "READY", [all, ...caveatsOf(serving)].join("; "));
   }
   const reason = missing.phase === "stopped" ? "RESOURCE_DOWN" : "RESOURCE_STARTING";
   return fact("FALSE", reason, line(missing));
@@ -163,6 +167,17 @@ function driftedOf({ committed, serving }: InstanceView): Fact {
   return fact("FALSE", "AS_COMMITTED", "what runs is what was committed");
 }
 
-function line({ id, phase, message }: ResourceView): string {
-  return message === "" ? `${id}: ${phase}` : `${id}: ${phase}: ${message}`;
+/** A limit that does not apply takes nothing away from readiness, and is never passed over in silence. */
+function caveatsOf({ resources }: ServingView): readonly string[] {
+  return resources.flatMap(({ id, caveat }) => (caveat === undefined ? [] : [`${id}: ${caveat}`]));
+}
+
+/** A moment rather than a time to go, so that the status does not change with every look. */
+function againAt({ nextAt }: ServingView): string {
+  return nextAt === undefined ? "" : `; started again at ${new Date(nextAt).toISOString()}`;
+}
+
+function line({ id, phase, message, restarts }: ResourceView): string {
+  const what = restarts === 0 ? phase : `${phase} after ${restarts} restarts`;
+  return message === "" ? `${id}: ${what}` : `${id}: ${what}: ${message}`;
 }

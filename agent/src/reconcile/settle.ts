@@ -29,6 +29,8 @@ export type ResourceView = Readonly<{
   alive: boolean;
   message: string;
   restarts: number;
+  /** What the spec asks for and the host does not give. */
+  caveat?: string;
 }>;
 
 export type ServingView = Readonly<{
@@ -221,8 +223,9 @@ async function viewOf(
   ).catch((): Health | undefined => undefined);
   const { restarts } = live;
   if (health === undefined) return { ...unknown(id, kind, "its health is not known"), restarts };
-  const { state: phase, alive, message } = health;
-  return { id, kind, phase, alive, message: message || live.message, restarts };
+  const { state: phase, alive, message, caveat } = health;
+  const view = { id, kind, phase, alive, message: message || live.message, restarts };
+  return caveat === undefined ? view : { ...view, caveat };
 }
 
 function unknown(id: string, kind: string, message: string): ResourceView {

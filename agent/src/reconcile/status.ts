@@ -50,11 +50,11 @@ export function statusOf(
     }),
     ...(attempt !== undefined && { attempt }),
     ...(serving !== undefined && { outputs: serving.outputs as MessageJson }),
-    resources: (serving?.resources ?? []).map(({ id, kind, phase, message, restarts }) => ({
+    resources: (serving?.resources ?? []).map(({ id, kind, phase, message, restarts, caveat }) => ({
       id,
       kind,
       phase,
-      message,
+      message: [message, caveat].filter((each) => each).join("; "),
       restarts: BigInt(restarts),
     })),
     removed,

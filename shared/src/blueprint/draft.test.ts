@@ -131,6 +131,27 @@ describe("parseBlueprint", () => {
       "artefacts[0].path: not of this form; got /etc",
     ],
     [
+      "a limit from a text",
+      (d) => (worker(d).spec.limits = { memoryMib: "${params.source}" }),
+      "spec.limits.memoryMib: ${params.source} is of type string; allowed: integer",
+    ],
+    [
+      "a limit from a name that is not there",
+      (d) => (worker(d).spec.limits = { memoryMib: "${params.memory}" }),
+      "unknown name",
+    ],
+    [
+      "a limit from a secret",
+      (d) => (worker(d).spec.limits = { memoryMib: "${secrets.dsn}" }),
+      "only in secretFiles",
+    ],
+    ["a user from a parameter", (d) => (worker(d).spec.user = "${params.source}"), "spec.user"],
+    [
+      "a probe's program from a parameter",
+      (d) => (worker(d).spec.readiness = { exec: { argv: ["bin/check", "${params.source}"] } }),
+      "this field is static",
+    ],
+    [
       "an expression in a static field",
       (d) => (worker(d).spec.readiness.http.path = "/${params.source}"),
       "resources[1].spec.readiness.http.path",

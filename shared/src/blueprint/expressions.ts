@@ -72,9 +72,23 @@ function checkSpec(
     }
     found.push(
       ...checkText(text, here, { content, dependsOn, mayHoldSecret: rules.mayHoldSecret(at) }),
+      ...(rules.wantsInteger(at) ? checkInteger(text, here, content) : []),
     );
   }
   return found;
+}
+
+/** What is not the value of a parameter is judged where it is known. */
+function checkInteger(text: string, path: string, { parameters }: BlueprintContent): Violation[] {
+  const template = parseTemplate(text);
+  const reference = "problem" in template ? undefined : wholeReference(template);
+  if (reference?.root !== "params" || reference.names.length !== 1) return [];
+  const properties = parameters?.["properties"];
+  const property = isPlainObject(properties) ? properties[reference.names[0] ?? ""] : undefined;
+  const type = isPlainObject(property) ? property["type"] : undefined;
+  if (type === undefined || type === "integer") return [];
+  const message = `${shown(reference.text)} is of type ${shown(type)}; allowed: integer`;
+  return [{ path, message }];
 }
 
 type Place = Readonly<{

@@ -20,14 +20,15 @@ const PROGRAM_RULE = "an ELF program or a script whose first line begins with #!
 /** First bytes of what the kernel itself can run. Anything else would be handed to a shell by exec. */
 const MAGICS = [Buffer.from("\x7fELF", "latin1"), Buffer.from("#!")];
 
-export type Program = Readonly<{ file: string; args: readonly string[] }>;
+/** `root`: the artefact's own directory. */
+export type Program = Readonly<{ file: string; args: readonly string[]; root: string }>;
 
 const RUNTIME_NODE = "node";
 const PATH_RULE = "a path of plain names inside the artefact, without .. or a leading slash";
 
-/** Throws FAILED_PRECONDITION `ARTEFACT_MISSING`, INVALID_ARGUMENT `PROGRAM_PATH`. */
+/** Of the process or of a probe. Throws FAILED_PRECONDITION `ARTEFACT_MISSING`, INVALID_ARGUMENT `PROGRAM_PATH`. */
 export function programOf(
-  spec: ProcessSpec,
+  spec: Pick<ProcessSpec, "artefact" | "argv">,
   artefacts: ReadonlyMap<string, string>,
   nodePath: string,
 ): Program {
@@ -41,10 +42,12 @@ export function programOf(
   }
   const [first = "", second, ...rest] = spec.argv;
   if (first !== RUNTIME_NODE) {
-    return { file: fileInside(root, first, "argv[0]", constants.X_OK), args: spec.argv.slice(1) };
+    const file = fileInside(root, first, "argv[0]", constants.X_OK);
+    return { file, args: spec.argv.slice(1), root };
   }
   if (second === undefined) throw refused("argv[1]", "", `after node, ${PATH_RULE}`);
-  return { file: nodePath, args: [fileInside(root, second, "argv[1]", constants.R_OK), ...rest] };
+  const script = fileInside(root, second, "argv[1]", constants.R_OK);
+  return { file: nodePath, args: [script, ...rest], root };
 }
 
 function fileInside(root: string, path: string, field: string, access: number): string {

@@ -3,10 +3,12 @@
  * and the marks in the environments that /proc shows. Either one is enough. A process counts as ours only if
  * its start time and boot, or its marks, say so; a pid alone proves nothing.
  */
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
+import { processesIn } from "./cgroup.ts";
+import { foldersOf } from "./folders.ts";
 import {
   bootId,
   type Marks,
@@ -61,6 +63,8 @@ type Sight = Readonly<{
   marked: ReadonlyMap<string, readonly Marked[]>;
   bootId: string;
   bootedAt: number;
+  /** Whether it shows all processes of the host. */
+  isWhole: boolean;
 }>;
 type Place = Readonly<{ runDir: string; handle: string }>;
 
@@ -73,6 +77,8 @@ export const MARK = {
   generation: "HOLDFAST_GENERATION",
   digest: "HOLDFAST_DIGEST",
   port: "HOLDFAST_PORT_",
+  /** Set for probes alone: they belong to the copy and are never its first process. */
+  probe: "HOLDFAST_PROBE",
 } as const;
 
 /**
@@ -127,7 +133,7 @@ export async function findRecordedCopies(
     const entry = pid === undefined ? undefined : readProcess(procDir, pid);
     return entry === undefined ? [] : [entry];
   });
-  const sight = { processes, marked: new Map(), bootId: bootId(procDir), bootedAt: 0 };
+  const sight = partOf(procDir, processes);
   const copies = places.flatMap((place) => copyOf(sight, place.handle, place, context) ?? []);
   const isExplained = ({ running, exit }: Copy) => running || exit !== undefined;
   if (!copies.every(isExplained)) return await findSettledCopies(procDir, context);
@@ -147,6 +153,8 @@ function writeAgain(copy: Copy, context: DriverContext): void {
       ...{ instance: key.instanceId, resource: key.resourceId },
       ...{ handle, digest, generation, ports, restarts, process: copy.process },
       stop: record?.stop ?? STOP_UNKNOWN,
+      groups: record?.groups ?? {},
+      kept: record?.kept ?? [],
       beganAt: copy.startedAt,
       stopping: record?.stopping ?? false,
     });
@@ -180,12 +188,7 @@ export async function findRunning(
   const runDir = join(context.directories(key.instanceId).run, handle);
   const known = isHandle(handle) ? readRecord(runDir)?.process : undefined;
   const entry = known === undefined ? undefined : readProcess(procDir, known.pid);
-  const sight: Sight = {
-    processes: entry === undefined ? [] : [entry],
-    marked: new Map(),
-    bootId: bootId(procDir),
-    bootedAt: 0,
-  };
+  const sight = partOf(procDir, entry === undefined ? [] : [entry]);
   const name = `${key.instanceId}/${handle}`;
   const copy = copyOf(sight, name, { runDir, handle: name }, context);
   if (copy?.running === true) return copy;
@@ -220,7 +223,13 @@ async function look(procDir: string, context: DriverContext): Promise<Sight> {
     marked.set(name, [...(marked.get(name) ?? []), { entry, marks }]);
   }
   const bootedAt = context.clock.now() - uptimeMs(procDir);
-  return { processes, marked, bootId: bootId(procDir), bootedAt };
+  return { processes, marked, bootId: bootId(procDir), bootedAt, isWhole: true };
+}
+
+/** Of a few processes whose records are known. */
+function partOf(procDir: string, processes: readonly ProcessEntry[]): Sight {
+  const bootedAt = 0;
+  return { processes, marked: new Map(), bootId: bootId(procDir), bootedAt, isWhole: false };
 }
 
 function copyOf(
@@ -236,7 +245,8 @@ function copyOf(
   const runDir = place?.runDir ?? join(context.directories(facts.instance).run, facts.handle);
   const leader = leaderOf(sight, record, marked);
   const process = leader === undefined ? record?.process : identity(sight, leader);
-  const own = new Set(marked.map(({ entry }) => entry.pid));
+  const grouped = sight.isWhole && record !== undefined ? processesIn(record.groups) : [];
+  const own = new Set([...marked.map(({ entry }) => entry.pid), ...grouped]);
   const session = sessionOf(sight, process);
   const members = sight.processes.filter(
     ({ ended, pid, session: its }) => !ended && (own.has(pid) || its === session),
@@ -278,7 +288,8 @@ function leaderOf(
 ): ProcessEntry | undefined {
   const known = record?.process;
   if (known === undefined) {
-    return marked.find(({ entry }) => entry.pid === entry.session)?.entry;
+    return marked.find(({ entry, marks }) => entry.pid === entry.session && !marks.has(MARK.probe))
+      ?.entry;
   }
   if (known.bootId !== sight.bootId) return undefined;
   return sight.processes.find(
@@ -321,15 +332,4 @@ export function portVariable(name: string): string {
 
 function portNameOf(variable: string): string {
   return variable.slice(MARK.port.length).toLowerCase().replaceAll("_", "-");
-}
-
-/** Empty if there is no such folder. */
-export function foldersOf(path: string): readonly string[] {
-  try {
-    return readdirSync(path, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name);
-  } catch {
-    return [];
-  }
 }

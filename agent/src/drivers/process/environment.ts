@@ -8,6 +8,7 @@ import { invalid, type Violation } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { InstanceDirectories, Wanted } from "../driver.ts";
+import type { Account } from "./account.ts";
 import { MARK, portVariable } from "./copies.ts";
 import type { ProcessSpec } from "./spec.ts";
 
@@ -33,6 +34,7 @@ export type Launch = Readonly<{
   ports: Readonly<Record<string, number>>;
   directories: InstanceDirectories;
   stateDir: string;
+  account: Account | undefined;
 }>;
 
 /** Throws INVALID_ARGUMENT `ENVIRONMENT_REFUSED`. The marks come first: only the beginning is read again. */
@@ -50,13 +52,18 @@ export function environmentOf(launch: Launch): Record<string, string> {
   };
   for (const [name, port] of Object.entries(ports)) given[portVariable(name)] = String(port);
   given["HOLDFAST_RELEASE"] = wanted.releaseVersion;
-  given["HOLDFAST_RUN_DIR"] = launch.runDir;
+  given["HOLDFAST_RUN_DIR"] = workDirectory(launch.runDir, launch.account);
   given["HOLDFAST_DATA_DIR"] = directories.data;
   given["HOLDFAST_SEATS_FILE"] = directories.seatsFile;
   for (const name of Object.keys(spec.secretFiles)) {
     given[secretVariable(name)] = secretPath(launch.runDir, name);
   }
   return { ...given, ...FIXED, ...spec.env };
+}
+
+/** Another account has a folder of its own: what the agent notes in the run directory is not its to change. */
+export function workDirectory(runDir: string, account: Account | undefined): string {
+  return account === undefined ? runDir : `${runDir}/work`;
 }
 
 function secretVariable(name: string): string {

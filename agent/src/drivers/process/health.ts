@@ -1,23 +1,24 @@
 /**
- * Whether a copy is ready and alive, by its probes on 127.0.0.1. The count of failed liveness probes is kept in
- * the copy's run directory, so that it goes on in the next life of the agent; it begins once the copy was ready,
- * since until then the readiness deadline judges it.
+ * Whether a copy is ready and alive, by its probes and by those of its limits that the agent has to watch. The count
+ * of failed liveness probes is kept in the copy's run directory, so that it goes on in the next life of the agent; it
+ * begins once the copy was ready, since until then the readiness deadline judges it.
  */
-import { request } from "node:http";
-import { connect } from "node:net";
-import type { ProbeTarget } from "@holdfast/shared/blueprint/kinds/process.ts";
-import type { Clock } from "@holdfast/shared/clock.ts";
-import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import type {
+  ProbeTarget,
+  ReadinessProbe,
+} from "@holdfast/shared/blueprint/kinds/process-probes.ts";
+import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
 import { type Copy, findCopy, findRunning } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
+import { caveatOf } from "./limits.ts";
 import { describeExit } from "./live.ts";
-import { LOOPBACK } from "./ports.ts";
+import { droppedIn, tendLogs } from "./logs.ts";
+import { type Answer, portOf, probe } from "./probe.ts";
 import { describeProcess, listenerOf, listensOn, ticksToMs, uptimeMs } from "./proc.ts";
 import { type HealthNote, readHealth, writeHealth } from "./record.ts";
 import { specOf } from "./spec.ts";
-
-type Answer = Readonly<{ ok: boolean; message: string }>;
+import { overuseOf } from "./watch.ts";
 
 export async function healthOf(
   host: ProcessHost,
@@ -29,23 +30,56 @@ export async function healthOf(
   if (copy === undefined)
     return { state: "failed", alive: false, message: "nothing is left of it" };
   if (!copy.running) return ended(copy, live, context);
-  const { readiness, liveness } = specOf(wanted.spec);
+  const { readiness, liveness, limits } = specOf(wanted.spec);
   const before = readHealth(copy.runDir);
   const now = uptimeMs(host.procDir);
-  const answer = readiness === undefined ? RUNS : await probe(readiness, copy, context);
+  const asked = await askReadiness(host, readiness, { copy, before, now }, wanted, context);
+  const { answer } = asked;
   const isFirst = answer.ok && !before.wasReady && readiness !== undefined;
   const ready = isFirst ? await confirm(host, copy, readiness, answer, context) : answer;
   const wasReady = before.wasReady || ready.ok;
+  const known = { ...before, ...asked.note, wasReady };
   const isDue = wasReady && now - before.probedUptimeMs >= (liveness?.intervalMs ?? 0);
-  const after =
+  const probed =
     liveness === undefined || !isDue
-      ? { ...before, wasReady }
-      : judge({ ...before, wasReady }, await probe(liveness, copy, context), liveness, now);
+      ? known
+      : judge(known, await probe(host, liveness, copy, wanted, context), liveness, now);
+  const overuse = await overuseOf(host.procDir, copy, limits, context);
+  const after = overuse === "" ? probed : { ...probed, failing: true, overuse };
   keep(copy, before, after, context);
   const ageMs = now - ticksToMs(copy.process?.startTicks ?? 0);
-  return verdict(after, ready, { ageMs, deadlineMs: readiness?.deadlineMs ?? 0 });
+  const judged = verdict(after, ready, { ageMs, deadlineMs: readiness?.deadlineMs ?? 0 });
+  const folders = context.directories(copy.key.instanceId);
+  tendLogs(folders, copy.handle, context);
+  const isPressed = droppedIn(folders.logs).isPressed;
+  const caveats = [caveatOf(copy.record?.kept ?? []), isPressed ? DISK_CAVEAT : ""];
+  const caveat = caveats.filter((each) => each !== "").join("; ");
+  return caveat === "" ? judged : { ...judged, caveat };
 }
 
+type Asked = Readonly<{ answer: Answer; note: Partial<HealthNote> }>;
+
+/**
+ * A probe by a program starts a process, so between two of its intervals the last answer stands. Others cost next to
+ * nothing and are asked each time.
+ */
+async function askReadiness(
+  host: ProcessHost,
+  readiness: ReadinessProbe | undefined,
+  { copy, before, now }: Readonly<{ copy: Copy; before: HealthNote; now: number }>,
+  wanted: Wanted,
+  context: DriverContext,
+): Promise<Asked> {
+  if (readiness === undefined) return { answer: RUNS, note: {} };
+  const { ready } = before;
+  const isFresh = ready !== undefined && now - ready.askedUptimeMs < readiness.intervalMs;
+  if (readiness.exec !== undefined && isFresh) return { answer: ready, note: {} };
+  const answer = await probe(host, readiness, copy, wanted, context);
+  if (readiness.exec === undefined) return { answer, note: {} };
+  return { answer, note: { ready: { ...answer, askedUptimeMs: now } } };
+}
+
+const DISK_CAVEAT = "the disk is nearly full: old output is dropped early";
 const RUNS: Answer = { ok: true, message: "running; it declares no readiness probe" };
 
 function ended(copy: Copy, live: Live, context: DriverContext): Health {
@@ -66,7 +100,8 @@ async function confirm(
   answer: Answer,
   context: DriverContext,
 ): Promise<Answer> {
-  const port = portOf(target, copy) ?? 0;
+  const port = portOf(target, copy);
+  if (port === undefined) return answer;
   if (copy.process === undefined || listensOn(procDir, copy.process.pid, port)) return answer;
   const pid = await listenerOf(procDir, port);
   const whole = await findCopy(procDir, context, copy.key, copy.handle);
@@ -74,10 +109,6 @@ async function confirm(
   if (pid === undefined || whole?.members.some((member) => member.pid === pid)) return answer;
   const message = `port ${port} is held by ${describeProcess(procDir, pid)}, which is not of this copy`;
   return { ok: false, message };
-}
-
-function portOf({ http, tcp }: ProbeTarget, copy: Copy): number | undefined {
-  return copy.ports[http?.port ?? tcp?.port ?? ""];
 }
 
 function judge(
@@ -96,6 +127,7 @@ function verdict(
   { ageMs, deadlineMs }: Readonly<{ ageMs: number; deadlineMs: number }>,
 ): Health {
   const alive = !note.failing;
+  if (note.overuse !== undefined) return { state: "starting", alive, message: note.overuse };
   if (!alive) {
     const message = `failed its liveness probe ${note.failures} times in a row; ${ready.message}`;
     return { state: ready.ok ? "ready" : "starting", alive, message };
@@ -108,80 +140,10 @@ function verdict(
 }
 
 function keep(copy: Copy, before: HealthNote, after: HealthNote, context: DriverContext): void {
-  const isSame = Object.entries(after).every(
-    ([name, value]) => before[name as keyof HealthNote] === value,
-  );
-  if (isSame) return;
+  if (JSON.stringify(after) === JSON.stringify(before)) return;
   try {
     writeHealth(copy.runDir, after);
   } catch (error) {
     context.log.warn({ copy: copy.handle, error: causeChain(error) }, "could not keep its health");
   }
-}
-
-/** Never throws for what the workload does; an unknown port in the spec counts as a failure. */
-async function probe(
-  spec: ProbeTarget & Readonly<{ timeoutMs: number }>,
-  copy: Copy,
-  { clock, signal }: DriverContext,
-): Promise<Answer> {
-  const port = portOf(spec, copy);
-  if (port === undefined) return { ok: false, message: "it has no port of the probe's name" };
-  const path = spec.http?.path;
-  const target =
-    path === undefined ? `tcp ${LOOPBACK}:${port}` : `GET http://${LOOPBACK}:${port}${path}`;
-  try {
-    const ask = (stop: AbortSignal) =>
-      path === undefined ? connects(port, stop) : statusOf(port, path, stop);
-    const status = await withDeadline(ask, spec.timeoutMs, clock, signal);
-    // Redirects are not followed: they could lead anywhere. That it answers is enough.
-    const ok = status === undefined || (status >= 200 && status < 400);
-    return { ok, message: status === undefined ? `${target}: accepts` : `${target}: ${status}` };
-  } catch (error) {
-    if (signal.aborted) throw new Fault("CANCELLED", "AGENT_STOPPING", "the agent is stopping");
-    return { ok: false, message: `${target}: ${causeChain(error)}` };
-  }
-}
-
-async function withDeadline<T>(
-  ask: (stop: AbortSignal) => Promise<T>,
-  timeoutMs: number,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<T> {
-  const done = new AbortController();
-  const late = new AbortController();
-  const timer = clock.sleep(timeoutMs, AbortSignal.any([done.signal, signal])).then(() => {
-    if (!done.signal.aborted) late.abort(new Error(`no answer within ${timeoutMs} ms`));
-  });
-  try {
-    return await ask(late.signal);
-  } finally {
-    done.abort();
-    await timer;
-  }
-}
-
-/** The status alone; the body is not read. */
-function statusOf(port: number, path: string, stop: AbortSignal): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: LOOPBACK, port, path, method: "GET", agent: false }, (answer) => {
-      resolve(answer.statusCode ?? 0);
-      asked.destroy();
-    });
-    asked.once("error", reject);
-    stop.addEventListener("abort", () => asked.destroy(stop.reason as Error), { once: true });
-    asked.end();
-  });
-}
-
-function connects(port: number, stop: AbortSignal): Promise<undefined> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: LOOPBACK, port }, () => {
-      resolve(undefined);
-      socket.destroy();
-    });
-    socket.once("error", reject);
-    stop.addEventListener("abort", () => socket.destroy(stop.reason as Error), { once: true });
-  });
 }

@@ -3,6 +3,8 @@
  * tests put a made-up /proc in its place.
  */
 
+import type { AgentConfig } from "../../config.ts";
+
 export type ProcessHost = Readonly<{
   /** The agent's own Node binary: what `node` in argv[0] means. */
   nodePath: string;
@@ -14,7 +16,28 @@ export type ProcessHost = Readonly<{
   onChange(instanceId: string): void;
   /** Where the proc file system is mounted: /proc. */
   procDir: string;
+  /** Why no control groups are to be made; undefined: as far as the host allows. */
+  withoutGroups: string | undefined;
+  /** Of the agent itself. */
+  uid: number;
+  /** Accounts that releases may name. */
+  users: readonly string[];
+  /** Where accounts are looked up: /etc/passwd. */
+  accountsFile: string;
 }>;
+
+/** What main.ts knows of its process without any setting. */
+export type ProcessGround = Omit<ProcessHost, "onChange" | "withoutGroups" | "users" | "uid">;
+
+export function processHost(
+  ground: ProcessGround,
+  uid: number,
+  { processCgroups, processUsers }: Pick<AgentConfig, "processCgroups" | "processUsers">,
+  onChange: ProcessHost["onChange"],
+): ProcessHost {
+  const withoutGroups = processCgroups === "off" ? "process_cgroups is off" : undefined;
+  return { ...ground, uid, withoutGroups, users: processUsers, onChange };
+}
 
 export const DRIVER_KIND = "process";
 

@@ -15,11 +15,12 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { pruneGroups } from "./cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
-import { cutLog, lastLines, logPath } from "./logs.ts";
+import { lastLines, logPath, tendLogs } from "./logs.ts";
 import { endMeter, forgetEnded, offerEnded, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
 import { bootId, readProcess } from "./proc.ts";
@@ -28,7 +29,7 @@ import { startCopy } from "./start.ts";
 import { stepsFor } from "./steps.ts";
 import { dropInstance, stopCopy } from "./stop.ts";
 
-export type { ProcessHost } from "./host.ts";
+export { type ProcessGround, type ProcessHost, processHost } from "./host.ts";
 
 /** A driver without memory: two of them over one state directory see and do the same. */
 export function processDriver(host: ProcessHost): Driver {
@@ -109,7 +110,8 @@ async function readAll(procDir: string, context: DriverContext): Promise<readonl
     const meter = copy.running ? sampleMeter(procDir, copy) : undefined;
     if (meter !== undefined) running.push(...readingsOf(copy, meter, at));
     else if (!copy.running) endMeter(copy, liveOf(copy, context).exitedAt ?? at, context);
-    cutLog(logPath(context.directories(copy.key.instanceId).logs, copy.handle));
+    tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
   }
+  pruneGroups(procDir, context.stateDir);
   return [...running, ...offerEnded(context)];
 }

@@ -2,9 +2,11 @@
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Generation } from "@holdfast/shared/generation.ts";
 import type { DriverContext, Live } from "../driver.ts";
+import { usageOf } from "./cgroup.ts";
 import type { Copy } from "./copies.ts";
-import { lastLine, logPath } from "./logs.ts";
-import { type ExitNote, writeExit } from "./record.ts";
+import { logPath } from "./logs.ts";
+import { messageOf } from "./output.ts";
+import { type ExitNote, readHealth, writeExit } from "./record.ts";
 
 /** A start that has begun and whose process nobody sees takes this long at most; then it never happened. */
 const START_MS_MAX = 10_000;
@@ -48,15 +50,24 @@ function exitOf(copy: Copy, context: DriverContext): ExitNote {
 
 function alive(copy: Copy, phase: Live["phase"]): string {
   if (copy.process === undefined) return "starting";
-  const failing = copy.failing ? "; its liveness probe fails" : "";
+  const overuse = readHealth(copy.runDir).overuse ?? "its liveness probe fails";
+  const failing = copy.failing ? `; ${overuse}` : "";
   return `${phase} as pid ${copy.process.pid}${failing}`;
 }
 
-/** `exited with status 3: last line of output` */
+/** `exited with status 3: last lines | of its output` */
 export function describeExit(copy: Copy, exit: ExitNote, context: DriverContext): string {
   const logs = context.directories(copy.key.instanceId).logs;
-  const line = lastLine(logPath(logs, copy.handle), copy.runDir);
-  return line === undefined ? statusOf(copy, exit) : `${statusOf(copy, exit)}: ${line}`;
+  const said = messageOf(logPath(logs, copy.handle), copy.runDir);
+  const how = statusOf(copy, exit) + forWantOfMemory(copy);
+  return said === "" ? how : `${how}: ${said}`;
+}
+
+/** Of a copy that ended. The kernel counts whom it ended so; which process it was is not said. */
+function forWantOfMemory({ record }: Copy): string {
+  if (record === undefined || usageOf(record.groups).oomKills === 0) return "";
+  const limit = record.kept.find(({ amount }) => amount === "limits.memoryMib");
+  return ` for want of memory (${limit?.what ?? "a limit above its own"})`;
 }
 
 function statusOf(copy: Copy, { code, signal }: ExitNote): string {

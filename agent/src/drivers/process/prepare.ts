@@ -1,13 +1,14 @@
 /** Tries all that can fail in a start before anything is changed. */
 import { Fault, invalid } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
+import { accountOf } from "./account.ts";
 import { programOf } from "./artefact.ts";
 import { findCopies } from "./copies.ts";
 import { checkEnvironment } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
 import { fixedPortProblem, portInUse } from "./ports.ts";
 import { secretValue } from "./secrets.ts";
-import { portsOf, specOf } from "./spec.ts";
+import { portsOf, renderedSpecOf } from "./spec.ts";
 
 /** Linux refuses longer single arguments (MAX_ARG_STRLEN, 32 pages of 4 KiB). */
 const ARGUMENT_BYTES_MAX = 131_071;
@@ -16,15 +17,22 @@ const ARGUMENTS_BYTES_MAX = 1_048_576;
 
 /**
  * Throws what the start would: INVALID_ARGUMENT `SPEC_INVALID`, `PROGRAM_PATH`, `ENVIRONMENT_REFUSED`,
- * `ARGUMENTS_TOO_LONG`; FAILED_PRECONDITION `ARTEFACT_MISSING`, `SECRET_MISSING`, `PORT_IN_USE`.
+ * `ARGUMENTS_TOO_LONG`; FAILED_PRECONDITION `ARTEFACT_MISSING`, `SECRET_MISSING`, `PORT_IN_USE`,
+ * `USER_NOT_ALLOWED`, `USER_UNKNOWN`; PERMISSION_DENIED `USER_IS_ROOT`.
  */
 export async function prepareStart(
   host: ProcessHost,
   wanted: Wanted,
   context: DriverContext,
 ): Promise<void> {
-  const spec = specOf(wanted.spec);
+  const spec = renderedSpecOf(wanted.spec);
   const program = programOf(spec, wanted.artefacts, host.nodePath);
+  for (const { exec } of [spec.readiness ?? {}, spec.liveness ?? {}]) {
+    if (exec === undefined) continue;
+    const { artefact } = spec;
+    checkLengths(programOf({ artefact, argv: exec.argv }, wanted.artefacts, host.nodePath).args);
+  }
+  accountOf(host, spec.user);
   const violations = checkEnvironment(spec.env, "env");
   if (violations.length > 0) throw invalid("ENVIRONMENT_REFUSED", violations);
   checkLengths([...program.args, ...Object.entries(spec.env).map((pair) => pair.join("="))]);

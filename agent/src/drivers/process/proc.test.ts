@@ -35,7 +35,7 @@ describe("a made-up /proc", () => {
     put(42, { stat: `42 (${name}) S ${rest}\n` });
     expect(readProcess(procDir, 42)).toEqual({
       ...{ pid: 42, parent: 1, group: 42, session: 42 },
-      ...{ ended: false, startTicks: 777, cpuTicks: 37 },
+      ...{ ended: false, startTicks: 777, ownTicks: 30, childTicks: 7 },
     });
   });
 

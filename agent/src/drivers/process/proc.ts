@@ -15,8 +15,9 @@ export type ProcessEntry = Readonly<{
   ended: boolean;
   /** Start in clock ticks after boot: with pid and boot id the identity of a process. */
   startTicks: number;
-  /** User and system time in ticks, with that of children that were waited for. */
-  cpuTicks: number;
+  /** User and system time in ticks: its own, and that of children that it waited for. */
+  ownTicks: number;
+  childTicks: number;
 }>;
 
 /** The environment that a process was started with, as far as it begins with HOLDFAST_. */
@@ -73,9 +74,11 @@ export function readProcess(procDir: string, pid: number): ProcessEntry | undefi
     session: number(3),
     ended: fields[0] === "Z" || fields[0] === "X" || fields[0] === "x",
     startTicks: number(19),
-    cpuTicks: number(11) + number(12) + number(13) + number(14),
+    ownTicks: number(11) + number(12),
+    childTicks: number(13) + number(14),
   };
-  return Number.isSafeInteger(entry.startTicks + entry.cpuTicks) ? entry : undefined;
+  const isWhole = Number.isSafeInteger(entry.startTicks + entry.ownTicks + entry.childTicks);
+  return isWhole ? entry : undefined;
 }
 
 /** Our marks in a process's environment; undefined if it has none or belongs to somebody else. */
@@ -114,6 +117,15 @@ function marksIn(environment: Buffer): Marks | undefined {
 export function residentKib(procDir: string, pid: number): number {
   const line = readText(join(procDir, String(pid), "status"))?.match(/^VmRSS:\s+(\d+) kB$/m);
   return Number(line?.[1] ?? 0);
+}
+
+/**
+ * The process's share of memory in KiB, where pages that several have count in parts; undefined where the kernel
+ * does not say. Slower than the resident memory by far.
+ */
+export function sharedOutKib(procDir: string, pid: number): number | undefined {
+  const line = readText(join(procDir, String(pid), "smaps_rollup"))?.match(/^Pss:\s+(\d+) kB$/m);
+  return line?.[1] === undefined ? undefined : Number(line[1]);
 }
 
 /** Whether the process has a handler of its own for this signal, or ignores it. */

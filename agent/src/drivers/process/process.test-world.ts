@@ -17,7 +17,10 @@ import type {
   StepOutcome,
   Wanted,
 } from "../driver.ts";
+import { pruneGroups } from "./cgroup.ts";
+import { findPlaces } from "./cgroup-places.ts";
 import { findCopies } from "./copies.ts";
+import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
 
@@ -35,11 +38,13 @@ const quiet: Log = {
 /**
  * Serves its environment, arguments and working directory over HTTP; what else it does is said by MODE:
  * never-ready, crash, stubborn (ignores SIGTERM), parent (has a stubborn child), mute (never listens), busy,
- * leaky (prints a secret), hup (waits for SIGHUP), reexec (replaces its environment).
+ * leaky (prints a secret), hup (waits for SIGHUP), reexec (replaces its environment), eater (takes more and more
+ * memory once told), forker (has twenty children once told), daemon (a child that left session, group and marks),
+ * heir (a child that works for a while and ends, waited for or not), garbage (prints what no terminal should see).
  */
 const PROGRAM = `
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 const mode = process.env.MODE ?? "";
 console.log("hello from " + process.env.HOLDFAST_RELEASE);
@@ -54,7 +59,22 @@ if (mode === "parent") spawn(process.execPath, [process.argv[1]], { env: { ...pr
 if (mode === "leaky") console.log("the dsn is " + readFileSync(process.env.HOLDFAST_SECRET_DSN_FILE, "utf8"));
 if (mode === "hup") process.on("SIGHUP", () => console.log("told by SIGHUP"));
 if (mode === "busy") setInterval(() => { const end = Date.now() + 30; while (Date.now() < end); }, 40);
-if (mode !== "child" && mode !== "mute") createServer((request, response) => {
+const told = (work) => { const timer = setInterval(() => {
+  if (!existsSync(process.env.HOLDFAST_DATA_DIR + "/go")) return;
+  clearInterval(timer);
+  work();
+}, 10); };
+const kept = [];
+if (mode === "eater") told(() => setInterval(() => kept.push(Buffer.alloc(4 << 20, 1)), 5));
+const sleeper = (options) => spawn("/bin/sleep", ["600"], { stdio: "ignore", ...options });
+if (mode === "forker") told(() => { for (let n = 0; n < 20; n++) sleeper().on("error", (error) => console.log("fork: " + error.code)); });
+if (mode === "daemon") writeFileSync(process.env.HOLDFAST_DATA_DIR + "/daemon.pid", String(sleeper({ detached: true, env: {} }).pid));
+const busy = "while (process.cpuUsage().user < 400_000);";
+if (mode === "heir") told(() => spawn(process.execPath, ["-e", busy], { stdio: "ignore" }).on("exit", () => writeFileSync(process.env.HOLDFAST_DATA_DIR + "/done", "")));
+if (mode === "garbage") process.stdout.write(Buffer.concat([
+  Buffer.from("\\u001b]52;c;aGk=\\u0007\\u001b[2J\\u009b31m\\u202e"), Buffer.from([0xff, 0xfe, 0x00, 0x80]),
+  Buffer.from("\\n" + "x".repeat(10 << 20) + "\\nlast\\n")]), () => process.exit(4));
+if (mode !== "child" && mode !== "mute" && mode !== "garbage") createServer((request, response) => {
   const sick = mode === "never-ready" || existsSync(process.env.HOLDFAST_DATA_DIR + "/sick");
   if (request.url === "/elsewhere") return response.writeHead(302, { location: "http://127.0.0.1:1/" }).end();
   if (request.url === "/silent") return;
@@ -62,6 +82,22 @@ if (mode !== "child" && mode !== "mute") createServer((request, response) => {
   response.end(JSON.stringify({ release: process.env.HOLDFAST_RELEASE, pid: process.pid, env: process.env,
     argv: process.argv.slice(2), cwd: process.cwd(), umask: process.umask() }));
 }).listen(Number(process.env.HOLDFAST_PORT_HTTP), "127.0.0.1");
+`;
+
+/** A probe: says what its environment is, and does as its argument says. */
+const CHECK = `
+import { spawn } from "node:child_process";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+const data = process.env.HOLDFAST_DATA_DIR;
+appendFileSync(data + "/asked", process.pid + "\\n");
+const [how] = process.argv.slice(2);
+if (how === "env") console.log(JSON.stringify({ port: process.env.HOLDFAST_PORT_HTTP, cwd: process.cwd(), umask: process.umask() }));
+if (how === "no") { console.error("not yet\\u001b[31m"); process.exit(7); }
+if (how === "leaky") { console.log(readFileSync(process.env.HOLDFAST_SECRET_DSN_FILE, "utf8")); process.exit(1); }
+if (how === "flood") { const part = "x".repeat(65536) + "\\n"; for (let n = 0; n < 200; n++) process.stdout.write(part); process.exit(1); }
+if (how === "hang") { spawn("/bin/sleep", ["600"], { stdio: "inherit" }); setInterval(() => {}, 1000); }
+if (how === "leave") { spawn("/bin/sleep", ["600"], { stdio: "inherit" }); setTimeout(() => process.exit(0), 20); }
+if (how === "file") process.exit(existsSync(data + "/sick") ? 1 : 0);
 `;
 
 export type World = Readonly<{
@@ -86,13 +122,20 @@ export type World = Readonly<{
   end(): Promise<void>;
 }>;
 
-export function createWorld(clock: Clock = systemClock, existing?: string): World {
+export function createWorld(
+  clock: Clock = systemClock,
+  existing?: string,
+  change: Partial<ProcessHost> = {},
+): World {
   const stateDir = existing ?? mkdtempSync(join(tmpdir(), "holdfast-process-"));
   const artefact = join(stateDir, "artefact");
   mkdirSync(artefact, { recursive: true });
-  if (existing === undefined) writeFileSync(join(artefact, "worker.mjs"), PROGRAM);
+  if (existing === undefined) {
+    writeFileSync(join(artefact, "worker.mjs"), PROGRAM);
+    writeFileSync(join(artefact, "check.mjs"), CHECK);
+  }
   const changed: string[] = [];
-  const host = hostOf((instanceId) => changed.push(instanceId));
+  const host = { ...hostOf((instanceId) => changed.push(instanceId)), ...change };
   const stop = new AbortController();
   const context = contextOf(stateDir, clock, stop.signal);
   const driver = () => processDriver(host);
@@ -129,6 +172,7 @@ export function createWorld(clock: Clock = systemClock, existing?: string): Worl
     for (const copy of await findCopies(host.procDir, context)) {
       for (const { pid } of copy.members) process.kill(pid, "SIGKILL");
     }
+    if (existing === undefined) await removeEmptied(host.procDir, stateDir);
     if (existing === undefined) rmSync(stateDir, { recursive: true, force: true });
   };
   return {
@@ -147,6 +191,19 @@ export function createWorld(clock: Clock = systemClock, existing?: string): Worl
   };
 }
 
+/** The groups of what was killed above: they can go once the kernel has let the last process go. */
+async function removeEmptied(procDir: string, stateDir: string): Promise<void> {
+  rmSync(join(stateDir, "instances"), { recursive: true, force: true });
+  await eventually("no group is left", () => {
+    pruneGroups(procDir, stateDir);
+    const left = Object.values(findPlaces(procDir, stateDir).found).flatMap(({ dir }) =>
+      foldersOf(dir),
+    );
+    pruneGroups(procDir, stateDir);
+    return left.length === 0 || undefined;
+  });
+}
+
 export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
   return {
     nodePath: process.execPath,
@@ -154,6 +211,10 @@ export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
     umask: (mask) => process.umask(mask),
     onChange,
     procDir: "/proc",
+    withoutGroups: undefined,
+    uid: process.getuid?.() ?? 0,
+    users: [],
+    accountsFile: "/etc/passwd",
   };
 }
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, StepOrder } from "../driver.ts";
-import { LOG_BYTES_MAX, LOG_FILES_MAX, openLog } from "./logs.ts";
+import { LOG_FILES_MAX, openLog } from "./logs.ts";
 import { readProcess, readProcesses } from "./proc.ts";
 import {
   ask,
@@ -14,6 +14,7 @@ import {
   type World,
 } from "./process.test-world.ts";
 import { isHandle } from "./record.ts";
+import { LOG_PART_BYTES } from "./retention.ts";
 
 /** How a spec names a secret. */
 const named = (secret: string) => `\${secrets.${secret}}`;
@@ -320,12 +321,13 @@ describe("the logs", () => {
     expect(left.length).toBeLessThanOrEqual(LOG_FILES_MAX + 1);
   });
 
-  it("are cut while the program goes on writing", async () => {
+  it("are moved to parts while the program goes on writing", async () => {
     const live = await world.running(world.wanted({ with: { env: { MODE: "hup" } } }));
     const path = join(world.context.directories(INSTANCE).logs, `${live.handle}.log`);
-    writeFileSync(path, Buffer.alloc(LOG_BYTES_MAX + 2, "x\n"), { flag: "a" });
+    writeFileSync(path, Buffer.alloc(LOG_PART_BYTES, "x\n"), { flag: "a" });
     await world.driver().readings(world.context);
-    expect(statSync(path).size).toBeLessThan(LOG_BYTES_MAX / 10);
+    expect(statSync(path).size).toBeLessThan(200);
+    expect(statSync(`${path}.1`).size).toBe(LOG_PART_BYTES);
     process.kill((await ask(live)).pid, "SIGHUP");
     await eventually(
       "it writes to the same file",

@@ -15,6 +15,9 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import type { JsonObject, JsonValue } from "../driver.ts";
+import { type Groups, isGroupOf } from "./cgroup.ts";
+import { CONTROLLERS, type Controller, type Place } from "./cgroup-places.ts";
+import { KEPT_HOW, type Kept } from "./limits.ts";
 
 /** Identity of a process on this host for ever. */
 export type ProcessIdentity = Readonly<{ pid: number; startTicks: number; bootId: string }>;
@@ -31,6 +34,9 @@ export type CopyRecord = Readonly<{
   ports: Readonly<Record<string, number>>;
   restarts: number;
   stop: StopSettings;
+  groups: Groups;
+  /** What became of the limits that its spec asks for. */
+  kept: readonly Kept[];
   /** Wall clock, ms. */
   beganAt: number;
   /** Absent while the start has begun and it is not yet known what came of it. */
@@ -55,6 +61,10 @@ export type HealthNote = Readonly<{
   failing: boolean;
   /** Of the last liveness probe, ms since boot. */
   probedUptimeMs: number;
+  /** What a readiness probe by a program said last. */
+  ready?: Readonly<{ ok: boolean; message: string; askedUptimeMs: number }>;
+  /** Which limit it passed; such a copy is ended. */
+  overuse?: string;
 }>;
 
 const RECORD_BYTES_MAX = 65_536;
@@ -97,9 +107,32 @@ export function readRecord(runDir: string): CopyRecord | undefined {
     ...{ instance, resource, handle, digest, generation, restarts, beganAt },
     ports: Object.fromEntries(ports),
     stop: { signal, graceMs },
+    groups: groupsIn(objectOf(found["groups"]), instance, handle),
+    kept: keptIn(found["kept"]),
     process: identityOf(objectOf(found["process"])),
     stopping: found["stopping"] === true,
   };
+}
+
+/** Only folders that can be this copy's: whoever changes the file must not name the group of somebody else. */
+function groupsIn(found: JsonObject | undefined, instance: string, handle: string): Groups {
+  const groups: Partial<Record<Controller, Place>> = {};
+  for (const controller of CONTROLLERS) {
+    const { dir, version } = objectOf(found?.[controller]) ?? {};
+    if (typeof dir !== "string" || (version !== 1 && version !== 2)) continue;
+    if (isGroupOf(dir, instance, handle)) groups[controller] = { version, dir };
+  }
+  return groups;
+}
+
+function keptIn(found: JsonValue | undefined): readonly Kept[] {
+  return (Array.isArray(found) ? (found as readonly JsonValue[]) : []).flatMap((each) => {
+    const { amount, what, how, gap } = objectOf(each) ?? {};
+    const word = KEPT_HOW.find((known) => known === how);
+    if (typeof amount !== "string" || word === undefined) return [];
+    if (typeof what !== "string" || typeof gap !== "string") return [];
+    return [{ amount: amount as Kept["amount"], what, how: word, gap }];
+  });
 }
 
 function identityOf(found: JsonObject | undefined): ProcessIdentity | undefined {
@@ -130,12 +163,16 @@ export function writeHealth(runDir: string, note: HealthNote): void {
 
 export function readHealth(runDir: string): HealthNote {
   const found = readJson(join(runDir, "health.json")) ?? {};
-  const { failures, probedUptimeMs } = found;
+  const { failures, probedUptimeMs, overuse } = found;
+  const { ok, message, askedUptimeMs } = objectOf(found["ready"]) ?? {};
+  const isKnown = typeof message === "string" && typeof askedUptimeMs === "number";
   return {
     wasReady: found["wasReady"] === true,
     failures: typeof failures === "number" ? failures : 0,
     failing: found["failing"] === true,
     probedUptimeMs: typeof probedUptimeMs === "number" ? probedUptimeMs : 0,
+    ...(isKnown && { ready: { ok: ok === true, message, askedUptimeMs } }),
+    ...(typeof overuse === "string" && { overuse }),
   };
 }
 

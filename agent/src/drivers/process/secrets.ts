@@ -4,17 +4,26 @@ import { join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { Wanted } from "../driver.ts";
+import { type Account, giveTo } from "./account.ts";
 import { secretPath } from "./environment.ts";
 import type { ProcessSpec } from "./spec.ts";
 
-export function writeSecrets(runDir: string, wanted: Wanted, spec: ProcessSpec): void {
-  mkdirSync(join(runDir, "secrets"), { recursive: true, mode: 0o700 });
+export function writeSecrets(
+  runDir: string,
+  wanted: Wanted,
+  spec: ProcessSpec,
+  account: Account | undefined,
+): void {
+  const folder = join(runDir, "secrets");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (account !== undefined) chmodSync(folder, 0o711);
   for (const [name, secret] of Object.entries(spec.secretFiles)) {
     const value = secretValue(wanted, name, secret);
     const path = secretPath(runDir, name);
     writeFileSync(path, value, { mode: 0o600 });
     // The mode above counts for a new file only.
     chmodSync(path, 0o600);
+    giveTo(path, account);
   }
 }
 

@@ -1,5 +1,7 @@
 /** A process spec as the driver uses it; the pure kind schema judges it and fills in the defaults. */
 import { type ProcessSpec, readProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
+import { openAmounts } from "@holdfast/shared/blueprint/kinds/process-limits.ts";
+import { invalid } from "@holdfast/shared/fault.ts";
 import type { JsonObject } from "../driver.ts";
 
 export type { ProcessSpec };
@@ -10,6 +12,15 @@ export const STOP_UNKNOWN = { signal: "SIGTERM", graceMs: 10_000 } as const;
 /** Also of a spec that still has references in it. Throws INVALID_ARGUMENT `SPEC_INVALID`. */
 export function specOf(spec: JsonObject): ProcessSpec {
   return readProcessSpec(spec, "spec");
+}
+
+/** Of a spec that is to run: a limit that is not known would be none. Throws INVALID_ARGUMENT `SPEC_INVALID`. */
+export function renderedSpecOf(spec: JsonObject): ProcessSpec {
+  const open = openAmounts(spec);
+  const message = "an expression that was not rendered; allowed: a whole number";
+  const violations = open.map((name) => ({ path: `spec.${name}`, message }));
+  if (violations.length > 0) throw invalid("SPEC_INVALID", violations);
+  return specOf(spec);
 }
 
 /** Name to the fixed port; undefined: a free one for each start. */

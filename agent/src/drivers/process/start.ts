@@ -3,24 +3,30 @@
  * process with marks → record with process. A crash between any two is mended by running the same order again:
  * a process that carries the marks is taken over, and only if there is none is one started.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { causeChain } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
+import { accountOf, giveTo, openWay } from "./account.ts";
 import { programOf } from "./artefact.ts";
+import { type Groups, groupName, makeGroups } from "./cgroup.ts";
+import { confine } from "./confine.ts";
 import { type Copy, findCopies } from "./copies.ts";
-import { environmentOf } from "./environment.ts";
+import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
 import { inputOf } from "./input.ts";
+import { launch, launchFault } from "./launch.ts";
+import { type Amounts, type Kept, lost, rulesOf } from "./limits.ts";
 import { openLog } from "./logs.ts";
 import { beginMeter } from "./meter.ts";
 import { reservePorts } from "./ports.ts";
 import { bootId, readProcess } from "./proc.ts";
 import { type CopyRecord, type ProcessIdentity, writeExit, writeRecord } from "./record.ts";
+import { removeRemains } from "./remains.ts";
 import { writeSecrets } from "./secrets.ts";
-import { type ProcessSpec, portsOf, specOf } from "./spec.ts";
+import { type ProcessSpec, portsOf, renderedSpecOf } from "./spec.ts";
 import { endCopy } from "./stop.ts";
 
 export async function startCopy(
@@ -42,19 +48,44 @@ export async function startCopy(
   const begun = mine.find((copy) => copy.handle === handle);
   const start = { wanted, handle, restarts: input.restarts(), copies };
   const outcome =
-    begun?.process === undefined ? await startNew(host, start, context) : takeOver(begun, wanted);
-  for (const { runDir } of replaced) rmSync(runDir, { recursive: true, force: true });
+    begun?.process === undefined
+      ? await startNew(host, start, context)
+      : await takeOver(host, begun, wanted, context);
+  for (const { runDir } of replaced) removeRemains(runDir);
   return outcome;
 }
 
-/** It was started before; perhaps the record was never finished. */
-function takeOver(copy: Copy, wanted: Wanted): StepOutcome {
+/** It was started before; perhaps the record was never finished, and the process not yet confined. */
+async function takeOver(
+  host: ProcessHost,
+  copy: Copy,
+  wanted: Wanted,
+  context: StepContext,
+): Promise<StepOutcome> {
   if (copy.record?.process === undefined) {
+    const spec = renderedSpecOf(wanted.spec);
     mkdirSync(copy.runDir, { recursive: true, mode: 0o700 });
-    writeRecord(copy.runDir, recordOf(copy, specOf(wanted.spec), copy.process, copy.startedAt));
+    const name = groupName(copy.key.instanceId, copy.handle);
+    const made = makeGroups(host, context.stateDir, name, spec);
+    const held = await hold(host, made, copy.running ? copy.process?.pid : undefined, spec);
+    writeRecord(copy.runDir, recordOf(copy, spec, held, copy.process, copy.startedAt));
   }
   const message = copy.running ? "was started before" : "was started before and has ended";
   return { handle: copy.handle, outputs: { ports: copy.ports }, message };
+}
+
+type Held = Readonly<{ groups: Groups; kept: readonly Kept[] }>;
+
+/** Confines a process that runs; where the kernel refuses, what its groups would have kept is lost. */
+async function hold(
+  host: ProcessHost,
+  { groups, kept }: Held,
+  pid: number | undefined,
+  amounts: Amounts,
+): Promise<Held> {
+  const problem = pid === undefined ? undefined : await confine(host.procDir, groups, pid);
+  if (problem === undefined) return { groups, kept };
+  return { groups, kept: rulesOf(amounts).map((rule) => lost(rule, problem)) };
 }
 
 type Start = Readonly<{
@@ -71,14 +102,13 @@ async function startNew(
 ): Promise<StepOutcome> {
   const { wanted, handle } = start;
   const runDir = join(context.directories(wanted.key.instanceId).run, handle);
-  const { child, process, record } = await begin(host, start, runDir, context).catch((error) => {
+  const { process, record } = await begin(host, start, runDir, context).catch((error) => {
     // No process came of it, so nothing of it is worth keeping.
-    rmSync(runDir, { recursive: true, force: true });
+    removeRemains(runDir);
     throw error;
   });
   writeRecord(runDir, { ...record, process });
   beginMeter(runDir, process);
-  whenEnded(host, child, runDir, wanted.key.instanceId, context);
   return { handle, outputs: { ports: record.ports }, message: `started as pid ${process.pid}` };
 }
 
@@ -87,77 +117,51 @@ async function begin(
   { wanted, handle, restarts, copies }: Start,
   runDir: string,
   context: StepContext,
-): Promise<Readonly<{ child: ChildProcess; process: ProcessIdentity; record: CopyRecord }>> {
-  const spec = specOf(wanted.spec);
+): Promise<Readonly<{ process: ProcessIdentity; record: CopyRecord }>> {
+  const spec = renderedSpecOf(wanted.spec);
   const directories = context.directories(wanted.key.instanceId);
   const program = programOf(spec, wanted.artefacts, host.nodePath);
+  const account = accountOf(host, spec.user);
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
-  writeSecrets(runDir, wanted, spec);
+  writeSecrets(runDir, wanted, spec, account);
   const taken = new Set(copies.flatMap((copy) => Object.values(copy.ports)));
   const { ports, release } = await reservePorts(portsOf(spec), taken, {
     procDir: host.procDir,
     random: context.random,
   });
+  const made = makeGroups(host, context.stateDir, groupName(wanted.key.instanceId, handle), spec);
+  const cwd = workDirectory(runDir, account);
+  mkdirSync(cwd, { recursive: true, mode: 0o700 });
+  for (const path of [cwd, directories.data]) giveTo(path, account);
+  for (const path of [runDir, program.root]) openWay(path, context.stateDir, account);
   const env = environmentOf({
-    ...{ wanted, spec, handle, runDir, ports, directories },
+    ...{ wanted, spec, handle, runDir, ports, directories, account },
     stateDir: context.stateDir,
   });
   const generation = formatGeneration(wanted.generation);
   const copy = { key: wanted.key, handle, digest: wanted.digest, generation, ports, restarts };
-  const record = recordOf(copy, spec, undefined, context.clock.now());
+  const record = recordOf(copy, spec, made, undefined, context.clock.now());
   writeRecord(runDir, record);
   await release();
   const kept = copies.map((each) => each.handle);
   const log = openLog(directories.logs, wanted.key.resourceId, { handle, kept });
-  const child = launch(host, { ...program, env, cwd: runDir, output: log.file });
+  const { umask } = spec;
+  const stdio = ["ignore" as const, log.file, log.file];
+  const child = launch(host, { ...program, env, cwd, umask, account, stdio });
   log.close();
   context.log.debug({ copy: handle, pid: child.pid }, "process started");
   // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
-  return { child, record, process: await identityOf(host, child, program.file) };
+  const process = identityOf(host, child);
+  if (process === undefined) throw await launchFault(child, program.file);
+  whenEnded(host, child, runDir, wanted.key.instanceId, context);
+  const held = await hold(host, made, process.pid, spec);
+  return { record: { ...record, kept: held.kept }, process };
 }
 
-type LaunchPlan = Readonly<{
-  file: string;
-  args: readonly string[];
-  env: Record<string, string>;
-  cwd: string;
-  output: number;
-}>;
-
-/** In a session of its own, so that neither the agent's end nor its terminal's signals reach it. */
-function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
-  const before = host.umask(0o077);
-  try {
-    const child = spawn(plan.file, plan.args, {
-      cwd: plan.cwd,
-      env: plan.env,
-      detached: true,
-      shell: false,
-      stdio: ["ignore", plan.output, plan.output],
-    });
-    child.unref();
-    return child;
-  } finally {
-    host.umask(before);
-  }
-}
-
-async function identityOf(
-  host: ProcessHost,
-  child: ChildProcess,
-  file: string,
-): Promise<ProcessIdentity> {
+function identityOf(host: ProcessHost, child: ChildProcess): ProcessIdentity | undefined {
   const entry = child.pid === undefined ? undefined : readProcess(host.procDir, child.pid);
-  if (entry !== undefined) {
-    return { pid: entry.pid, startTicks: entry.startTicks, bootId: bootId(host.procDir) };
-  }
-  const cause = await new Promise((resolve) => child.once("error", resolve));
-  throw new Fault(
-    "FAILED_PRECONDITION",
-    "PROCESS_NOT_STARTED",
-    `could not start ${file}: ${causeChain(cause)}`,
-    { cause },
-  );
+  if (entry === undefined) return undefined;
+  return { pid: entry.pid, startTicks: entry.startTicks, bootId: bootId(host.procDir) };
 }
 
 function whenEnded(
@@ -185,6 +189,7 @@ function whenEnded(
 function recordOf(
   copy: Pick<Copy, "key" | "handle" | "digest" | "generation" | "ports" | "restarts">,
   spec: ProcessSpec,
+  { groups, kept }: Held,
   process: ProcessIdentity | undefined,
   beganAt: number,
 ): CopyRecord {
@@ -197,7 +202,7 @@ function recordOf(
     ports: copy.ports,
     restarts: copy.restarts,
     stop: { signal: spec.stop.signal, graceMs: spec.stop.graceMs },
-    ...{ beganAt, process },
+    ...{ groups, kept, beganAt, process },
     stopping: false,
   };
 }

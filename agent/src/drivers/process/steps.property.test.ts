@@ -125,7 +125,7 @@ describe("any plan", () => {
         const serving = alive(live).filter(({ failing }) => failing !== true);
         const stopped = before.filter(({ verb }) => verb === "stop");
         const isShown = stopped.every(({ summary }) =>
-          /no service until the new one is ready|does not answer its liveness probe/.test(summary),
+          /no service until the new one is ready|fails its liveness probe/.test(summary),
         );
         expect(isShown).toBe(true);
         if (stopped.length > 0 || serving.length === 0) return;

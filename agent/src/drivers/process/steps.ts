@@ -186,7 +186,7 @@ function stopFailing(copy: Live, wanted: Wanted): Step {
     id: `${resourceId}/stop/${copy.handle}`,
     class: "reversible",
     when: "before-commit",
-    summary: `stop ${resourceId}, which does not answer its liveness probe; it is started again`,
+    summary: `stop ${resourceId}, which fails its liveness probe or its limits (${copy.message}); it is started again`,
   };
 }
 

@@ -3,8 +3,10 @@
  * to it. Nothing is ever signalled whose start time or marks do not match. Gone is success.
  */
 import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey, StepContext, StepOrder, StepOutcome } from "../driver.ts";
+import { killGroup, removeGroups } from "./cgroup.ts";
 import { type Copy, findCopies, findCopy } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
 import { inputOf } from "./input.ts";
@@ -17,10 +19,13 @@ import {
   writeExit,
   writeRecord,
 } from "./record.ts";
+import { removeRemains } from "./remains.ts";
 import { STOP_UNKNOWN } from "./spec.ts";
 
 /** How long the kernel may take to end a process after SIGKILL; longer means a stuck disk or mount. */
 const KILL_WAIT_MS_MAX = 10_000;
+/** Then the processes of the copy are looked for again. */
+const KILL_ROUND_MS = 500;
 const POLL_MS_FIRST = 10;
 const POLL_MS_MAX = 100;
 
@@ -41,14 +46,13 @@ export async function stopCopy(
     graceMs: input.graceMs() ?? known.graceMs,
   });
   if (input.keep()) noteExit(found, context);
-  else rmSync(found.runDir, { recursive: true, force: true });
+  else removeRemains(found.runDir);
   return { handle, message: how };
 }
 
 /** Of a start that never came to a process, at most a directory is left. */
 function removeRest(key: ResourceKey, handle: string, context: DriverContext): StepOutcome {
-  const runDir = `${context.directories(key.instanceId).run}/${handle}`;
-  rmSync(runDir, { recursive: true, force: true });
+  removeRemains(join(context.directories(key.instanceId).run, handle));
   return { handle, message: "was gone already" };
 }
 
@@ -61,6 +65,7 @@ export async function dropInstance(
   const copies = await findCopies(host.procDir, context);
   const own = copies.filter(({ key }) => key.instanceId === instanceId);
   await Promise.all(own.map((copy) => endCopy(host, copy, context)));
+  for (const { record } of own) if (record !== undefined) removeGroups(record.groups);
   const { run, logs } = context.directories(instanceId);
   for (const folder of [run, logs]) rmSync(folder, { recursive: true, force: true });
 }
@@ -93,17 +98,32 @@ async function endProcesses(
   // Looked for again: children may have been born since, and they must not outlive the copy.
   const rest = await findCopy(host.procDir, context, copy.key, copy.handle);
   if (rest === undefined || rest.members.length === 0) return `ended after ${signal}`;
-  signalCopy(host, rest, "SIGKILL");
-  if (await waitForEnd(host, rest, KILL_WAIT_MS_MAX, context)) {
-    const who = isDone ? "a child of it" : "it";
-    return `${who} did not end within ${graceMs} ms after ${signal}; killed`;
-  }
-  const pids = living(host, rest).map(({ pid }) => pid);
+  const left = await killAll(host, rest, context);
+  const who = isDone ? "a child of it" : "it";
+  if (left.length === 0) return `${who} did not end within ${graceMs} ms after ${signal}; killed`;
   throw new Fault(
     "DEADLINE_EXCEEDED",
     "PROCESS_WILL_NOT_END",
-    `${copy.handle}: pid ${pids.join(", ")} still there ${KILL_WAIT_MS_MAX} ms after SIGKILL; the kernel waits for a device`,
+    `${copy.handle}: pid ${left.join(", ")} still there ${KILL_WAIT_MS_MAX} ms after SIGKILL; the kernel waits for a device`,
   );
+}
+
+/** Until nobody is left: who forks faster than we look has children after each round. The pids that stay. */
+async function killAll(
+  host: ProcessHost,
+  copy: Copy,
+  context: DriverContext,
+): Promise<readonly number[]> {
+  const deadline = context.clock.monotonic() + KILL_WAIT_MS_MAX;
+  for (let rest: Copy | undefined = copy; ; ) {
+    if (rest === undefined || rest.members.length === 0) return [];
+    const left = deadline - context.clock.monotonic();
+    if (left <= 0) return rest.members.map(({ pid }) => pid);
+    killGroup(rest.record?.groups ?? {});
+    signalCopy(host, rest, "SIGKILL");
+    await waitForEnd(host, rest, Math.min(left, KILL_ROUND_MS), context);
+    rest = await findCopy(host.procDir, context, copy.key, copy.handle);
+  }
 }
 
 /** Whether all of it ended in time. Measures as it goes, since nothing can be read afterwards. */

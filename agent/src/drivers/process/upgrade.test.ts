@@ -102,7 +102,7 @@ describe("an upgrade with free ports", () => {
     expect((await world.observe()).map(({ digest }) => digest)).toEqual([old.digest]);
   });
 
-  it("that exits at once is told with its status and its last line", async () => {
+  it("that exits at once is told with its status and its last lines", async () => {
     const [old, next] = [world.wanted(), second({ env: { MODE: "crash" } })];
     await world.running(old);
     const steps = world.driver().steps(await world.observe(), old, next, world.context.clock.now());
@@ -111,11 +111,11 @@ describe("an upgrade with free ports", () => {
     const live = await eventually("it has exited", async () =>
       (await world.observe()).find(({ phase }) => phase === "exited"),
     );
-    expect(live.message).toBe("exited with status 3: cannot go on");
+    expect(live.message).toBe("exited with status 3: hello from 1.1.0 | cannot go on");
     expect(await world.driver().health(live, next, world.context)).toEqual({
       state: "failed",
       alive: false,
-      message: "exited with status 3: cannot go on",
+      message: "exited with status 3: hello from 1.1.0 | cannot go on",
     });
     expect(world.changed).toHaveLength(1);
   });

@@ -14,6 +14,8 @@ export type KindRules = Readonly<{
   isStatic(spec: JsonObject, at: SpecPath): boolean;
   /** Whether a secret may be named there. */
   mayHoldSecret(at: SpecPath): boolean;
+  /** Whether an expression there has to give a whole number. */
+  wantsInteger(at: SpecPath): boolean;
   /** Judges a template or a rendered spec; `path` goes before the paths of violations. */
   check(spec: unknown, path: string): readonly Violation[];
   /** Outputs that exist once a resource with this spec runs: dotted name to type. */

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { type Loose, violationsOf } from "../blueprint.fixture.ts";
 import { checkProcessSpec, readProcessSpec } from "./process.ts";
+import { openAmounts } from "./process-limits.ts";
 
 const sound = (): Loose => ({
   artefact: "worker",
@@ -35,6 +36,9 @@ describe("readProcessSpec", () => {
         deadlineMs: 30_000,
       },
       liveness: { tcp: { port: "admin" }, intervalMs: 1000, timeoutMs: 1000, failures: 3 },
+      limits: {},
+      requests: {},
+      umask: 0o077,
       stop: { signal: "SIGTERM", graceMs: 10_000, drainMs: 0 },
       restart: { baseMs: 500, capMs: 30_000 },
     });
@@ -74,26 +78,73 @@ describe("checkProcessSpec", () => {
     expect(problemsOf((s) => (s.argv = argv))).toHaveLength(1);
   });
 
+  it("takes amounts as whole numbers or as one whole expression", () => {
+    const limits = { cpuMillis: 10, memoryMib: 16_777_216, pids: "${params.pids}" };
+    expect(problemsOf((s) => (s.limits = limits))).toEqual([]);
+    const { limits: read } = readProcessSpec({ ...sound(), limits }, "spec");
+    expect(read).toEqual({ cpuMillis: 10, memoryMib: 16_777_216 });
+    expect(openAmounts({ limits })).toEqual(["limits.pids"]);
+    expect(openAmounts({ limits: { pids: 5 } })).toEqual([]);
+  });
+
+  it.each([
+    ["027", 0o027],
+    ["0002", 0o002],
+    ["077", 0o077],
+  ] as const)("reads the umask %s", (text, umask) => {
+    expect(readProcessSpec({ ...sound(), umask: text }, "spec").umask).toBe(umask);
+  });
+
+  it("accepts a probe by a program of the artefact, with slower defaults", () => {
+    const exec = { argv: ["node", "check.mjs", "--deep", 1] };
+    const read = readProcessSpec({ ...sound(), readiness: { exec }, liveness: { exec } }, "spec");
+    const argv = ["node", "check.mjs", "--deep", "1"];
+    expect(read.readiness).toMatchObject({ exec: { argv }, intervalMs: 1_000, timeoutMs: 1_000 });
+    expect(read.liveness).toMatchObject({ exec: { argv }, intervalMs: 5_000, timeoutMs: 2_000 });
+  });
+
   it("accepts a program inside the artefact", () => {
     expect(problemsOf((s) => (s.argv = ["bin/worker", "--x"]))).toEqual([]);
   });
 
   it.each([
-    "LD_PRELOAD",
-    "ld_library_path",
-    "DYLD_INSERT_LIBRARIES",
-    "NODE_OPTIONS",
-    "PYTHONPATH",
-    "BASH_ENV",
-    "PATH",
-    "HOLDFAST_INSTANCE",
+    ...["LD_PRELOAD", "ld_library_path", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "GCONV_PATH"],
+    ...["NODE_OPTIONS", "node_options", "NODE_PATH", "NODE_COMPILE_CACHE", "NODE_EXTRA_CA_CERTS"],
+    ...["PYTHONPATH", "PYTHONSTARTUP", "PYTHONBREAKPOINT", "PERL5OPT", "RUBYOPT", "LUA_INIT_5_4"],
+    ...["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "DOTNET_STARTUP_HOOKS", "CORECLR_PROFILER_PATH"],
+    ...[
+      "BASH_ENV",
+      "BASH_FUNC_x",
+      "ENV",
+      "IFS",
+      "PS4",
+      "GIT_SSH_COMMAND",
+      "npm_config_node_options",
+    ],
+    ...["OPENSSL_CONF", "SSLKEYLOGFILE", "SSL_CERT_FILE", "GLIBC_TUNABLES", "HOSTALIASES"],
+    ...["PATH", "HOLDFAST_INSTANCE", "holdfast_copy"],
     "A=B",
     "A\nB",
     "",
     "1A",
     "__proto__ ",
+    "A\0B",
+    "A-B",
+    "\u0391",
+    "x".repeat(129),
   ])("denies the variable %j", (name) => {
     expect(problemsOf((s) => (s.env = { [name]: "x" }))).toHaveLength(1);
+  });
+
+  it("accepts variables that choose no code", () => {
+    const env = {
+      NODE_ENV: "production",
+      PYTHONUNBUFFERED: 1,
+      http_proxy: "",
+      TMPDIR: "x",
+      A: "=\n",
+    };
+    expect(problemsOf((s) => (s.env = env))).toEqual([]);
   });
 
   it.each<[string, (spec: Loose) => void, string]>([
@@ -113,7 +164,83 @@ describe("checkProcessSpec", () => {
       (s) => (s.readiness.http.path = "//169.254.169.254/"),
       "readiness.http.path",
     ],
-    ["a check by a command", (s) => (s.readiness.exec = ["sh"]), "readiness.exec: unknown field"],
+    ["a check by a command and a port", (s) => (s.readiness.exec = ["sh"]), "has http and exec"],
+    [
+      "a check by a command as text",
+      (s) => (s.readiness = { exec: { argv: "test -f ready" } }),
+      "readiness.exec.argv: a command as text",
+    ],
+    [
+      "a check by a shell of the host",
+      (s) => (s.readiness = { exec: { argv: ["/bin/sh", "-c", "id"] } }),
+      "readiness.exec.argv[0]: the program is not part of the release",
+    ],
+    [
+      "a check by a shell of the release",
+      (s) => (s.liveness = { exec: { argv: ["bin/bash", "-c", "id"] } }),
+      "liveness.exec.argv[0]: a shell",
+    ],
+    [
+      "a check by an option of a runtime",
+      (s) => (s.readiness = { exec: { argv: ["node", "-e", "1"] } }),
+      "readiness.exec.argv[1]",
+    ],
+    [
+      "a check by a URL",
+      (s) => (s.readiness = { url: "http://169.254.169.254/latest/meta-data" }),
+      "readiness.url: unknown field",
+    ],
+    [
+      "a check of another host by name",
+      (s) => (s.readiness.http.host = "169.254.169.254"),
+      "readiness.http.host: unknown field",
+    ],
+    [
+      "a process for a check every moment",
+      (s) => (s.readiness = { exec: { argv: ["check"] }, intervalMs: 20 }),
+      "from 500 to 60000",
+    ],
+    [
+      "a check by a process without an end",
+      (s) => (s.readiness = { exec: { argv: ["check"] }, timeoutMs: 5_000 }),
+      "from 20 to 4000",
+    ],
+    ["liveness every 0 ms", (s) => (s.liveness.intervalMs = 0), "out of range; got 0"],
+    ["liveness within 0 ms", (s) => (s.liveness.timeoutMs = 0), "out of range; got 0"],
+    ["no failed check allowed", (s) => (s.liveness.failures = 0), "out of range; got 0"],
+    ["CPU -1", (s) => (s.limits = { cpuMillis: -1 }), "limits.cpuMillis: out of range; got -1"],
+    ["CPU 1e308", (s) => (s.limits = { cpuMillis: 1e308 }), "not a whole number; got 1e+308"],
+    ["CPU 0.0001", (s) => (s.limits = { cpuMillis: 0.0001 }), "not a whole number; got 0.0001"],
+    ["CPU NaN", (s) => (s.limits = { cpuMillis: Number.NaN }), "not a whole number"],
+    ["CPU 0", (s) => (s.limits = { cpuMillis: 0 }), "from 10 to 1024000"],
+    ["memory 1Ki", (s) => (s.limits = { memoryMib: "1Ki" }), "not a whole number; got 1Ki"],
+    ["memory 1Ei", (s) => (s.limits = { memoryMib: "1Ei" }), "not a whole number; got 1Ei"],
+    ["memory of 1 KiB", (s) => (s.limits = { memoryMib: 1 / 1024 }), "not a whole number"],
+    ["memory of 1 EiB", (s) => (s.limits = { memoryMib: 2 ** 40 }), "from 4 to 16777216"],
+    ["memory 0", (s) => (s.limits = { memoryMib: 0 }), "from 4 to 16777216"],
+    ["one process alone", (s) => (s.limits = { pids: 1 }), "from 2 to 4194304"],
+    ["an unknown limit", (s) => (s.limits = { memory: 5 }), "limits.memory: unknown field"],
+    [
+      "a limit as text with an expression",
+      (s) => (s.limits = { pids: "1${params.x}" }),
+      "limits.pids",
+    ],
+    [
+      "a limit below what is requested",
+      (s) => Object.assign(s, { limits: { memoryMib: 64 }, requests: { memoryMib: 65 } }),
+      "requests.memoryMib: more than the limit; got 65; allowed: at most 64",
+    ],
+    [
+      "CPU below what is requested",
+      (s) => Object.assign(s, { limits: { cpuMillis: 100 }, requests: { cpuMillis: 101 } }),
+      "requests.cpuMillis: more than the limit",
+    ],
+    ["root", (s) => (s.user = "root"), "spec.user: not of this form; got root"],
+    ["a user by number", (s) => (s.user = 0), "spec.user: not text"],
+    ["a user by number as text", (s) => (s.user = "0"), "spec.user: not of this form"],
+    ["a user with a group", (s) => (s.user = "etl:root"), "spec.user: not of this form"],
+    ["a umask as a number", (s) => (s.umask = 27), "spec.umask: not text"],
+    ["a umask that locks the owner out", (s) => (s.umask = "700"), "spec.umask: not of this form"],
     ["both kinds of check", (s) => (s.readiness.tcp = { port: "http" }), "needs one kind of check"],
     ["no kind of check", (s) => delete s.readiness.http, "needs one kind of check"],
     [

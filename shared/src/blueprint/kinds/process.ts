@@ -7,10 +7,21 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { invalid, type Violation } from "../../fault.ts";
 import { below, isPlainObject, Shape } from "../shape.ts";
 import type { KindRules, SpecPath, ValueType } from "./kind.ts";
+import { PROCESS_RUNTIMES, readArgv, scalarText } from "./process-argv.ts";
 import { envNameProblem } from "./process-env.ts";
+import {
+  isAmount,
+  type ProcessLimits,
+  type ProcessRequests,
+  readAmounts,
+} from "./process-limits.ts";
+import {
+  type LivenessProbe,
+  type ReadinessProbe,
+  readLiveness,
+  readReadiness,
+} from "./process-probes.ts";
 
-/** Names that argv[0] may have besides a path inside the artefact; `node` is the agent's own Node. */
-export const PROCESS_RUNTIMES = ["node"] as const;
 export const STOP_SIGNALS = [
   "SIGTERM",
   "SIGINT",
@@ -22,16 +33,6 @@ export const STOP_SIGNALS = [
 /** Counters that the process driver keeps for each resource. */
 export const PROCESS_COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as const;
 
-export type ProbeTarget = Readonly<{
-  http?: { port: string; path: string };
-  tcp?: { port: string };
-}>;
-/** Exactly one of `http` and `tcp` is set. `intervalMs` runs from the end of one probe to the next. */
-export type ReadinessProbe = ProbeTarget &
-  Readonly<{ intervalMs: number; timeoutMs: number; deadlineMs: number }>;
-export type LivenessProbe = ProbeTarget &
-  Readonly<{ intervalMs: number; timeoutMs: number; failures: number }>;
-
 /** A rendered spec with its defaults filled in. */
 export type ProcessSpec = Readonly<{
   artefact: string;
@@ -42,6 +43,12 @@ export type ProcessSpec = Readonly<{
   ports: Readonly<Record<string, Readonly<{ fixed?: number }>>>;
   readiness?: ReadinessProbe;
   liveness?: LivenessProbe;
+  limits: ProcessLimits;
+  requests: ProcessRequests;
+  /** Account of the host; undefined: the agent's own. */
+  user?: string;
+  /** What new files of the process are not given. */
+  umask: number;
   /** `drainMs` lies between publishing the new copy and stopping the old one. */
   stop: Readonly<{ signal: (typeof STOP_SIGNALS)[number]; graceMs: number; drainMs: number }>;
   restart: Readonly<{ baseMs: number; capMs: number }>;
@@ -49,7 +56,7 @@ export type ProcessSpec = Readonly<{
 
 /**
  * Fields that are constants of the release: they choose code or reach. Expressions may stand only in argv after
- * the program, in the values of env, and (secrets alone) in the values of secretFiles.
+ * the program, in the values of env, limits and requests, and (secrets alone) in the values of secretFiles.
  */
 export const STATIC_FIELDS = [
   "artefact",
@@ -58,13 +65,12 @@ export const STATIC_FIELDS = [
   "ports",
   "readiness",
   "liveness",
+  "user",
+  "umask",
   "stop",
   "restart",
 ] as const;
 
-const ARGV_MAX = 256;
-/** Linux takes 128 KiB for one argument (MAX_ARG_STRLEN). */
-const ARGUMENT_CHARS_MAX = 32_768;
 const ENV_MAX = 200;
 const SECRET_FILES_MAX = 50;
 const PORTS_MAX = 20;
@@ -72,13 +78,17 @@ const DELAY_MS_MAX = 600_000;
 
 const ARTEFACT_NAME = { pattern: /^[a-z][a-z0-9-]{0,39}$/, allowed: "the name of an artefact" };
 const PORT_NAME = { pattern: /^[a-z][a-z0-9-]{0,30}$/, allowed: "the name of a port in `ports`" };
-const HTTP_PATH = {
-  pattern: /^\/(?!\/)[\x21-\x5b\x5d-\x7e]{0,1023}$/,
-  allowed: "a path that begins with one /, without spaces and backslashes, at most 1024 characters",
+/** By name, since a number means another account on each host. */
+const USER = {
+  pattern: /^(?!root$)[a-z_][a-z0-9_-]{0,31}$/,
+  allowed: "the name of an account that is not root; nothing: the agent's own",
 };
+const UMASK = {
+  pattern: /^0?0[0-7]{2}$/,
+  allowed: 'three octal digits in quotes, the first 0, such as "027"',
+};
+const UMASK_DEFAULT = 0o077;
 const SECRET_REFERENCE = /^\$\{secrets\.([A-Za-z_][A-Za-z0-9_]{0,62})\}$/;
-const PROGRAM_RULE = `${PROCESS_RUNTIMES.join(", ")} or a relative path inside the artefact, without . and ..`;
-
 /** All that is wrong with a template or a rendered spec; `path` names the spec in messages. */
 export function checkProcessSpec(spec: unknown, path: string): readonly Violation[] {
   const found: Violation[] = [];
@@ -101,8 +111,11 @@ function readShape(spec: unknown, path: string, found: Violation[]): ProcessSpec
   const env = readEnv(shape);
   const secretFiles = readSecretFiles(shape);
   const ports = readPorts(shape);
-  const readiness = readProbe(shape, "readiness", ports);
-  const liveness = readProbe(shape, "liveness", ports);
+  const readiness = readReadiness(shape, ports);
+  const liveness = readLiveness(shape, ports);
+  const amounts = readAmounts(shape);
+  const user = shape.text("user", USER);
+  const umask = shape.text("umask", UMASK);
   const stop = shape.object("stop");
   const restart = shape.object("restart");
   const delay = { min: 0, max: DELAY_MS_MAX };
@@ -112,8 +125,11 @@ function readShape(spec: unknown, path: string, found: Violation[]): ProcessSpec
     env,
     secretFiles,
     ports,
-    ...(readiness && { readiness: readReadiness(readiness) }),
-    ...(liveness && { liveness: readLiveness(liveness) }),
+    ...(readiness && { readiness }),
+    ...(liveness && { liveness }),
+    ...amounts,
+    ...(user !== undefined && { user }),
+    umask: umask === undefined ? UMASK_DEFAULT : Number.parseInt(umask, 8),
     stop: {
       signal: stop?.choice("signal", STOP_SIGNALS) ?? "SIGTERM",
       graceMs: stop?.integer("graceMs", delay) ?? 10_000,
@@ -132,60 +148,9 @@ function readShape(spec: unknown, path: string, found: Violation[]): ProcessSpec
       `${read.restart.baseMs} or more`,
     );
   }
-  for (const each of [stop, restart, readiness?.shape, liveness?.shape]) each?.finish();
+  for (const each of [stop, restart]) each?.finish();
   shape.finish();
   return read;
-}
-
-function readArgv(shape: Shape): readonly string[] {
-  const given = shape.raw("argv");
-  if (typeof given === "string") {
-    shape.add(
-      "argv",
-      "a command as text",
-      given,
-      'a list of arguments, such as ["node", "main.mjs"]',
-    );
-    return [];
-  }
-  const argv = shape.list("argv", ARGV_MAX, true).map((each, i) => argument(shape, i, each));
-  if (shape.has("argv") && argv.length === 0) {
-    shape.add("argv", "empty", "", "the program first, then its arguments");
-  }
-  const [program, script] = argv;
-  const isRuntime = PROCESS_RUNTIMES.some((each) => each === program);
-  if (program !== undefined && !isRuntime && !isInnerPath(program)) {
-    shape.add("argv[0]", "the program is not part of the release", program, PROGRAM_RULE);
-  }
-  if (isRuntime && (script === undefined || !isInnerPath(script))) {
-    const rule = "a relative path inside the artefact, without . and .., not an option";
-    shape.add("argv[1]", `what ${program} runs is not part of the release`, script ?? "", rule);
-  }
-  return argv;
-}
-
-function argument(shape: Shape, index: number, value: unknown): string {
-  return scalarText(shape, `argv[${index}]`, value);
-}
-
-/** A whole-value expression keeps its type, so a rendered argument may be a number or a boolean. */
-function scalarText(shape: Shape, key: string, value: unknown): string {
-  const text = typeof value === "number" || typeof value === "boolean" ? String(value) : value;
-  if (typeof text !== "string") {
-    shape.add(key, "not text", value, "text, a number, true or false");
-    return "";
-  }
-  if (text.includes("\0")) shape.add(key, "has a NUL character", text, "text without NUL");
-  if (text.length > ARGUMENT_CHARS_MAX) {
-    shape.add(key, `${text.length} characters are too many`, "", `at most ${ARGUMENT_CHARS_MAX}`);
-  }
-  return text;
-}
-
-/** Whether the text names something inside a directory whatever stands in that directory. */
-export function isInnerPath(text: string): boolean {
-  if (text.length > 255 || !/^[A-Za-z0-9_][A-Za-z0-9_./@+-]*$/.test(text)) return false;
-  return text.split("/").every((name) => name !== "" && name !== "." && name !== "..");
 }
 
 function readEnv(shape: Shape): Readonly<Record<string, string>> {
@@ -232,57 +197,10 @@ function readPorts(shape: Shape): ProcessSpec["ports"] {
   return ports;
 }
 
-type Probe = Readonly<{ shape: Shape; target: ProbeTarget }>;
-
-function readProbe(parent: Shape, key: string, ports: ProcessSpec["ports"]): Probe | undefined {
-  const shape = parent.object(key);
-  if (shape === undefined) return undefined;
-  if (shape.has("http") === shape.has("tcp")) {
-    parent.add(key, "needs one kind of check", "", "http: {port, path} or tcp: {port}, not both");
-  }
-  const http = shape.object("http");
-  const tcp = shape.object("tcp");
-  const port = (from: Shape) => {
-    const name = from.text("port", PORT_NAME, true);
-    if (name !== undefined && !Object.hasOwn(ports, name)) {
-      from.add("port", "not declared", name, Object.keys(ports).join(", ") || "a port in `ports`");
-    }
-    return name ?? "";
-  };
-  const target = {
-    ...(http && { http: { port: port(http), path: http.text("path", HTTP_PATH, true) ?? "/" } }),
-    ...(tcp && { tcp: { port: port(tcp) } }),
-  };
-  http?.finish();
-  tcp?.finish();
-  return { shape, target };
-}
-
-/** Probes of readiness run one after the other, so a timeout may be longer than the pause between two. */
-function readReadiness({ shape, target }: Probe): ReadinessProbe {
-  const intervalMs = shape.integer("intervalMs", { min: 20, max: 60_000 }) ?? 200;
-  const timeoutMs = shape.integer("timeoutMs", { min: 20, max: 60_000 }) ?? 1_000;
-  const deadlineMs = shape.integer("deadlineMs", { min: 100, max: 3_600_000 }) ?? 30_000;
-  if (timeoutMs > deadlineMs) {
-    shape.add("timeoutMs", "longer than deadlineMs", timeoutMs, `at most ${deadlineMs}`);
-  }
-  return { ...target, intervalMs, timeoutMs, deadlineMs };
-}
-
-function readLiveness({ shape, target }: Probe): LivenessProbe {
-  const intervalMs = shape.integer("intervalMs", { min: 100, max: 600_000 }) ?? 5_000;
-  const timeoutMs =
-    shape.integer("timeoutMs", { min: 20, max: 60_000 }) ?? Math.min(2_000, intervalMs);
-  const failures = shape.integer("failures", { min: 1, max: 100 }) ?? 3;
-  if (timeoutMs > intervalMs) {
-    shape.add("timeoutMs", "longer than intervalMs", timeoutMs, `at most ${intervalMs}`);
-  }
-  return { ...target, intervalMs, timeoutMs, failures };
-}
-
 /** `argv[0]` is always static; `argv[1]` too where a runtime takes it for the program. */
-function isStatic(spec: JsonObject, [field, index]: SpecPath): boolean {
-  if (field === "env" || field === "secretFiles") return false;
+function isStatic(spec: JsonObject, at: SpecPath): boolean {
+  const [field, index] = at;
+  if (isAmount(at) || field === "env" || field === "secretFiles") return false;
   if (field !== "argv" || typeof index !== "number") return true;
   const program = Array.isArray(spec["argv"]) ? spec["argv"][0] : undefined;
   return index === 0 || (index === 1 && PROCESS_RUNTIMES.some((each) => each === program));
@@ -296,6 +214,7 @@ export const PROCESS_KIND: KindRules = {
   kind: "process",
   isStatic,
   mayHoldSecret: ([field]) => field === "secretFiles",
+  wantsInteger: isAmount,
   check: checkProcessSpec,
   outputsOf: (spec) =>
     new Map(portEntries(spec).map(([name]) => [`ports.${name}`, "integer" satisfies ValueType])),

@@ -1,0 +1,51 @@
+/**
+ * The one place where a program of a release is started, be it a process or a probe of it: an argument list in a
+ * session of its own, with an environment built from nothing and nothing else of the agent.
+ */
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import type { Account } from "./account.ts";
+import type { ProcessHost } from "./host.ts";
+
+export type LaunchPlan = Readonly<{
+  file: string;
+  args: readonly string[];
+  env: Record<string, string>;
+  cwd: string;
+  umask: number;
+  /** undefined: the agent's own. */
+  account: Account | undefined;
+  stdio: StdioOptions;
+}>;
+
+/** In a session of its own, so that neither the agent's end nor its terminal's signals reach it. */
+export function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
+  const { account } = plan;
+  const before = host.umask(plan.umask);
+  try {
+    const child = spawn(plan.file, plan.args, {
+      cwd: plan.cwd,
+      env: plan.env,
+      // With another account goes every further group that the agent is in.
+      ...(account !== undefined && { uid: account.uid, gid: account.gid }),
+      detached: true,
+      shell: false,
+      stdio: plan.stdio,
+    });
+    child.unref();
+    return child;
+  } finally {
+    host.umask(before);
+  }
+}
+
+/** Why a child without a pid has none. */
+export async function launchFault(child: ChildProcess, file: string): Promise<Fault> {
+  const cause = await new Promise((resolve) => child.once("error", resolve));
+  return new Fault(
+    "FAILED_PRECONDITION",
+    "PROCESS_NOT_STARTED",
+    `could not start ${file}: ${causeChain(cause)}`,
+    { cause },
+  );
+}
