@@ -69,7 +69,7 @@ if (mode === "eater") told(() => setInterval(() => kept.push(Buffer.alloc(4 << 2
 const sleeper = (options) => spawn("/bin/sleep", ["600"], { stdio: "ignore", ...options });
 if (mode === "forker") told(() => { for (let n = 0; n < 20; n++) sleeper().on("error", (error) => console.log("fork: " + error.code)); });
 if (mode === "daemon") writeFileSync(process.env.HOLDFAST_DATA_DIR + "/daemon.pid", String(sleeper({ detached: true, env: {} }).pid));
-const busy = "while (process.cpuUsage().user < 400_000);";
+const busy = "while (process.cpuUsage().user < 120_000);";
 if (mode === "heir") told(() => spawn(process.execPath, ["-e", busy], { stdio: "ignore" }).on("exit", () => writeFileSync(process.env.HOLDFAST_DATA_DIR + "/done", "")));
 if (mode === "garbage") process.stdout.write(Buffer.concat([
   Buffer.from("\\u001b]52;c;aGk=\\u0007\\u001b[2J\\u009b31m\\u202e"), Buffer.from([0xff, 0xfe, 0x00, 0x80]),
