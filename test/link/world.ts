@@ -15,6 +15,7 @@ import {
   ControlResponseSchema,
   type Fenced,
   type Held,
+  HeldSchema,
   type Hello,
   OpenedReason,
   OpenedSchema,
@@ -28,6 +29,7 @@ import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1
 import { BatchSchema, type SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
+import { digestOf } from "@holdfast/shared/digest.ts";
 import { keyIdOf, signEnvelope, signingKey, verificationKey } from "@holdfast/shared/dsse.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { enrollProofBytes, renewProofBytes } from "@holdfast/shared/identity-proof.ts";
@@ -136,10 +138,11 @@ export class MemoryHub implements LinkHub {
   async differing(_: AgentSession, held: readonly Held[], max: number) {
     this.asked.push(held);
     const heldAt = new Map(held.map((each) => [each.instanceId, each.generation?.number ?? 0n]));
-    return [...this.frames.entries()]
-      .filter(([id, { generation }]) => (heldAt.get(id) ?? 0n) < generation)
-      .map(([, { frame }]) => frame)
-      .slice(0, max);
+    const due = [...this.frames.entries()].filter(
+      ([id, { generation }]) => (heldAt.get(id) ?? 0n) < generation,
+    );
+    const frames = due.map(([, { frame }]) => frame).slice(0, max);
+    return { frames, more: due.length > max };
   }
 
   async freshness(): Promise<Uint8Array> {
@@ -224,7 +227,12 @@ export class MemoryHub implements LinkHub {
     const payload = toBinary(AssignmentSchema, assignment);
     const value = { instanceId, assignment: signEnvelope("assignment", payload, [this.key]) };
     const response = create(ControlResponseSchema, { message: { case: "offer", value } });
-    const frame = { instanceId, bytes: toBinary(ControlResponseSchema, response) };
+    const held = create(HeldSchema, {
+      instanceId,
+      generation: { incarnation: this.incarnation, number },
+      assignmentDigest: digestOf(payload),
+    });
+    const frame = { held, bytes: toBinary(ControlResponseSchema, response) };
     this.frames.set(instanceId, { generation: number, frame });
     return frame;
   }

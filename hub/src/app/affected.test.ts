@@ -57,7 +57,7 @@ async function serveAll(cell: string): Promise<void> {
   const link = linkHub(hub().parts.app, reportUseCases(hub().parts.app));
   const { principal } = await joinCell(hub(), cell);
   const session = await link.admit(principal, create(HelloSchema, { fencing: principal.fencing }));
-  const frames = await link.differing(session, [], 64);
+  const { frames } = await link.differing(session, [], 64);
   const instances = frames.map(({ bytes }) => {
     const offer = fromBinary(ControlResponseSchema, bytes).message.value as Offer;
     const payload = offer.assignment?.payload ?? new Uint8Array();

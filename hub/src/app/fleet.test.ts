@@ -93,7 +93,7 @@ async function connect(cell: string): Promise<AgentSession> {
 }
 
 async function offersTo(session: AgentSession, held: readonly Held[] = []) {
-  const frames = await link().differing(session, held, 64);
+  const { frames } = await link().differing(session, held, 64);
   return frames.map(({ bytes }) => fromBinary(ControlResponseSchema, bytes).message.value as Offer);
 }
 

@@ -113,8 +113,8 @@ async function enter(
 }
 
 async function assignmentFor(agent: Agent, instanceId: string): Promise<Assignment | undefined> {
-  const frames = await link().differing(agent.session, [], 100);
-  const frame = frames.find((each) => each.instanceId === instanceId);
+  const { frames } = await link().differing(agent.session, [], 100);
+  const frame = frames.find((each) => each.held.instanceId === instanceId);
   const { message } = fromBinary(ControlResponseSchema, frame?.bytes ?? new Uint8Array());
   if (message.case !== "offer") return undefined;
   return fromBinary(AssignmentSchema, message.value.assignment?.payload ?? new Uint8Array());

@@ -22,8 +22,8 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Encodable } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { written } from "./grpc-status.ts";
-import { OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
-import { freshnessPauseMs, heldAfter, isNewer } from "./offered.ts";
+import { NOTE_JITTER_MS, NOTE_MS_MIN, OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
+import { freshnessPauseMs, isNewer } from "./offered.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
 
 export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlResponse>>;
@@ -40,6 +40,7 @@ export class ControlSession {
   readonly #held = new Map<string, Held>();
   #stale = false;
   #refreshing = false;
+  #isNoteComing = false;
   #end: ((fault: Fault | undefined) => void) | undefined;
   /** Rejects with the fault that ended the session from within, resolves when it was ended well. */
   readonly ended: Promise<void>;
@@ -144,27 +145,38 @@ export class ControlSession {
       }
     }
     // The note lists the latest digests, so a change makes a new one due.
-    if (isNoteDue && isChange && !this.#stop.signal.aborted) {
-      await this.#writeBytes(await this.#deps.hub.freshness(this.agent));
+    if (isNoteDue && isChange) {
+      this.#noteSoon().catch((error: unknown) => this.end(asEnd(error)));
     }
+  }
+
+  /** Not at once: several changes share one note, and a change of a whole fleet is told before its notes are signed. */
+  async #noteSoon(): Promise<void> {
+    if (this.#isNoteComing) return;
+    this.#isNoteComing = true;
+    const { hub, random } = this.#deps;
+    await this.#pause(
+      NOTE_MS_MIN + fullJitter({ baseMs: NOTE_JITTER_MS, capMs: NOTE_JITTER_MS }, 0, random),
+    );
+    this.#isNoteComing = false;
+    if (!this.#stop.signal.aborted) await this.#writeBytes(await hub.freshness(this.agent));
   }
 
   /** Whether anything was written. */
   async #offerPage(): Promise<boolean> {
     const held = [...this.#held.values()];
-    const frames = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
+    const { frames, more } = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
     let isNews = false;
-    for (const frame of frames) {
+    for (const { held: after, bytes } of frames) {
       if (this.#stop.signal.aborted) return false;
-      const after = heldAfter(frame, this.#held);
       isNews ||= isNewer(after, this.#held.get(after.instanceId));
       this.#held.set(after.instanceId, after);
-      await this.#writeBytes(frame.bytes);
+      await this.#writeBytes(bytes);
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
       if (this.#stale) return true;
     }
     // A page that told nothing new would come again for ever.
-    if (frames.length === OFFERS_PAGE_MAX && isNews) this.#stale = true;
+    if (more && isNews) this.#stale = true;
     return frames.length > 0;
   }
 

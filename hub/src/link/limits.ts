@@ -51,6 +51,10 @@ export const SPREAD_MS_MIN = 1_000;
 export const FRESHNESS_MS_MIN = 1_000;
 export const FRESHNESS_MS_MAX = 6 * 3_600_000;
 
+/** After a change its note follows within these: NOTE_MS_MIN and full jitter over NOTE_JITTER_MS. */
+export const NOTE_MS_MIN = 500;
+export const NOTE_JITTER_MS = 2_000;
+
 /** Tries of a use case that says "later", before the stream is given up. */
 export const RETRIES_MAX = 4;
 export const RETRY_BACKOFF = { baseMs: 250, capMs: 5_000 } as const;

@@ -35,8 +35,18 @@ export type AgentPrincipal = Readonly<{
 /** An admitted agent. `active` is false for one that was fenced by a takeover: it may only drain its reports. */
 export type AgentSession = AgentPrincipal & Readonly<{ session: bigint; active: boolean }>;
 
-/** Finished bytes of a ControlResponse, as stored when they were signed. */
-export type StoredFrame = Readonly<{ instanceId: string; bytes: Uint8Array }>;
+/** Finished bytes of a ControlResponse with an offer, as stored when they were signed. */
+export type StoredFrame = Readonly<{
+  bytes: Uint8Array;
+  /** What an agent that took it would say in Hello. */
+  held: Held;
+}>;
+
+export type OfferPage = Readonly<{
+  frames: readonly StoredFrame[];
+  /** There may be others to ask for once these are held. */
+  more: boolean;
+}>;
 
 /** As an assignment names it; the instance by its id as people see it. */
 export type SecretName = Readonly<{ instanceId: string; name: string; version: bigint }>;
@@ -52,11 +62,7 @@ export interface LinkHub {
   /** The stream of this session has ended. */
   left(session: AgentSession): Promise<void>;
   /** Latest of the cell's assignments and entitlements that differ from what is held, at most `max`, oldest change first. */
-  differing(
-    session: AgentSession,
-    held: readonly Held[],
-    max: number,
-  ): Promise<readonly StoredFrame[]>;
+  differing(session: AgentSession, held: readonly Held[], max: number): Promise<OfferPage>;
   /** Bytes of a ControlResponse with a freshness note signed now. */
   freshness(session: AgentSession): Promise<Uint8Array>;
   /** Key sets newer than those held, oldest first, one signed by the one before. */

@@ -4,7 +4,7 @@ import type { Generation } from "@holdfast/shared/generation.ts";
 import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import type { Tx } from "./tx.ts";
 
-/** Of one page of a cell's offers. */
+/** Of one page of a cell's heads, and of the offers that are read at once. */
 export const OFFERS_MAX = 256;
 
 export type NewAssignment = Readonly<{
@@ -70,6 +70,7 @@ export async function replace(tx: Tx, assignment: NewAssignment): Promise<void> 
 }
 
 export type AssignmentHead = Readonly<{
+  cellId: string;
   instanceId: string;
   incarnation: bigint;
   number: bigint;
@@ -81,32 +82,32 @@ export type AssignmentHead = Readonly<{
   tombstone: boolean;
 }>;
 
-/** What is the latest in a cell, by instance id, without the bytes. At most OFFERS_MAX after `afterId`. */
+/** What is the latest in each of the cells, by instance id, without the bytes. At most OFFERS_MAX of each after `afterId`. */
 export function heads(
   tx: Tx,
-  cellId: string,
+  cellIds: readonly string[],
   afterId: string = NIL_UUID,
 ): Promise<AssignmentHead[]> {
   return tx.query<AssignmentHead>(
-    `select a.instance_id as "instanceId", a.incarnation, a.number, a.digest, a.tombstone,
-            e.digest as "entitlementDigest", e.incarnation as "entitlementIncarnation",
-            e.number as "entitlementNumber"
-       from assignment a left join entitlement e on e.instance_id = a.instance_id
-      where a.cell_id = $1 and a.instance_id > $2 order by a.instance_id limit ${OFFERS_MAX}`,
-    [cellId, afterId],
+    `select head.* from unnest($1::uuid[]) as cell (id) cross join lateral (
+       select a.cell_id as "cellId", a.instance_id as "instanceId", a.incarnation, a.number, a.digest,
+              a.tombstone, e.digest as "entitlementDigest", e.incarnation as "entitlementIncarnation",
+              e.number as "entitlementNumber"
+         from assignment a left join entitlement e on e.instance_id = a.instance_id
+        where a.cell_id = cell.id and a.instance_id > $2 order by a.instance_id limit ${OFFERS_MAX}) head`,
+    [[...new Set(cellIds)], afterId],
   );
 }
 
-/** The stored bytes of the named instances' offers, as far as they are in this cell. At most OFFERS_MAX. */
+/** The stored bytes of the named instances' offers, in the order of their ids. At most OFFERS_MAX. */
 export function offers(
   tx: Tx,
-  cellId: string,
   instanceIds: readonly string[],
 ): Promise<{ instanceId: string; offer: Uint8Array }[]> {
   return tx.query(
     `select instance_id as "instanceId", offer from assignment
-      where cell_id = $1 and instance_id = any ($2::uuid[]) order by instance_id limit ${OFFERS_MAX}`,
-    [cellId, instanceIds],
+      where instance_id = any ($1::uuid[]) order by instance_id limit ${OFFERS_MAX}`,
+    [instanceIds],
   );
 }
 

@@ -9,14 +9,23 @@ export type FreshnessRow = Readonly<{
   expiresAt: Date;
 }>;
 
-export async function replace(tx: Tx, note: FreshnessRow): Promise<void> {
+/** Of several cells at once; each keeps the newer of what is there and what is given. */
+export async function replace(tx: Tx, notes: readonly FreshnessRow[]): Promise<void> {
   await tx.query(
     `insert into freshness as f (tenant_id, cell_id, envelope, signed_at, expires_at)
-     select tenant_id, id, $2, $3, $4 from cell where id = $1
+     select c.tenant_id, c.id, n.envelope, n.signed_at, n.expires_at
+       from unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::timestamptz[])
+            as n (cell_id, envelope, signed_at, expires_at)
+       join cell c on c.id = n.cell_id
      on conflict (vendor_id, tenant_id, cell_id) do update
        set envelope = excluded.envelope, signed_at = excluded.signed_at, expires_at = excluded.expires_at
      where f.signed_at <= excluded.signed_at`,
-    [note.cellId, note.envelope, note.signedAt, note.expiresAt],
+    [
+      notes.map(({ cellId }) => cellId),
+      notes.map(({ envelope }) => Buffer.from(envelope)),
+      notes.map(({ signedAt }) => signedAt),
+      notes.map(({ expiresAt }) => expiresAt),
+    ],
   );
 }
 

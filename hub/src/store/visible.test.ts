@@ -149,9 +149,9 @@ describe("an agent", () => {
       }),
     );
     expect(Buffer.from((await fetch()) ?? []).toString()).toBe("x");
-    const heads = await asAgent((tx) => assignments.heads(tx, world.cellId));
+    const heads = await asAgent((tx) => assignments.heads(tx, [world.cellId]));
     expect(heads).toMatchObject([{ instanceId: world.instanceId, incarnation: 1n, number: 1n }]);
-    const [offer] = await asAgent((tx) => assignments.offers(tx, world.cellId, [world.instanceId]));
+    const [offer] = await asAgent((tx) => assignments.offers(tx, [world.instanceId]));
     expect(Buffer.from(offer?.offer ?? []).toString()).toBe("offer");
   });
 });

@@ -13,7 +13,7 @@ import type { AgentPrincipal, AgentSession } from "../../link/port.ts";
 import * as agents from "../../store/agents.ts";
 import * as cells from "../../store/cells.ts";
 import * as certificates from "../../store/certificates.ts";
-import { agentContext, type Context } from "../../store/context.ts";
+import { agentContext, type Context, taskContext } from "../../store/context.ts";
 import { AGENTS } from "../../store/object-tables.ts";
 import { find } from "../../store/objects.ts";
 import * as sessions from "../../store/sessions.ts";
@@ -26,6 +26,13 @@ const TEXT_CHARS_MAX = 200;
 
 export function contextOfAgent({ vendorId, cellId, agentId }: AgentPrincipal): Context {
   return agentContext(vendorId, cellId, agentId);
+}
+
+/** One agent's is its cell; what is asked for several at once goes over the vendor's cells, named one by one. */
+export function contextOfAgents(vendorId: string, agents: readonly AgentPrincipal[]): Context {
+  const [one, ...others] = agents;
+  if (one !== undefined && others.length === 0) return contextOfAgent(one);
+  return taskContext(vendorId, "link");
 }
 
 /** Throws UNAUTHENTICATED `CERTIFICATE_UNKNOWN`, `CERTIFICATE_REVOKED` or `AGENT_GONE`. */

@@ -4,7 +4,7 @@ import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1
 import { Fault } from "@holdfast/shared/fault.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { AgentSession, LinkHub, SecretName } from "../../link/port.ts";
+import type { AgentSession, LinkHub, OfferPage, SecretName } from "../../link/port.ts";
 import * as artefacts from "../../store/artefacts.ts";
 import * as secrets from "../../store/instance-secrets.ts";
 import * as releases from "../../store/releases.ts";
@@ -12,19 +12,28 @@ import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
 import { told } from "../telemetry/take.ts";
 import { admit, contextOfAgent, left, mismatched } from "./admission.ts";
+import { Batcher } from "./batcher.ts";
 import { statusReported } from "./status-report.ts";
-import { differing, freshnessNote, newerKeySets } from "./wishes.ts";
+import { type DifferingQuestion, differing, freshnessNotes, newerKeySets } from "./wishes.ts";
 
 export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
 
 export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
+  const offers = new Batcher<DifferingQuestion, OfferPage>((vendorId, questions) =>
+    differing(deps, vendorId, questions),
+  );
+  const notes = new Batcher<AgentSession, Uint8Array>((vendorId, sessions) =>
+    freshnessNotes(deps, vendorId, sessions),
+  );
   return {
     incarnation: deps.incarnation,
     admit: (principal, hello) => admit(deps, principal, hello),
     mismatched: (principal, claimed) => mismatched(deps, principal, claimed),
     left: (session) => left(deps, session),
-    differing: (session, held, max) => differing(deps, session, held, max),
-    freshness: (session) => freshnessNote(deps, session),
+    // A fenced agent gets nothing more to do.
+    differing: async (session, held, max) =>
+      session.active ? await offers.ask(session.vendorId, { session, held, max }) : NOTHING,
+    freshness: (session) => notes.ask(session.vendorId, session),
     newerKeySets: (session, hello) => newerKeySets(deps, session, hello),
     statusReported: (session, report) => statusReported(deps, session, report),
     // Nothing asks for actions or rehearsals yet, so an answer to one answers nothing.
@@ -39,6 +48,8 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     onCellChanged: (ring) => deps.cellBells.listen(ring),
   };
 }
+
+const NOTHING: OfferPage = { frames: [], more: false };
 
 /** Only releases that an assignment of the cell names: others do not exist for it. */
 async function release(deps: AppDeps, session: AgentSession, digest: string): Promise<Envelope> {
