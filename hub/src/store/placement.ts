@@ -11,17 +11,6 @@ export const CELLS_CONSIDERED_MAX = 5_000;
 /** Of one plan, those with the most room first. */
 export const POOLS_CONSIDERED_MAX = 500;
 
-type Row = Omit<CellFacts, "agent" | "capacity" | "load"> &
-  Readonly<{
-    instancesMax: number;
-    resourcesMax: Amounts;
-    instances: number;
-    resources: Amounts;
-    fencing: bigint | null;
-    awaySince: Date | null;
-    drivers: readonly string[];
-  }>;
-
 export type Sought = Readonly<{
   /** Owners of the cells, NIL_UUID for hosted ones. */
   owners: readonly string[];
@@ -34,58 +23,114 @@ export type Sought = Readonly<{
 /**
  * Cells as far as the caller sees them. The agent is the one with the cell's highest fencing number: one that was
  * fenced says nothing any more. Until the active one's first hello its abilities are unknown and it counts as absent.
+ * One statement for each table: under row-level security the planner takes each of them for one row, and a join
+ * would compare all cells with all agents.
  */
 export async function cells(tx: Tx, { owners, labelKeys, drivers }: Sought): Promise<CellFacts[]> {
-  const rows = await tx.query<Row>(
-    `select c.id, c.name, c.tenant_id as "tenantId", c.region, c.deleted_at is not null as deleting,
+  const rows = await emptiest(tx, owners);
+  const ids = rows.map(({ id }) => id);
+  if (ids.length === 0) return [];
+  const agents = await activeAgents(tx, owners, rows, drivers);
+  const labels = await labelsOf(tx, owners, ids, labelKeys);
+  return rows.map(({ instancesMax, resourcesMax, instances, resources, fencing: _, ...cell }) => ({
+    ...cell,
+    labels: labels.get(cell.id) ?? {},
+    agent: agents.get(cell.id),
+    capacity: { instances: instancesMax, resources: resourcesMax },
+    load: { instances, resources },
+  }));
+}
+
+type CellRow = Omit<CellFacts, "agent" | "labels" | "capacity" | "load"> &
+  Readonly<{
+    fencing: bigint;
+    instancesMax: number;
+    resourcesMax: Amounts;
+    instances: number;
+    resources: Amounts;
+  }>;
+
+/** The limit inside keeps each look-up one by the whole key. */
+function emptiest(tx: Tx, owners: readonly string[]): Promise<CellRow[]> {
+  return tx.query<CellRow>(
+    `select c.id, c.name, c.tenant_id as "tenantId", c.region, c.deleted_at is not null as deleting, c.fencing,
             c.instances_max as "instancesMax", c.resources_max as "resourcesMax",
-            coalesce(l.instances, 0) as instances, coalesce(l.resources, '{}') as resources,
-            case when $2::text[] = '{}' then '{}'::jsonb else
-              coalesce((select jsonb_object_agg(o.key, o.value) from object_label o
-                         where o.vendor_id = c.vendor_id and o.tenant_id = c.tenant_id
-                           and o.kind = 'cell' and o.object_id = c.id
-                           and ($2::text[] is null or o.key = any ($2::text[]))), '{}')
-            end as labels,
-            a.fencing, s.closed_at as "awaySince",
-            array(select e->>'name' from jsonb_array_elements(a.capabilities) e
-                   where (e->>'available')::boolean and ($3::text[] is null or e->>'name' = any ($3::text[]))
-            ) as drivers
+            coalesce(l.instances, 0) as instances, coalesce(l.resources, '{}') as resources
        from cell c
-       left join cell_load l on l.vendor_id = c.vendor_id and l.tenant_id = c.tenant_id and l.cell_id = c.id
-       left join (agent a join agent_session s on s.vendor_id = a.vendor_id and s.tenant_id = a.tenant_id
-                                              and s.agent_id = a.id)
-         on a.vendor_id = c.vendor_id and a.tenant_id = c.tenant_id and a.cell_id = c.id
-            and a.fencing = c.fencing and a.gone_at is null
+       left join lateral (
+         select l.instances, l.resources from cell_load l
+          where l.vendor_id = c.vendor_id and l.tenant_id = c.tenant_id and l.cell_id = c.id limit 1
+       ) l on true
       where c.tenant_id = any ($1::uuid[]) and c.gone_at is null
-      order by instances, c.name, c.id limit ${CELLS_CONSIDERED_MAX}`,
-    [owners, labelKeys ?? null, drivers?.map((kind) => `${DRIVER_PREFIX}${kind}`) ?? null],
+      order by coalesce(l.instances, 0), c.name, c.id limit ${CELLS_CONSIDERED_MAX}`,
+    [owners],
   );
-  return rows.map(factsOf);
 }
 
 /** As hellos name drivers among the capabilities. */
 const DRIVER_PREFIX = "driver/";
 
-function factsOf(row: Row): CellFacts {
-  const { instancesMax, resourcesMax, instances, resources, fencing, awaySince, drivers } = row;
-  const agent: AgentFacts | undefined =
-    fencing === null
-      ? undefined
-      : {
-          awaySinceMs: awaySince?.getTime(),
-          drivers: drivers.map((name) => name.slice(DRIVER_PREFIX.length)),
-        };
-  return {
-    id: row.id,
-    name: row.name,
-    tenantId: row.tenantId,
-    region: row.region,
-    labels: row.labels,
-    deleting: row.deleting,
-    agent,
-    capacity: { instances: instancesMax, resources: resourcesMax },
-    load: { instances, resources },
-  };
+type AgentRow = Readonly<{
+  id: string;
+  cellId: string;
+  fencing: bigint;
+  drivers: readonly string[];
+}>;
+
+/** By cell. */
+async function activeAgents(
+  tx: Tx,
+  owners: readonly string[],
+  rows: readonly CellRow[],
+  drivers: readonly string[] | undefined,
+): Promise<ReadonlyMap<string, AgentFacts>> {
+  const found = await tx.query<AgentRow>(
+    `select a.id, a.cell_id as "cellId", a.fencing,
+            array(select e->>'name' from jsonb_array_elements(a.capabilities) e
+                   where (e->>'available')::boolean and ($3::text[] is null or e->>'name' = any ($3::text[]))
+            ) as drivers
+       from agent a
+      where a.tenant_id = any ($1::uuid[]) and a.cell_id = any ($2::uuid[]) and a.gone_at is null`,
+    [owners, rows.map(({ id }) => id), drivers?.map((kind) => `${DRIVER_PREFIX}${kind}`) ?? null],
+  );
+  const fences = new Map(rows.map(({ id, fencing }) => [id, fencing]));
+  const active = found.filter(({ cellId, fencing }) => fences.get(cellId) === fencing);
+  const sessions = await tx.query<{ agentId: string; closedAt: Date | null }>(
+    `select agent_id as "agentId", closed_at as "closedAt" from agent_session
+      where tenant_id = any ($1::uuid[]) and agent_id = any ($2::uuid[])`,
+    [owners, active.map(({ id }) => id)],
+  );
+  const closedAt = new Map(sessions.map((each) => [each.agentId, each.closedAt?.getTime()]));
+  return new Map(
+    active
+      .filter(({ id }) => closedAt.has(id))
+      .map(({ id, cellId, drivers: names }) => [
+        cellId,
+        {
+          awaySinceMs: closedAt.get(id),
+          drivers: names.map((name) => name.slice(DRIVER_PREFIX.length)),
+        },
+      ]),
+  );
+}
+
+/** By cell; cells without any of them are absent. */
+async function labelsOf(
+  tx: Tx,
+  owners: readonly string[],
+  cellIds: readonly string[],
+  keys: readonly string[] | undefined,
+): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+  if (keys?.length === 0) return new Map();
+  const rows = await tx.query<{ id: string; key: string; value: string }>(
+    `select object_id as id, key, value from object_label
+      where tenant_id = any ($1::uuid[]) and kind = 'cell' and object_id = any ($2::uuid[])
+        and ($3::text[] is null or key = any ($3::text[]))`,
+    [owners, cellIds, keys ?? null],
+  );
+  const labels = new Map<string, Record<string, string>>();
+  for (const { id, key, value } of rows) labels.set(id, { ...labels.get(id), [key]: value });
+  return labels;
 }
 
 /** Pooled instances of a plan; those that are full come last. */
@@ -106,7 +151,7 @@ export async function roomOf(
   tx: Tx,
   cellId: string,
 ): Promise<Pick<CellFacts, "capacity" | "load"> | undefined> {
-  const [row] = await tx.query<Row>(
+  const [row] = await tx.query<CellRow>(
     `select c.instances_max as "instancesMax", c.resources_max as "resourcesMax",
             coalesce(l.instances, 0) as instances, coalesce(l.resources, '{}') as resources
        from cell c
