@@ -8,11 +8,18 @@ import {
   QuotaFailureSchema,
 } from "@holdfast/proto/google/rpc/error_details_pb.js";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
+import { CreateSubscriptionRequestSchema } from "@holdfast/proto/holdfast/api/v1/subscription_pb.js";
 import { HelloSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { NIL_UUID } from "@holdfast/shared/ids.ts";
+import { asConnectError } from "../api/errors.ts";
+import { subscriptionUseCases } from "../api/services/subscription.ts";
 import { staffContext } from "../store/context.ts";
 import { withContext } from "../store/tx.ts";
 import type { TestHub } from "../testing-hub.ts";
 import { joinCell, vendorIdOf } from "../testing-product.ts";
+import { parseApiToken } from "./api-token.ts";
+import type { Call } from "./caller.ts";
 import { linkHub } from "./link/link-hub.ts";
 import { reportUseCases } from "./usage.ts";
 
@@ -28,6 +35,7 @@ export async function refusal(call: Promise<unknown>): Promise<Refused> {
   try {
     await call;
   } catch (error) {
+    if (error instanceof Fault) return refusal(Promise.reject(asConnectError(error, "")));
     if (!(error instanceof ConnectError)) throw error;
     const info = error.findDetails(ErrorInfoSchema)[0];
     const details = [
@@ -86,4 +94,25 @@ export async function counted(hub: TestHub, region: string) {
       [region],
     ),
   );
+}
+
+/** Creates subscriptions in another hub process over the same database, as far as placement can tell. */
+export function otherReplica({ parts, tokens }: TestHub) {
+  const useCases = subscriptionUseCases(parts.app);
+  const { vendorId = "" } = parseApiToken(tokens.owner) ?? {};
+  const caller = { vendorId, vendorName: "", tenantId: NIL_UUID, tenantName: "" };
+  const member = { memberId: NIL_UUID, memberName: "owner", roles: ["owner"] } as const;
+  const call: Call = {
+    caller: { ...caller, ...member },
+    permission: "subscription.create",
+    callId: "test",
+    signal: new AbortController().signal,
+  };
+  return (tenant: string, plan: string, placement: Readonly<{ region: string }>) =>
+    useCases.createSubscription(
+      call,
+      create(CreateSubscriptionRequestSchema, {
+        subscription: { metadata: { name: plan, tenant }, spec: { plan, placement } },
+      }),
+    );
 }

@@ -8,7 +8,7 @@ import { uuidOf } from "@holdfast/shared/ids.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { useTestHub } from "../testing-hub.ts";
 import { offerProduct } from "../testing-product.ts";
-import { type CellWish, counted, makeCell, refusal } from "./placement.test-world.ts";
+import { type CellWish, counted, makeCell, otherReplica, refusal } from "./placement.test-world.ts";
 
 const AT_ONCE = 50;
 const hub = useTestHub();
@@ -257,8 +257,14 @@ describe("50 creations at once", () => {
     const service = hub().client(TenantService, hub().tokens.owner);
     for (const name of tenants) await service.createTenant({ tenant: { metadata: { name } } });
     const placement = { region: "pool" };
+    // Each replica lets its own callers take turns; between them stands the database alone.
+    const replica = otherReplica(hub());
     const ends = await Promise.all(
-      tenants.map((tenant) => refusal(subscribe(tenant, "shared", { placement }))),
+      tenants.map((tenant, at) =>
+        at % 2 === 0
+          ? refusal(subscribe(tenant, "shared", { placement }))
+          : refusal(replica(tenant, "shared", { region: "pool" })),
+      ),
     );
     const tally = Object.groupBy(ends, ({ code, reason }) => `${code} ${reason}`);
     expect(tally["OK "]).toHaveLength(40);
