@@ -114,7 +114,7 @@ export async function makeBundle(root) {
  * @param {string} root
  * @returns {any}
  */
-function esbuildOf(root) {
+export function esbuildOf(root) {
   return createRequire(join(root, "hub/cli/package.json"))("esbuild");
 }
 
@@ -122,7 +122,7 @@ function esbuildOf(root) {
  * @param {string} root
  * @param {string} folder
  */
-function optionsOf(root, folder) {
+export function optionsOf(root, folder) {
   return {
     absWorkingDir: root,
     entryPoints: [ENTRY],

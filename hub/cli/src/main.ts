@@ -1,5 +1,6 @@
 /** Entry of `holdfast`: hands the process's streams, environment and signals to one run of the command line. */
 import { homedir } from "node:os";
+import { createInterface } from "node:readline/promises";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import about from "../package.json" with { type: "json" };
@@ -24,7 +25,6 @@ async function readStdin(bytesMax: number): Promise<string> {
 const interrupt = new AbortController();
 
 async function ask(question: string): Promise<string> {
-  const { createInterface } = await import("node:readline/promises");
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
     return await lines.question(question, { signal: interrupt.signal });
