@@ -5,6 +5,7 @@ import { registerContext } from "./context.ts";
 import { registerDelete } from "./delete.ts";
 import { registerDescribe } from "./describe.ts";
 import { registerEvents } from "./events.ts";
+import { registerExplain } from "./explain.ts";
 import { registerGet } from "./get.ts";
 import { registerHelp } from "./help.ts";
 import { registerKey } from "./key.ts";
@@ -29,6 +30,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerMember,
   registerKey,
   registerEvents,
+  registerExplain,
   registerUsage,
   registerContext,
   registerWhoAmI,
