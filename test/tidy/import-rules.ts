@@ -55,7 +55,7 @@ const SIM_AGENT = [
 
 const ZONES: readonly Zone[] = [
   { prefix: "shared/src/", may: SHARED },
-  { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "hub/cli/"] },
+  { prefix: "hub/cli/", may: [...SHARED, API, ...STANDARD, "proto/gen/contract.json", "hub/cli/"] },
   { prefix: "hub/src/domain/", may: [...SHARED, "hub/src/domain/"], types: [LINK] },
   {
     prefix: "hub/src/pki/",
