@@ -23,10 +23,17 @@ export type CommandResult = Readonly<{ code: number; stdout: string; stderr: str
 export class Fleet {
   readonly layout: Layout;
   readonly #env: Readonly<Record<string, string | undefined>>;
+  readonly #agentPrefix: (name: string) => readonly string[];
   readonly #ending = new AbortController();
 
-  constructor(layout: Layout, env: Readonly<Record<string, string | undefined>>) {
+  /** `agentPrefix` is put before an agent's command, such as the words that enter a network namespace. */
+  constructor(
+    layout: Layout,
+    env: Readonly<Record<string, string | undefined>>,
+    agentPrefix: (name: string) => readonly string[] = () => [],
+  ) {
     this.layout = layout;
+    this.#agentPrefix = agentPrefix;
     this.#env = Object.fromEntries(Object.entries(env).filter(([name]) => !FOREIGN.test(name)));
     mkdirSync(layout.home, { recursive: true, mode: 0o700 });
     for (const folder of ["agents", "logs", "manifests", "processes", "sources", "tokens"]) {
@@ -107,8 +114,9 @@ export class Fleet {
       await this.agent("enroll", "--state", agent.state, "--token-file", agent.token);
       rmSync(agent.token);
     }
-    const args = ["run", "--config", agent.config];
-    return this.#launch(`agent-${name}`, this.#program("holdfast-agent"), agent.log, args);
+    const words = [this.#program("holdfast-agent"), "run", "--config", agent.config];
+    const [command = "", ...args] = [...this.#agentPrefix(name), ...words];
+    return this.#launch(`agent-${name}`, command, agent.log, args);
   }
 
   stopAgent(name: string, signal: NodeJS.Signals = "SIGTERM"): Promise<boolean> {
