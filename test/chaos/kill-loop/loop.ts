@@ -3,7 +3,16 @@
  * a plan that a seed repeats. After each round everything has to be as it was asked for, usage exact, and no workload
  * touched without a cause. The first round that fails ends it, and leaves logs and states behind.
  */
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
@@ -22,6 +31,10 @@ export type LoopOptions = Readonly<{
   portsFrom: number;
   /** Where a failure leaves what it was. */
   failures: string;
+  /** No round begins later than this, from the start of the loop. */
+  beginMsMax: number;
+  /** Ends the loop in order, in the middle of a round too. */
+  signal: AbortSignal;
   /** Lines for people. */
   say(line: string): void;
 }>;
@@ -37,7 +50,9 @@ export type LoopResult = Readonly<{
 }>;
 
 export async function runLoop(options: LoopOptions): Promise<LoopResult> {
-  const { seed, rounds, failures } = options;
+  const { seed, rounds, failures, beginMsMax, signal } = options;
+  const startedAt = systemClock.monotonic();
+  const isTime = () => systemClock.monotonic() - startedAt < beginMsMax && !signal.aborted;
   const home = mkdtempSync(join(tmpdir(), "holdfast-kill-loop-"));
   const story = storyIn(home, options.say);
   const result = { passed: 0, problems: [] as string[] };
@@ -45,8 +60,9 @@ export async function runLoop(options: LoopOptions): Promise<LoopResult> {
   try {
     world = await startWorld(home, options.portsFrom, seed, story.note);
     story.tell(`the fleet is up; seed ${seed}`);
-    for (let round = 1; round <= rounds && result.problems.length === 0; round++) {
-      result.problems.push(...(await oneRound(world, round, options, story)));
+    for (let round = 1; round <= rounds && result.problems.length === 0 && isTime(); round++) {
+      const work = oneRound(world, round, options, story);
+      result.problems.push(...(await Promise.race([work, interrupted(signal)])));
       if (result.problems.length === 0) result.passed += 1;
     }
     if (result.problems.length > 0) await noteState(world, home);
@@ -60,6 +76,14 @@ export async function runLoop(options: LoopOptions): Promise<LoopResult> {
   rmSync(home, { recursive: true, force: true });
   for (const problem of result.problems) story.tell(`WRONG ${problem}`);
   return { seed, ...result, left };
+}
+
+function interrupted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const end = () => reject(new Error("interrupted in the middle of a round"));
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
+  });
 }
 
 type Story = Readonly<{
@@ -138,12 +162,22 @@ function keep(home: string, failures: string, seed: number): string {
   const folder = join(failures, `kill-loop-${seed}`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  cpSync(home, folder, {
-    recursive: true,
-    filter: (path) =>
-      !/\/(tokens|blobs|pgdata|artefacts|data|secrets)$|\.(pem|key|sock|lock)$/.test(path),
-  });
+  copyFiles(home, folder);
   return folder;
+}
+
+const LEFT_OUT =
+  /^(tokens|blobs|pgdata|artefacts|data|secrets|node_modules)$|\.(pem|key|lock)$|^hub\.key/;
+
+/** Files only: sockets stay, and what goes away meanwhile is not missed. */
+function copyFiles(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    if (LEFT_OUT.test(entry.name)) continue;
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (entry.isDirectory()) copyFiles(source, target);
+    else if (entry.isFile() && existsSync(source)) copyFileSync(source, target);
+  }
 }
 
 function causesOf(error: unknown): string {

@@ -1,5 +1,5 @@
 /**
- * The kill loop as a command: node test/chaos/kill-loop/main.ts [--rounds 200] [--seed N] [--seconds 12] [--failures DIR]
+ * The kill loop as a command: npm run kill-loop -- [--rounds 200] [--seed N] [--seconds 12] [--failures DIR]
  * The seed is printed; HOLDFAST_TEST_SEED or --seed repeats it. Exit code 1 when something was wrong.
  */
 import { randomInt } from "node:crypto";
@@ -19,6 +19,10 @@ const { values } = parseArgs({
   },
 });
 
+const interrupt = new AbortController();
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(name, () => interrupt.abort());
+}
 const seed = Number(values.seed ?? process.env["HOLDFAST_TEST_SEED"] ?? randomInt(1, SEED_MAX));
 console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
 const startedAt = performance.now();
@@ -28,6 +32,8 @@ const { passed, problems, left } = await runLoop({
   roundMs: Number(values.seconds) * 1_000,
   portsFrom: portsFromOf(process.env),
   failures: values.failures,
+  beginMsMax: Number.POSITIVE_INFINITY,
+  signal: interrupt.signal,
   say: (line) => console.log(line),
 });
 const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);

@@ -36,6 +36,8 @@ export type Plan = Readonly<{
   actions: readonly Readonly<{ atMs: number; action: Action }>[];
   /** What the busy one is to be when all is well again. */
   final: Wish;
+  /** Then a release that never gets ready: it is returned from, and what serves is not touched. */
+  failsAfterwards: boolean;
 }>;
 
 const PAUSE_MS = { min: 150, max: 1_800 };
@@ -46,6 +48,7 @@ const FREEZE_MS_MAX = 6_000;
 const UNPLUG_MS_MAX = 6_000;
 /** A crash loop is a cause of its own for a workload to be away for long. */
 const WORKLOAD_KILLS_MAX = 2;
+const FAILS_SHARE = 0.25;
 
 export function planRound(seed: number, round: number, lengthMs: number): Plan {
   const random = seeded(seed, `round ${round}`);
@@ -59,8 +62,9 @@ export function planRound(seed: number, round: number, lengthMs: number): Plan {
     actions.push({ atMs, action });
     atMs += Math.round(between(random, PAUSE_MS.min, PAUSE_MS.max));
   }
-  const final = { ...wishOf(random, round), isRunning: true };
-  return { round, quiet, busy, actions, final };
+  const release = pick(random, ["1.0.0", "1.1.0"] as const);
+  const final = { ...wishOf(random, round), release, isRunning: true };
+  return { round, quiet, busy, actions, final, failsAfterwards: random() < FAILS_SHARE };
 }
 
 function actionOf(random: Random, busy: InstanceName, mayKillWorkload: boolean): Action {

@@ -3,7 +3,14 @@ import { systemClock } from "@holdfast/shared/clock.ts";
 import { running } from "../../../scripts/fleet/processes.ts";
 import { parseOrder } from "../../../sim/src/break/conditions.ts";
 import { until } from "../../e2e/until.ts";
-import { type Action, describeAction, type InstanceName, type Plan, type Wish } from "./plan.ts";
+import {
+  type Action,
+  describeAction,
+  INSTANCES,
+  type InstanceName,
+  type Plan,
+  type Wish,
+} from "./plan.ts";
 import { type Alive, alive, databaseOf, postmasterOf, signal, workloadsOf } from "./processes.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { type GenerationView, type InstanceView, manifestOf, viewOf, type World } from "./world.ts";
@@ -126,19 +133,36 @@ async function applied({ world, say }: RoundDeps, name: InstanceName, wish: Wish
   return code === 0;
 }
 
-async function converge(deps: RoundDeps, { busy, final }: Plan): Promise<void> {
+async function converge(deps: RoundDeps, { busy, final, failsAfterwards }: Plan): Promise<void> {
+  const { world } = deps;
+  await reached(deps, busy, final, "ATTEMPT_STATE_COMMITTED");
+  if (!failsAfterwards) return;
+  await until(`one copy of ${busy}`, () => workloadsOf(world.ids[busy]).length === 1);
+  const before = workloadsOf(world.ids[busy]);
+  await reached(deps, busy, { ...final, release: "1.2.0" }, "ATTEMPT_STATE_RETURNED");
+  await until("the failed copy is gone", () => workloadsOf(world.ids[busy]).length === 1);
+  const after = workloadsOf(world.ids[busy]);
+  if (before[0]?.pid === after[0]?.pid && before[0]?.startTime === after[0]?.startTime) return;
+  throw new Error(`${busy}: served as ${before[0]?.pid}; after a failed attempt ${after[0]?.pid}`);
+}
+
+/** The wish is accepted and its attempt has ended like that, and both instances are well. */
+async function reached(
+  deps: RoundDeps,
+  busy: InstanceName,
+  wish: Wish,
+  state: "ATTEMPT_STATE_COMMITTED" | "ATTEMPT_STATE_RETURNED",
+): Promise<void> {
   const { world, say } = deps;
-  say(`final: ${describeAction({ kind: "change", wish: final })}`);
-  await until("the final wish is accepted", () => applied(deps, busy, final), ACCEPT_MS_MAX);
-  const isReturned = final.release === "1.2.0";
+  say(`last wish: ${describeAction({ kind: "change", wish })}`);
+  await until("the wish is accepted", () => applied(deps, busy, wish), ACCEPT_MS_MAX);
   await until(
-    `${busy} is ${isReturned ? "returned from 1.2.0" : `at ${final.release}`}, and both are well`,
+    `${busy} at its newest generation: ${state}; both well`,
     async () => {
-      const views = await Promise.all([
-        viewOf(world.fleet, "etl"),
-        viewOf(world.fleet, "etl-free"),
-      ]);
-      return views.every((view) => isSettled(view) && isWell(view));
+      const views = await Promise.all(INSTANCES.map((name) => viewOf(world.fleet, name)));
+      const newest = views.find(({ metadata }) => metadata.id === world.ids[busy]);
+      const isReached = newest?.status?.attempt?.state === state;
+      return isReached && views.every((view) => isSettled(view) && isWell(view));
     },
     CONVERGE_MS_MAX,
   );

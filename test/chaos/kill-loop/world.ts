@@ -88,7 +88,7 @@ export async function startWorld(
         to: () => ({ host: HIDDEN, port }),
         seed,
         clock: systemClock,
-        say: (line) => say(`proxy of ${port}: ${line}`),
+        say: (line) => (port === ports[0] ? undefined : say(`proxy of ${port}: ${line}`)),
       }),
     ),
   );
