@@ -58,10 +58,13 @@ export class Fault extends Error {
     this.metadata = detail.metadata ?? {};
   }
 
-  /** Whether the same call may succeed later without anybody changing anything. */
+  /** Whether the same call may succeed later without anybody changing anything; whoever says when, says so. */
   get retryable(): boolean {
     return (
-      this.code === "UNAVAILABLE" || this.code === "DEADLINE_EXCEEDED" || this.code === "ABORTED"
+      this.retryAfterMs !== undefined ||
+      this.code === "UNAVAILABLE" ||
+      this.code === "DEADLINE_EXCEEDED" ||
+      this.code === "ABORTED"
     );
   }
 }

@@ -102,6 +102,32 @@ describe("the hub's part of a session", () => {
     expect(agent.keySets[0]?.payloadType).toBe("next");
   });
 
+  it("loses nothing that an agent said or did while the database was busy", async () => {
+    const { world, hub } = await fleet();
+    const busy = () =>
+      new Fault("RESOURCE_EXHAUSTED", "BUSY", "too many wait", { retryAfterMs: 1 });
+    const once = <Args extends unknown[], Result>(work: (...args: Args) => Promise<Result>) => {
+      let failed = false;
+      return (...args: Args) => {
+        if (failed) return work(...args);
+        failed = true;
+        return Promise.reject(busy());
+      };
+    };
+    hub.statusReported = once(hub.statusReported.bind(hub));
+    hub.differing = once(hub.differing.bind(hub));
+    hub.left = once(hub.left.bind(hub));
+    hub.assign(instance(1), 1n);
+    const agent = await enrolled(world);
+    const link = connect(agent);
+    await eventually("the offer", () => agent.offers.length === 1);
+    agent.say(instance(1));
+    await eventually("the status", () => hub.statuses.length === 1);
+    expect(agent.welcomes).toHaveLength(1);
+    await link.stop();
+    await eventually("the end on record", () => hub.leftSessions.includes(1n));
+  });
+
   it("asks for what differs again when the store says later", async () => {
     const { world, hub } = await fleet();
     const differing = hub.differing.bind(hub);
