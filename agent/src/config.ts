@@ -27,6 +27,7 @@ const SPECS = {
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
   process_cgroups: settings.choice(["auto", "off"], { fallback: "auto" }),
   process_users: settings.list({ itemsMax: PROCESS_USERS_MAX }),
+  ship_logs: settings.boolean({ fallback: true }),
 } as const;
 
 export type AgentConfig = Readonly<{
@@ -43,6 +44,8 @@ export type AgentConfig = Readonly<{
   processCgroups: SettingValues<typeof SPECS>["process_cgroups"];
   /** Accounts of the host that a release may name for its processes. */
   processUsers: readonly string[];
+  /** Whether what workloads print leaves this host. */
+  shipLogs: boolean;
 }>;
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
@@ -65,6 +68,7 @@ export function readConfig(
     metricsListen: values.metrics_listen,
     processCgroups: values.process_cgroups,
     processUsers: values.process_users,
+    shipLogs: values.ship_logs,
   };
   return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };
 }

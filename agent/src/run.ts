@@ -42,6 +42,7 @@ import {
   type StateHost,
   takeLock,
 } from "./store/state-directory.ts";
+import { AgentTelemetry } from "./telemetry/telemetry.ts";
 
 /** What main.ts takes from its own process. */
 export type AgentHost = StateHost &
@@ -109,6 +110,9 @@ type Ground = Readonly<{
   stop: AbortController;
   /** How each instance's last window was measured. */
   measured: Map<string, Measured>;
+  telemetry: AgentTelemetry;
+  /** There may be something to report. */
+  reportBell: Doorbell;
   /** Parts that others refer to before they exist. */
   late: { fetch?: FetchPort; engine?: Engine };
 }>;
@@ -138,18 +142,15 @@ async function runOn(
   };
   const late: Ground["late"] = {};
   const measured: Ground["measured"] = new Map();
-  const ground = {
-    store,
-    identity,
-    config,
-    host,
-    log,
-    clock,
-    random,
-    context,
-    stop,
-    measured,
-    late,
+  const reportBell = new Doorbell(clock);
+  const telemetry = new AgentTelemetry({
+    ...{ stateDir, context, clock, log, shipsLogs: config.shipLogs },
+    life: randomBytes(9).toString("hex"),
+    ring: () => reportBell.ring(),
+  });
+  const ground: Ground = {
+    ...{ store, identity, config, host, log, clock, random, context },
+    ...{ stop, measured, late, reportBell, telemetry },
   };
   await ensureSealingIdentity(store);
   const drivers = await findDrivers(ground);
@@ -164,16 +165,20 @@ async function runOn(
   const report = new UsageReport({
     ...{ outbox, log },
     identity: () => identityPort.identity(),
-    batchBell: new Doorbell(clock),
+    batchBell: reportBell,
     bootId: host.bootId,
     nonce: () => randomBytes(16),
   });
   const pages = await servePages(ground, engine);
   engine.start();
-  const sampler = startSampler(ground, engine, drivers, outbox, report);
+  const sampler = startSampler(ground, engine, drivers, outbox);
   const pruning = pruneRegularly(engine, stop.signal);
+  const telling = telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal);
   const control = controlOn(ground, engine, drivers, fetch);
-  const link = startLink({ identity: identityPort, control, report, clock, random, log });
+  const link = startLink({
+    ...{ identity: identityPort, control, report, clock, random, log },
+    telemetry: telemetry.report,
+  });
   late.fetch = link.fetch;
   log.info({ agent: identity.agentId, cell: identity.cellId, pid: host.pid }, "agent started");
   await aborted(signal);
@@ -182,18 +187,18 @@ async function runOn(
   const ended = (async () => {
     await link.stop();
     stop.abort();
-    await Promise.all([engine.stop(), sampler, pruning]);
+    await Promise.all([engine.stop(), sampler, pruning, telling]);
     await pages.close();
   })();
   await inTime(ground, ended);
 }
 
-async function findDrivers({ host, late, config }: Ground): Promise<Drivers> {
+async function findDrivers({ host, late, config, telemetry }: Ground): Promise<Drivers> {
   const wake = (instanceId: string) => late.engine?.wake(instanceId);
   const driver = processDriver(processHost(host.process, host.uid, config, wake));
   const why = await driver.missing();
   return {
-    usable: new Map(why === undefined ? [[driver.kind, driver]] : []),
+    usable: new Map(why === undefined ? [[driver.kind, telemetry.timed(driver)]] : []),
     known: new Map([[driver.kind, why]]),
   };
 }
@@ -241,30 +246,34 @@ function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: Fetc
 }
 
 function startSampler(
-  { clock, log, config, context, store, stop, measured }: Ground,
+  { clock, log, config, context, store, stop, measured, telemetry, reportBell }: Ground,
   engine: Engine,
   { usable }: Drivers,
   outbox: Outbox,
-  report: UsageReport,
 ): Promise<void> {
   const drivers = [...usable.values()];
   const deps: SamplerDeps = {
     ...{ clock, log },
     outbox: {
       lastEnd: (digest) => outbox.lastEnd(digest),
-      append: (records) => outbox.append(records),
+      append: (records) => {
+        outbox.append(records);
+        telemetry.used(records);
+      },
       rollUp: (now) => outbox.rollUp(now),
     },
     windowMs: config.sampleWindowMs,
     instances: () => sampledInstances(store, engine, usable),
     readings: async () => {
       const all = await Promise.all(drivers.map((driver) => driver.readings(context)));
-      return all.flat();
+      const readings = all.flat();
+      telemetry.measured(readings, engine.statuses());
+      return readings;
     },
     measured: (instanceId, trouble) => void measured.set(instanceId, { trouble }),
     readingsKept: async (at) => {
       for (const driver of drivers) await driver.readingsKept(at, context);
-      report.batchBell.ring();
+      reportBell.ring();
     },
   };
   return runSampler(deps, stop.signal);

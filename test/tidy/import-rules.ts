@@ -38,6 +38,7 @@ const AGENT_PARTS = [
     "metering",
     "reconcile",
     "secrets",
+    "telemetry",
   ],
 ].map((part) => `agent/src/${part}/`);
 

@@ -130,6 +130,36 @@ export type DriverReading = Readonly<{
   at: number;
 }>;
 
+/** The output of one copy, which outlives it for a while. */
+export type LogFile = Readonly<{
+  key: ResourceKey;
+  handle: string;
+  /** Names this log for ever: a copy of the same handle that comes later has another. */
+  identity: string;
+  /** Output goes in segments, of which only the last one grows; this is its number, from 1 on. */
+  segment: number;
+  /** Of the last segment. */
+  bytes: number;
+  /** Wall clock, ms. */
+  writtenAt: number;
+}>;
+
+/** A place in a log: before this byte of this segment. */
+export type LogPlace = Readonly<{ segment: number; offset: number }>;
+
+export type LogRead = Readonly<{
+  data: Buffer;
+  /** Where `data` begins: not where was asked if what stood there is gone. */
+  at: LogPlace;
+  /** Nothing will be added to this segment; what follows is in the next one. */
+  isEnd: boolean;
+  /** The segment was cut in place since: what is read now may have been read before, and some of it never was. */
+  wasCut: boolean;
+}>;
+
+/** `isNeeded`: there are secrets to take out. */
+export type Redactor = Readonly<{ isNeeded: boolean; redact(line: string): string }>;
+
 /**
  * How far a look goes. `all`: whatever carries our marks. `recorded`: what the driver has itself written down, where
  * that is cheaper; a copy that it does not show may still be there, so nothing is started because of it alone.
@@ -165,6 +195,12 @@ export interface Driver {
   readingsKept(at: number, context: DriverContext): Promise<void>;
   /** The last lines of a copy's output, oldest first. */
   logs(live: Live, lines: number, context: DriverContext): Promise<readonly string[]>;
+  /** Every log that is here, also of copies that have ended. Cheap: asked twice a second. */
+  logFiles(context: DriverContext): Promise<readonly LogFile[]>;
+  /** What was written from a place on, at most so many bytes. Never rejects for what is gone. */
+  readLog(file: LogFile, at: LogPlace, bytesMax: number, context: DriverContext): Promise<LogRead>;
+  /** Takes the copy's secrets out of its lines; undefined if they are not known any more. */
+  redactor(file: LogFile, context: DriverContext): Redactor | undefined;
   /** Ends all copies of an instance and removes run/, never data/. Succeeds also when nothing was there. */
   drop(instanceId: string, context: DriverContext): Promise<void>;
 }

@@ -9,7 +9,7 @@ import { Connection } from "./connection.ts";
 import type { Ticket } from "./credentials.ts";
 import { fetchArtefact, fetchRelease, fetchSecret } from "./fetch.ts";
 import { clientIdentityOf, type HubClient, hubClient, type KeepaliveTiming } from "./hub-client.ts";
-import type { ControlPort, FetchPort, IdentityPort, ReportPort } from "./port.ts";
+import type { ControlPort, FetchPort, IdentityPort, ReportPort, TelemetryPort } from "./port.ts";
 import { renewCertificate, timesOf } from "./renewal.ts";
 import { ReportPump } from "./report-pump.ts";
 import {
@@ -27,6 +27,8 @@ export type LinkDeps = Readonly<{
   identity: IdentityPort;
   control: ControlPort;
   report: ReportPort;
+  /** Without it nothing but usage is told. */
+  telemetry?: TelemetryPort;
   clock: Clock;
   random: Random;
   log: Log;

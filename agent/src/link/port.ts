@@ -10,6 +10,7 @@ import type {
   Offer,
   Open,
   Opened,
+  TelemetryAck,
   Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type {
@@ -20,6 +21,7 @@ import type {
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import type { InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
 import type { Doorbell } from "@holdfast/shared/doorbell.ts";
 
 /** What the agent is and proves; loaded from the store, replaced as a whole by enrolment and renewal. */
@@ -73,6 +75,15 @@ export interface ReportPort {
   fenced(fenced: Fenced): "reopen" | "stop";
   /** Rung when there may be a next batch. */
   readonly batchBell: Doorbell;
+}
+
+/** What goes on the report stream when usage has nothing to send: health, metrics, logs. */
+export interface TelemetryPort {
+  /** A stream is open that takes it; what was not answered on the one before goes again. */
+  opened(): void;
+  /** The next message; undefined if there is none now. Rung by the report's batchBell. */
+  next(): Telemetry | undefined;
+  acked(ack: TelemetryAck): void;
 }
 
 /** What the rest of the agent asks of the link. */

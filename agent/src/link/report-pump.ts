@@ -1,6 +1,6 @@
 /**
- * Drives the reporting stream: Open, then batches as they come, with a bounded number in flight. When it
- * ends while the link is up it is opened again, after a wait that grows.
+ * Drives the reporting stream: Open, then batches as they come, with a bounded number in flight; telemetry only
+ * while no batch waits. When it ends while the link is up it is opened again, after a wait that grows.
  */
 
 import { create } from "@bufbuild/protobuf";
@@ -19,15 +19,18 @@ import { causeChain } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { HubClient } from "./hub-client.ts";
-import type { ReportPort } from "./port.ts";
+import type { ReportPort, TelemetryPort } from "./port.ts";
 
 export const BATCHES_IN_FLIGHT_MAX = 8;
+/** Whatever the hub allows. */
+const TELEMETRY_IN_FLIGHT_MAX = 16;
 const LOOK_MS_MAX = 60_000;
 /** The link is up, so the hub is there: what keeps it from taking reports may be over any moment. */
 const REOPEN_BACKOFF = { baseMs: 1_000, capMs: 10_000 } as const;
 
 export type ReportPumpDeps = Readonly<{
   report: ReportPort;
+  telemetry?: TelemetryPort;
   clock: Clock;
   random: Random;
   log: Log;
@@ -38,6 +41,9 @@ type Stream = {
   ready: boolean;
   room: boolean;
   inFlight: number;
+  /** Telemetry messages that were not answered, and how many the hub allows. */
+  telemetryInFlight: number;
+  telemetryMax: number;
 };
 
 export class ReportPump {
@@ -90,7 +96,8 @@ export class ReportPump {
       responseDeserialize,
       new Metadata(),
     );
-    const stream: Stream = { call, ready: false, room: true, inFlight: 0 };
+    const counts = { inFlight: 0, telemetryInFlight: 0, telemetryMax: 0 };
+    const stream: Stream = { call, ready: false, room: true, ...counts };
     this.#stream = stream;
     call.on("data", (response: ReportResponse) =>
       this.#guarded(() => this.#received(stream, response)),
@@ -117,6 +124,11 @@ export class ReportPump {
         report.acked(message.value);
         this.#send(stream);
         return;
+      case "telemetryAck":
+        stream.telemetryInFlight = Math.max(0, stream.telemetryInFlight - 1);
+        this.#deps.telemetry?.acked(message.value);
+        this.#send(stream);
+        return;
       case "fenced":
         this.#fenced(stream, message.value);
         return;
@@ -129,6 +141,8 @@ export class ReportPump {
     if (this.#deps.report.opened(page) === "reopen") this.#reopen(stream);
     else if (!page.more) {
       stream.ready = true;
+      stream.telemetryMax = Math.min(page.telemetryInFlightMax, TELEMETRY_IN_FLIGHT_MAX);
+      this.#deps.telemetry?.opened();
       this.#failures = 0;
       this.#send(stream);
     }
@@ -146,10 +160,25 @@ export class ReportPump {
   #send(stream: Stream): void {
     while (stream.ready && stream.room && stream.inFlight < BATCHES_IN_FLIGHT_MAX) {
       const batch = this.#deps.report.nextBatch();
-      if (batch === undefined) return;
+      if (batch === undefined) {
+        this.#tell(stream);
+        return;
+      }
       stream.inFlight += 1;
       stream.room = stream.call.write(
         create(ReportRequestSchema, { message: { case: "batch", value: batch } }),
+      );
+    }
+  }
+
+  /** Once no batch waits: usage never stands behind more than what is on its way already. */
+  #tell(stream: Stream): void {
+    while (stream.room && stream.telemetryInFlight < stream.telemetryMax) {
+      const telemetry = this.#deps.telemetry?.next();
+      if (telemetry === undefined) return;
+      stream.telemetryInFlight += 1;
+      stream.room = stream.call.write(
+        create(ReportRequestSchema, { message: { case: "telemetry", value: telemetry } }),
       );
     }
   }

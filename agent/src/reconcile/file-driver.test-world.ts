@@ -81,6 +81,9 @@ export function fileDriver(): FileDriver {
     readings: async () => [],
     readingsKept: async () => undefined,
     logs: async () => [],
+    logFiles: async () => [],
+    readLog: async (_, at) => ({ data: Buffer.alloc(0), at, isEnd: false, wasCut: false }),
+    redactor: () => undefined,
     async drop(instanceId, context) {
       rmSync(context.directories(instanceId).run, { recursive: true, force: true });
     },

@@ -3,43 +3,7 @@
  * admitted the listener closes before any cryptography is spent on it.
  */
 import type { Clock } from "@holdfast/shared/clock.ts";
-
-export type BucketBounds = Readonly<{ perSecond: number; burst: number }>;
-
-export class TokenBucket {
-  readonly #bounds: BucketBounds;
-  readonly #clock: Clock;
-  #tokens: number;
-  #at: number;
-
-  constructor(bounds: BucketBounds, clock: Clock) {
-    this.#bounds = bounds;
-    this.#clock = clock;
-    this.#tokens = bounds.burst;
-    this.#at = clock.monotonic();
-  }
-
-  /** Takes so many if there are so many. */
-  take(count = 1): boolean {
-    this.#refill();
-    if (this.#tokens < count) return false;
-    this.#tokens -= count;
-    return true;
-  }
-
-  /** Whether there is one, without taking it. */
-  has(): boolean {
-    this.#refill();
-    return this.#tokens >= 1;
-  }
-
-  #refill(): void {
-    const now = this.#clock.monotonic();
-    const earned = ((now - this.#at) / 1000) * this.#bounds.perSecond;
-    this.#tokens = Math.min(this.#bounds.burst, this.#tokens + earned);
-    this.#at = now;
-  }
-}
+import { type BucketBounds, TokenBucket } from "@holdfast/shared/token-bucket.ts";
 
 /** One bucket for each key (an address, an agent), of the `keysMax` that were seen last. */
 export class KeyedBuckets {

@@ -8,7 +8,7 @@ import type { Duplex } from "node:stream";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { TokenBucket } from "./admission.ts";
+import { TokenBucket } from "@holdfast/shared/token-bucket.ts";
 import {
   HEADER_LIST_BYTES_MAX,
   IDLE_MS_MAX,

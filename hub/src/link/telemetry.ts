@@ -9,7 +9,7 @@ import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.j
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
-import { TokenBucket } from "./admission.ts";
+import { TokenBucket } from "@holdfast/shared/token-bucket.ts";
 import {
   TELEMETRY_BYTES_BURST_MAX,
   TELEMETRY_BYTES_PER_SECOND_MAX,

@@ -3,7 +3,7 @@
  * of the operating system and outlives the end of the process; `sync` brings it to the disk. A torn end of the log
  * is cut by SQLite itself when the file is opened again.
  */
-import { existsSync, renameSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, renameSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 
 /** Of one open partition. */
@@ -16,6 +16,8 @@ export type Statement = Database.Statement<unknown[]>;
 
 /** Throws what SQLite says; `isDamage` tells whether the file is to blame. */
 export function openPartition(path: string, schema: string): Sql {
+  // SQLite gives what it puts beside the file the file's mode.
+  closeSync(openSync(path, "a", 0o600));
   const db = new Database(path, { timeout: BUSY_MS_MAX });
   try {
     db.pragma("journal_mode = wal");

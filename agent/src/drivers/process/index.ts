@@ -20,6 +20,7 @@ import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
+import { logFilesIn, readLog, redactorOf } from "./log-reader.ts";
 import { lastLines, logPath, tendLogs } from "./logs.ts";
 import { endMeter, forgetEnded, offerEnded, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
@@ -53,6 +54,9 @@ export function processDriver(host: ProcessHost): Driver {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
     },
+    logFiles: async (context) => logFilesIn(context),
+    readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
+    redactor: redactorOf,
     drop: (instanceId, context) =>
       onHost(instanceId, () => dropInstance(host, instanceId, context)),
   };

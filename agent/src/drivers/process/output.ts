@@ -65,8 +65,12 @@ function bounded(line: string, charsMax: number): string {
   return line.length > charsMax ? `${line.slice(0, charsMax)}${CUT}` : line;
 }
 
-/** Longest first, so that no rest of one is left where it holds another. */
 function secretsIn(runDir: string): readonly string[] {
+  return knownSecretsIn(runDir) ?? [];
+}
+
+/** Longest first, so that no rest of one is left where it holds another; undefined once the directory is gone. */
+export function knownSecretsIn(runDir: string): readonly string[] | undefined {
   const folder = join(runDir, "secrets");
   try {
     return readdirSync(folder)
@@ -75,6 +79,6 @@ function secretsIn(runDir: string): readonly string[] {
       .filter((secret) => secret.length >= SECRET_CHARS_MIN)
       .sort((a, b) => b.length - a.length);
   } catch {
-    return [];
+    return undefined;
   }
 }

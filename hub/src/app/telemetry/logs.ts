@@ -198,7 +198,8 @@ function recordOf(line: StoredLine, names: ReadonlyMap<string, string>) {
     time: timestampFromMs(line.timeMs),
     instance: names.get(line.instanceId) ?? "",
     resource: line.resource,
-    copy: line.copy,
+    // What the agent puts behind it tells logs of the same name apart.
+    copy: line.copy.split("~", 1)[0] ?? "",
     // The agent has escaped it, if it is an agent of ours.
     text: escapeLine(line.text),
     cutBytes: BigInt(line.cutBytes),
