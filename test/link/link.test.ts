@@ -98,4 +98,21 @@ describe("the link", () => {
     const missing = link.fetch.fetchRelease(digestOf(new Uint8Array()), signal);
     await expect(missing).rejects.toMatchObject({ code: "NOT_FOUND", reason: "RELEASE_NOT_FOUND" });
   });
+
+  it("fetches a sealed secret by name and version, and is told which there is none of", async () => {
+    const { world, hub } = await fleet();
+    const sealed = randomBytes(66_560);
+    hub.secrets.set("ins_1/dsn/3", sealed);
+    const agent = await enrolled(world);
+    const link = connect(agent);
+    await eventually("the link", () => agent.isUp);
+    const { signal } = new AbortController();
+    const fetched = await link.fetch.fetchSecret("ins_1", "dsn", 3n, signal);
+    expect(Buffer.from(fetched).equals(sealed)).toBe(true);
+    const missing = link.fetch.fetchSecret("ins_1", "dsn", 4n, signal);
+    await expect(missing).rejects.toMatchObject({ code: "NOT_FOUND", reason: "SECRET_NOT_FOUND" });
+    await link.stop();
+    const late = link.fetch.fetchSecret("ins_1", "dsn", 3n, signal);
+    await expect(late).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
 });

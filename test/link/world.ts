@@ -46,6 +46,7 @@ import type {
   AgentSession,
   IdentityHub,
   LinkHub,
+  SecretName,
   StoredFrame,
 } from "../../hub/src/link/port.ts";
 import {
@@ -101,6 +102,8 @@ export class MemoryHub implements LinkHub {
   readonly asked: (readonly Held[])[] = [];
   readonly releases = new Map<string, Envelope>();
   readonly artefacts = new Map<string, Uint8Array>();
+  /** Sealed ones, by instance, name and version. */
+  readonly secrets = new Map<string, Uint8Array>();
   readonly leftSessions: bigint[] = [];
   readonly mismatches: string[] = [];
   keySets: Envelope[] = [];
@@ -204,8 +207,10 @@ export class MemoryHub implements LinkHub {
     yield bytes.subarray(Number(offset));
   }
 
-  async secret(): Promise<Uint8Array> {
-    throw new Fault("NOT_FOUND", "SECRET_NOT_FOUND", "no secrets");
+  async secret(_: AgentSession, { instanceId, name, version }: SecretName): Promise<Uint8Array> {
+    const sealed = this.secrets.get(`${instanceId}/${name}/${version}`);
+    if (sealed !== undefined) return sealed;
+    throw new Fault("NOT_FOUND", "SECRET_NOT_FOUND", `no secret ${name}`);
   }
 
   onCellChanged(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {

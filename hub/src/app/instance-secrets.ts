@@ -53,7 +53,7 @@ export async function prepareSecret(
   call: Call,
   request: PrepareSecretRequest,
 ): Promise<PrepareSecretResponse> {
-  const blueprint = await blueprintFor(deps, call, request);
+  const { blueprint } = await releaseFor(deps, call, request);
   return read(deps, call, async (tx) => {
     const row = await instanceOf(tx, request);
     checkSettable(blueprint, row, request.name);
@@ -84,10 +84,13 @@ export async function setSecret(
     const rule = "not an age file with one X25519 recipient; seal the value before it is sent";
     throw refuse("sealed", rule, "SECRET_NOT_SEALED");
   }
-  const blueprint = await blueprintFor(deps, call, request);
+  const { blueprint, releaseId } = await releaseFor(deps, call, request);
   const schemas = { requestSchema: SetSecretRequestSchema, answerSchema: SetSecretResponseSchema };
   return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
     const row = await instanceOf(tx, request, true);
+    if (row.fields["release_id"] !== releaseId) {
+      throw new Fault("ABORTED", "CONFLICT", `instance ${row.name}: its release changed meanwhile`);
+    }
     checkSettable(blueprint, row, name);
     const agent = await activeAgent(tx, row);
     if (agent.id !== agentId) throw notActive(request, agent);
@@ -128,7 +131,7 @@ export async function listSecrets(
   call: Call,
   request: ListSecretsRequest,
 ): Promise<ListSecretsResponse> {
-  const blueprint = await blueprintFor(deps, call, request);
+  const { blueprint } = await releaseFor(deps, call, request);
   return read(deps, call, async (tx) => {
     const row = await instanceOf(tx, request);
     const newest = await secrets.listNewest(tx, row.id);
@@ -153,15 +156,18 @@ function instanceOf(tx: Tx, { instance: text, tenant }: Asked, lock = false): Pr
   );
 }
 
+type Release = Readonly<{ releaseId: string; blueprint: Blueprint }>;
+
 /** What the instance's release declares; the vendor publishes it, so a tenant's own range does not show it. */
-async function blueprintFor(deps: AppDeps, call: Call, asked: Asked): Promise<Blueprint> {
+async function releaseFor(deps: AppDeps, call: Call, asked: Asked): Promise<Release> {
   const row = await read(deps, call, (tx) => instanceOf(tx, asked));
-  const id = String(row.fields["release_id"]);
+  const releaseId = String(row.fields["release_id"]);
   return readWithContext(deps.database, catalogueContextOf(call), async (tx) => {
-    const [release] = await find(tx, RELEASES, { id }, false);
+    const [release] = await find(tx, RELEASES, { id: releaseId }, false);
     const bytes = release?.fields["envelope"] as Uint8Array | undefined;
-    if (bytes === undefined) throw new Fault("INTERNAL", "RELEASE_LOST", `no release ${id}`);
-    return fromBinary(BlueprintSchema, fromBinary(EnvelopeSchema, bytes).payload);
+    if (bytes === undefined) throw new Fault("INTERNAL", "RELEASE_LOST", `no release ${releaseId}`);
+    const { payload } = fromBinary(EnvelopeSchema, bytes);
+    return { releaseId, blueprint: fromBinary(BlueprintSchema, payload) };
   });
 }
 
