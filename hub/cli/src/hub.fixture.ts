@@ -9,7 +9,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { BadRequestSchema, ErrorInfoSchema } from "@holdfast/proto/google/rpc/error_details_pb.js";
-import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
+import { type CellSchema, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { type EventSchema, EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { HubService } from "@holdfast/proto/holdfast/api/v1/hub_pb.js";
 import {
@@ -68,6 +68,8 @@ export class TestHub {
   readonly blobs = new Map<string, Buffer>();
   readonly keySets: KeySet[] = [];
   readonly requests: string[] = [];
+  /** The answer whatever cell is asked for. */
+  cell: MessageInitShape<typeof CellSchema> = {};
   events: MessageInitShape<typeof EventSchema>[] = [];
   usage: MessageInitShape<typeof UsageLineSchema>[] = [];
   published: string[] = [];
@@ -164,6 +166,7 @@ export class TestHub {
     });
     router.service(UsageService, { queryUsage: () => ({ lines: this.usage, nextPageToken: "" }) });
     router.service(CellService, {
+      getCell: () => ({ cell: this.cell }),
       createJoinToken: ({ cell, ttl }) => ({
         joinToken: `hfj_${cell}_${ttl?.seconds ?? "default"}`,
         expireTime: timestampFromMs(0),

@@ -113,7 +113,7 @@ function headOf(kind: Kind, view: ObjectView, now: number): string {
     const serving = generationText(at(view, "status.committedGeneration"));
     times.push(`generation ${generationText(wanted)} wanted, ${serving} serves`);
   }
-  return `${first.join("   ")}\n  ${times.join("   ")}\n${placedLine(view)}`;
+  return `${first.join("   ")}\n  ${times.join("   ")}\n${placedLine(view)}${roomLine(kind, view)}`;
 }
 
 /** Where it was put, and why there. */
@@ -121,6 +121,19 @@ function placedLine(view: ObjectView): string {
   const placement = at(view, "status.placement");
   if (placement === undefined) return "";
   return `  placed: cell ${textAt(placement, "cell")}, ${textAt(placement, "message")}\n`;
+}
+
+/** What a cell holds, and of how much. */
+function roomLine(kind: Kind, view: ObjectView): string {
+  if (kind.name !== "cell") return "";
+  const used = (at(view, "status.resourcesUsed") ?? {}) as JsonObject;
+  const bounds = (at(view, "spec.capacity.resources") ?? {}) as JsonObject;
+  const share = (taken: JsonValue | undefined, bound: JsonValue | undefined) =>
+    bound === undefined ? `${taken ?? 0}` : `${taken ?? 0} of ${bound}`;
+  const instances = share(at(view, "status.instances"), at(view, "spec.capacity.instancesMax"));
+  const names = [...new Set([...Object.keys(bounds), ...Object.keys(used)])].sort();
+  const resources = names.map((name) => `, ${name} ${share(used[name], bounds[name])}`);
+  return `  holds: ${instances} instances${resources.join("")}\n`;
 }
 
 function section(title: string, text: string): string {
