@@ -286,6 +286,7 @@ describe("a sealing key", () => {
     for (const sealingKey of [
       signSealingKey(elsewhere, recipient, identity),
       signSealingKey({ ...elsewhere, agentId }, "age1nonsense", identity),
+      signSealingKey({ ...elsewhere, agentId }, recipient.padEnd(5_000, "x"), identity),
     ]) {
       const hello = create(HelloSchema, { fencing: principal.fencing, sealingKey });
       expect((await link().admit(principal, hello)).active).toBe(true);

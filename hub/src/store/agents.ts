@@ -15,6 +15,8 @@ export type AgentRow = Readonly<{
   fencing: bigint;
   /** Raw Ed25519 public key. */
   identityKey: Uint8Array;
+  /** What secrets for it are sealed to: a serialised envelope, signed by the identity key. */
+  sealingKey: Uint8Array | null;
   hostName: string;
   version: string;
   platform: string;
@@ -25,7 +27,7 @@ export type AgentRow = Readonly<{
 }>;
 
 const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", name, fencing,
-  identity_key as "identityKey", host_name as "hostName", version, platform, capabilities,
+  identity_key as "identityKey", sealing_key as "sealingKey", host_name as "hostName", version, platform, capabilities,
   boot_id as "bootId", seen_at as "seenAt", deleted_at as "deletedAt"`;
 
 export async function insert(
@@ -73,14 +75,10 @@ export async function active(tx: Tx, cellId: string): Promise<AgentRow | undefin
   return rows[0];
 }
 
-/** What secrets for it are sealed to: a serialised envelope, signed by its identity key. True if it is another one. */
-export async function noteSealingKey(tx: Tx, agentId: string, key: Uint8Array): Promise<boolean> {
-  const rows = await tx.query(
-    `update agent set sealing_key = $2
-      where id = $1 and gone_at is null and sealing_key is distinct from $2 returning 1`,
-    [agentId, key],
-  );
-  return rows.length > 0;
+/** The caller has checked the signature. */
+export async function replaceSealingKey(tx: Tx, agentId: string, key: Uint8Array): Promise<void> {
+  const sql = "update agent set sealing_key = $2 where id = $1 and gone_at is null";
+  await tx.query(sql, [agentId, key]);
 }
 
 /** What an agent's hello says of it. Leaves the revision alone, since nobody edits these. */

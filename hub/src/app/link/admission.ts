@@ -23,6 +23,8 @@ import { record } from "../event.ts";
 
 const CAPABILITIES_MAX = 100;
 const TEXT_CHARS_MAX = 200;
+/** A statement of four short texts and one signature; the same bound as in the database. */
+const SEALING_KEY_BYTES_MAX = 4_096;
 
 export function contextOfAgent({ vendorId, cellId, agentId }: AgentPrincipal): Context {
   return agentContext(vendorId, cellId, agentId);
@@ -95,19 +97,26 @@ async function noteSealingKey(
   envelope: Envelope | undefined,
 ): Promise<void> {
   if (envelope === undefined) return;
+  const announced = toBinary(EnvelopeSchema, envelope);
+  // The same one at every contact: a fleet that comes back costs neither a signature nor a write for it.
+  if (agent.sealingKey !== null && Buffer.compare(announced, agent.sealingKey) === 0) return;
   const who = {
     vendorId: idOf("vendor", tx.context.vendorId),
     cellId: idOf("cell", agent.cellId),
     agentId: idOf("agent", agent.id),
   };
   try {
+    if (announced.length > SEALING_KEY_BYTES_MAX) {
+      const message = `sealing key: ${announced.length} bytes; at most ${SEALING_KEY_BYTES_MAX}`;
+      throw new Fault("INVALID_ARGUMENT", "SEALING_KEY_UNFIT", message);
+    }
     openSealingKey(envelope, agent.identityKey, who);
   } catch (error) {
     deps.log.warn({ agent: agent.id, error: causeChain(error) }, "sealing key refused");
     return;
   }
-  const isNew = await agents.noteSealingKey(tx, agent.id, toBinary(EnvelopeSchema, envelope));
-  if (isNew) await recordAgent(deps, tx, agent, "sealing_key_announced", {});
+  await agents.replaceSealingKey(tx, agent.id, announced);
+  await recordAgent(deps, tx, agent, "sealing_key_announced", {});
 }
 
 /** An agent spoke in another's name. The row stands in the name of the one that the certificate proved. */
