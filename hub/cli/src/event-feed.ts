@@ -1,15 +1,9 @@
 /** Events of the hub: the latest ones, and those that come, resumed where a connection broke. */
 import type { JsonObject } from "@bufbuild/protobuf";
 import { toJson } from "@bufbuild/protobuf";
-import {
-  EventOrder,
-  EventSchema,
-  EventService,
-  type WatchEventsResponse,
-} from "@holdfast/proto/holdfast/api/v1/event_pb.js";
-import { fullJitter } from "@holdfast/shared/backoff.ts";
-import { Fault } from "@holdfast/shared/fault.ts";
+import { EventOrder, EventSchema, EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { type Change, changesOf, changeText } from "./changes.ts";
+import { follow } from "./follow.ts";
 import { at, textAt } from "./format.ts";
 import type { HubClient } from "./hub-client.ts";
 import type { Sensitive } from "./sensitive.ts";
@@ -19,12 +13,9 @@ export type EventView = JsonObject;
 export type EventQuery = Readonly<{ tenant?: string | undefined; subject?: string | undefined }>;
 
 const PAGE_SIZE = 500;
-const RECONNECT = { baseMs: 200, capMs: 5_000 };
 const CHANGES_SHOWN_MAX = 2;
 /** What the hub keeps of an object in its events. */
 const CHANGE_PLACES = ["spec", "labels", "annotations"];
-/** The hub gives a sign of life every 15 s. */
-const SILENCE_MS_MAX = 45_000;
 
 export type Latest = Readonly<{ count: number; sinceMs?: number | undefined }>;
 
@@ -60,61 +51,20 @@ function timeOf(event: EventView): number {
 export async function followEvents(
   terminal: Terminal,
   hub: HubClient,
-  query: EventQuery,
+  { tenant = "", subject = "" }: EventQuery,
   from: string,
   seen: (event: EventView) => void,
 ): Promise<void> {
   const client = hub.client(EventService);
-  let token = from;
-  for (let failures = 0; !terminal.signal.aborted; ) {
-    const silence = new AbortController();
-    const stop = () => silence.abort();
-    terminal.signal.addEventListener("abort", stop, { once: true });
-    const { tenant = "", subject = "" } = query;
-    try {
-      await hub.call(async () => {
-        const options = { signal: silence.signal, timeoutMs: 0 };
-        const stream = client.watchEvents({ pageToken: token, tenant, subject }, options);
-        for await (const answer of guarded(stream, terminal, silence)) {
-          failures = 0;
-          token = answer.pageToken === "" ? token : answer.pageToken;
-          if (answer.event !== undefined) seen(toJson(EventSchema, answer.event) as JsonObject);
-        }
-      });
-    } catch (error) {
-      if (terminal.signal.aborted) return;
-      const isPassing =
-        error instanceof Fault && ["UNAVAILABLE", "CANCELLED", "INTERNAL"].includes(error.code);
-      if (!isPassing) throw error;
-      if (failures === 0) terminal.err(`${error.message}; trying again\n`);
-    } finally {
-      terminal.signal.removeEventListener("abort", stop);
-    }
-    await terminal.clock.sleep(fullJitter(RECONNECT, failures, terminal.random), terminal.signal);
-    failures += 1;
-  }
-}
-
-/** Ends a stream that shows no sign of life. */
-async function* guarded(
-  stream: AsyncIterable<WatchEventsResponse>,
-  { clock }: Terminal,
-  silence: AbortController,
-): AsyncGenerator<WatchEventsResponse> {
-  const iterator = stream[Symbol.asyncIterator]();
-  for (;;) {
-    const heard = new AbortController();
-    void clock.sleep(SILENCE_MS_MAX, heard.signal).then(() => {
-      if (!heard.signal.aborted) silence.abort();
-    });
-    try {
-      const next = await iterator.next();
-      if (next.done) return;
-      yield next.value;
-    } finally {
-      heard.abort();
-    }
-  }
+  await follow(
+    terminal,
+    hub,
+    from,
+    (pageToken, options) => client.watchEvents({ pageToken, tenant, subject }, options),
+    ({ event }) => {
+      if (event !== undefined) seen(toJson(EventSchema, event) as JsonObject);
+    },
+  );
 }
 
 /** Time, type, subject, tenant, who, why and what, in one line of fixed columns. */

@@ -28,6 +28,13 @@ import {
   type SetSecretRequest,
   type SetSecretResponseSchema,
 } from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
+import {
+  type LogRecordSchema,
+  type MissingRecordSchema,
+  type QueryLogsRequest,
+  type TailLogsRequest,
+  TelemetryService,
+} from "@holdfast/proto/holdfast/api/v1/telemetry_pb.js";
 import { type Tenant, TenantService } from "@holdfast/proto/holdfast/api/v1/tenant_pb.js";
 import { type UsageLineSchema, UsageService } from "@holdfast/proto/holdfast/api/v1/usage_pb.js";
 import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
@@ -71,6 +78,10 @@ export class TestHub {
   /** The answer whatever cell is asked for. */
   cell: MessageInitShape<typeof CellSchema> = {};
   events: MessageInitShape<typeof EventSchema>[] = [];
+  lines: MessageInitShape<typeof LogRecordSchema>[] = [];
+  missing: MessageInitShape<typeof MissingRecordSchema>[] = [];
+  /** Requests for logs, as they came. */
+  readonly asked: (QueryLogsRequest | TailLogsRequest)[] = [];
   usage: MessageInitShape<typeof UsageLineSchema>[] = [];
   published: string[] = [];
   /** Replaced by tests of secrets; of every instance. */
@@ -164,6 +175,17 @@ export class TestHub {
         yield { event: { id: "evt_live", type: "instance.updated", subject: "instance/x" } };
       },
     });
+    router.service(TelemetryService, {
+      queryLogs: (request) => {
+        this.asked.push(request);
+        // Newest first, pages of one, so that paging is seen.
+        const at = Number(request.pageToken || 0);
+        const lines = this.lines.toReversed().slice(at, at + 1);
+        const nextPageToken = at + 1 < this.lines.length ? String(at + 1) : "";
+        return { lines, nextPageToken, missing: at === 0 ? this.missing : [] };
+      },
+      tailLogs: (request) => this.#tail(request),
+    });
     router.service(UsageService, { queryUsage: () => ({ lines: this.usage, nextPageToken: "" }) });
     router.service(CellService, {
       getCell: () => ({ cell: this.cell }),
@@ -180,6 +202,18 @@ export class TestHub {
         member: { metadata: { name: "owner" }, spec: { grants: [{ role: 1 }] } },
       }),
     });
+  }
+
+  /** One line, and then the connection breaks; the rest for who comes again. */
+  async *#tail(request: TailLogsRequest) {
+    this.asked.push(request);
+    const [first, ...rest] = this.lines;
+    if (request.pageToken === "") {
+      yield { lines: first === undefined ? [] : [first], pageToken: "1" };
+      throw refusal(Code.Unavailable, "STOPPING", "the hub is stopping");
+    }
+    yield { lines: rest, missing: this.missing, pageToken: "end" };
+    await new Promise(() => undefined);
   }
 
   #objectRoutes(router: ConnectRouter): void {

@@ -9,6 +9,7 @@ import { registerExplain } from "./explain.ts";
 import { registerGet } from "./get.ts";
 import { registerHelp } from "./help.ts";
 import { registerKey } from "./key.ts";
+import { registerLogs } from "./logs.ts";
 import { registerMember } from "./member.ts";
 import type { Registration } from "./registration.ts";
 import { registerRelease } from "./release.ts";
@@ -30,6 +31,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerMember,
   registerKey,
   registerEvents,
+  registerLogs,
   registerExplain,
   registerUsage,
   registerContext,
