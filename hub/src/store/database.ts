@@ -21,6 +21,7 @@ export const POOL_CONNECTIONS_MAX = 16;
 /** Who waits for a connection longer, or behind more others, is told that the database is busy. */
 export const CONNECT_MS_MAX = 5_000;
 export const POOL_WAITERS_MAX = 512;
+const BUSY_RETRY_MS = 1_000;
 const IDLE_MS_MAX = 30_000;
 /**
  * Of one statement, counted here. The server ends statements much sooner by itself (STATEMENT_MS_MAX); this is
@@ -117,9 +118,20 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
 /** Throws RESOURCE_EXHAUSTED `DATABASE_BUSY` when POOL_WAITERS_MAX wait for a connection already. */
 export function refuseIfBusy({ pool }: Database): void {
   if (pool.waitingCount < POOL_WAITERS_MAX) return;
-  throw new Fault("RESOURCE_EXHAUSTED", "DATABASE_BUSY", "too many wait for the database", {
-    retryAfterMs: 1_000,
-  });
+  const used = pool.waitingCount;
+  throw new Fault(
+    "RESOURCE_EXHAUSTED",
+    "DATABASE_BUSY",
+    `${used} calls wait for the database; allowed: ${POOL_WAITERS_MAX}; try again in ${BUSY_RETRY_MS / 1_000} s`,
+    {
+      retryAfterMs: BUSY_RETRY_MS,
+      metadata: {
+        limit: String(POOL_WAITERS_MAX),
+        used: String(used),
+        reset_ms: String(BUSY_RETRY_MS),
+      },
+    },
+  );
 }
 
 /** Reads the database's clock. */

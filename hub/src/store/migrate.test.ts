@@ -1,5 +1,6 @@
 /** Migrations on a real PostgreSQL: twice, at once, killed half way, and refusals to serve. */
 import { systemClock } from "@holdfast/shared/clock.ts";
+import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Connection, type Database, openDatabase, withClient } from "./database.ts";
 import { enterIncarnation } from "./hub-state.ts";
@@ -51,6 +52,45 @@ describe("migrate", () => {
     expect(await migrate(owner, migrations)).toEqual(migrations.map((each) => each.name));
     expect(await migrate(owner, migrations)).toEqual([]);
     expect(await versions()).toEqual(migrations.map(({ number }) => number));
+  });
+
+  it("counts what cells and pooled instances hold already", async () => {
+    const at = migrations.findIndex((each) => each.name.endsWith("_placement.sql"));
+    await migrate(owner, migrations.slice(0, at));
+    const id = (digit: number) => `${String(digit).repeat(8)}-0000-7000-8000-000000000000`;
+    const cells = await asSuperuser(async (client) => {
+      await client.query("set session_replication_role = replica");
+      for (const [instance, gone] of [
+        [id(1), null],
+        [id(2), null],
+        [id(3), "now"],
+      ]) {
+        await client.query(
+          `insert into instance (vendor_id, tenant_id, id, name, cell_id, cell_tenant_id, product_id,
+                                 release_id, plan_id, plan_version, gone_at)
+           values ($1, $2, $3::uuid, $3::uuid::text, $4, $2, $1, $1, $1, 1, $5)`,
+          [id(9), NIL_UUID, instance, id(8), gone],
+        );
+      }
+      for (const reserved of [true, false]) {
+        await client.query(
+          `insert into seat (vendor_id, tenant_id, id, cell_id, instance_id, instance_tenant_id, name, reserved)
+           values ($1, $2, gen_random_uuid(), $3, $4, $5, $6, $7)`,
+          [id(9), reserved ? NIL_UUID : id(7), id(8), id(1), NIL_UUID, `${reserved}`, reserved],
+        );
+      }
+      await client.query(
+        "insert into cell (vendor_id, tenant_id, id, name, kind) values ($1, $2, $3, 'c', 2)",
+        [id(9), NIL_UUID, id(8)],
+      );
+      await client.query("set session_replication_role = origin");
+      await migrate(owner, migrations);
+      return client.query(
+        `select l.instances, (select seats from instance where id = $1) as seats from cell_load l`,
+        [id(1)],
+      );
+    }, name);
+    expect(cells.rows).toEqual([{ instances: 2, seats: 1 }]);
   });
 
   it("lets several starters run at once: each file is applied by one of them", async () => {

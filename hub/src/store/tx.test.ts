@@ -5,7 +5,7 @@ import { systemClock } from "@holdfast/shared/clock.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import * as assignments from "./assignments.ts";
 import { taskContext } from "./context.ts";
-import { openDatabase, renewContextKey, withClient } from "./database.ts";
+import { openDatabase, POOL_WAITERS_MAX, renewContextKey, withClient } from "./database.ts";
 import * as idempotency from "./idempotency.ts";
 import * as joinTokens from "./join-tokens.ts";
 import * as sessions from "./sessions.ts";
@@ -38,6 +38,23 @@ describe("a transaction", () => {
     });
     await expect(attempt).rejects.toMatchObject({ code: "INTERNAL" });
     expect(await nameOf(world.tenants.acme)).toBe("");
+  });
+
+  it("is refused to a storm of 1000, with limit, use and when to come back", async () => {
+    const storm = Array.from({ length: 1_000 }, () => run((tx) => tx.query("select 1")));
+    const ends = await Promise.allSettled(storm);
+    const refused = ends.filter((end) => end.status === "rejected");
+    expect(ends.length - refused.length).toBeGreaterThanOrEqual(POOL_WAITERS_MAX);
+    expect(refused.length).toBeGreaterThanOrEqual(400);
+    for (const { reason } of refused) {
+      expect(reason).toMatchObject({
+        code: "RESOURCE_EXHAUSTED",
+        reason: "DATABASE_BUSY",
+        retryAfterMs: 1_000,
+        metadata: { limit: "512", used: "512", reset_ms: "1000" },
+      });
+    }
+    expect(await run((tx) => tx.query("select 1 as one"))).toEqual([{ one: 1 }]);
   });
 
   it("runs again after a deadlock, a bounded number of times", async () => {
