@@ -11,6 +11,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { ArtefactCache } from "./artefacts/cache.ts";
 import { Control } from "./assignments/control.ts";
+import { HubTime } from "./assignments/hub-time.ts";
 import { Intake } from "./assignments/intake.ts";
 import type { AgentConfig } from "./config.ts";
 import { openPolicy } from "./consent/open.ts";
@@ -113,6 +114,7 @@ type Ground = Readonly<{
   telemetry: AgentTelemetry;
   /** There may be something to report. */
   reportBell: Doorbell;
+  hubTime: HubTime;
   /** Parts that others refer to before they exist. */
   late: { fetch?: FetchPort; engine?: Engine };
 }>;
@@ -150,7 +152,7 @@ async function runOn(
   });
   const ground: Ground = {
     ...{ store, identity, config, host, log, clock, random, context },
-    ...{ stop, measured, late, reportBell, telemetry },
+    ...{ stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
   };
   await ensureSealingIdentity(store);
   const drivers = await findDrivers(ground);
@@ -204,7 +206,7 @@ async function findDrivers({ host, late, config, telemetry }: Ground): Promise<D
 }
 
 function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
-  const { store, clock, random, log, context, config, host, measured } = ground;
+  const { store, clock, random, log, context, config, host, measured, hubTime } = ground;
   const missing = [...drivers.known].flatMap(([kind, why]) =>
     why === undefined ? [] : [[kind, why] as const],
   );
@@ -221,12 +223,13 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
       localSecrets(config.localSecretsDir, host.uid),
     ),
     measured: (instanceId) => measured.get(instanceId),
+    hubNow: hubTime.now,
     intervalMs: config.reconcileIntervalMs,
   });
 }
 
 function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: FetchPort): Control {
-  const { store, clock, random, log, identity, host, stop } = ground;
+  const { store, clock, random, log, identity, host, stop, hubTime } = ground;
   const { vendorId, cellId, agentId } = identity;
   const intake = new Intake({
     ...{ store, fetch, clock, random, log },
@@ -236,7 +239,7 @@ function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: Fetc
     changed: (instanceId) => engine.wake(instanceId),
   });
   return new Control({
-    ...{ store, engine, intake, clock, log },
+    ...{ store, engine, intake, hubTime, clock, log },
     identity: () => identities.load(store),
     agentVersion: host.version,
     bootId: host.bootId,

@@ -13,6 +13,7 @@ import { vendorBlobs } from "./app/blobs.ts";
 import { CellBells } from "./app/cell-bells.ts";
 import type { AppDeps, Endpoints } from "./app/deps.ts";
 import { type Keyring, openKeyring } from "./app/keyring.ts";
+import { Rehearsals } from "./app/rehearsals.ts";
 import { VendorBells } from "./app/vendor-bells.ts";
 import { createVendor, hasVendor } from "./app/vendors.ts";
 import type { HubConfig } from "./config.ts";
@@ -78,6 +79,8 @@ export async function openParts(
     endpoints: () => state.endpoints(),
     blobsOf: vendorBlobs(join(config.dataDir, "blobs")),
     cellBells: new CellBells(),
+    actionBells: new CellBells(),
+    rehearsals: new Rehearsals(host.clock),
     telemetry: startTelemetryThread({
       folder: join(config.dataDir, "telemetry"),
       bounds: config.telemetry,

@@ -31,6 +31,7 @@ import { hubContext } from "./store/context.ts";
 import { renewContextKey } from "./store/database.ts";
 import { readWithContext } from "./store/tx.ts";
 import * as vendors from "./store/vendors.ts";
+import { runExpireActions } from "./tasks/expire-actions.ts";
 import { runPrune } from "./tasks/prune.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
@@ -230,6 +231,7 @@ function startTasks(host: ServeHost, parts: HubParts, signal: AbortSignal): Prom
       signal,
     ),
     runPrune({ database, clock, log }, signal),
+    runExpireActions({ database, clock, log }, signal),
     every(KEY_RENEWAL_MS, "the renewal of the context key", () => renewContextKey(database)),
     every(VENDOR_CHECK_MS, "the look for new vendors", () => keyring.refresh()),
     every(CERTIFICATE_CHECK_MS, "the renewal of the certificate", () => state.renewCertificate()),

@@ -16,6 +16,7 @@ export const PAYLOAD_TYPES = {
   freshness: "application/vnd.holdfast.freshness+proto",
   keyset: "application/vnd.holdfast.keyset+proto",
   floor: "application/vnd.holdfast.floor+proto",
+  rehearsal: "application/vnd.holdfast.rehearsal+proto",
   destroy: "application/vnd.holdfast.destroy+proto",
   "sealing-key": "application/vnd.holdfast.sealing-key+proto",
 } as const;

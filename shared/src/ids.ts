@@ -19,6 +19,7 @@ export const ID_PREFIXES = {
   agent: "agt",
   instance: "ins",
   seat: "sea",
+  action: "act",
   event: "evt",
 } as const;
 export type IdKind = keyof typeof ID_PREFIXES;

@@ -190,7 +190,7 @@ describe("the hub's part of a session", () => {
   it("never shows the text of an unexpected error", async () => {
     const { world, hub } = await fleet();
     const agent = await enrolled(world);
-    hub.newerKeySets = () => Promise.reject(new Error("select secret from vault"));
+    hub.newsFor = () => Promise.reject(new Error("select secret from vault"));
     connect(agent);
     const { message } = await eventually("the loss", () => agent.changes.find(({ up }) => !up));
     expect(message).toMatch(/internal error$/);

@@ -11,7 +11,10 @@ import {
   type Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import {
+  type Action,
+  type ActionResult,
   ActionResultSchema,
+  type ActionState,
   RehearsalSchema,
 } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { AssignmentSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
@@ -35,6 +38,7 @@ import { quiet, type World } from "./world.ts";
 export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
   readonly statusBell = new Doorbell(systemClock);
   readonly batchBell = new Doorbell(systemClock);
+  readonly orders: { action: Action; answer(state: ActionState): void }[] = [];
   readonly offers: Offer[] = [];
   readonly keySets: Envelope[] = [];
   readonly notes: Envelope[] = [];
@@ -112,8 +116,12 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
     this.notes.push(envelope);
   }
 
-  async act({ id }: { id: string }) {
-    return create(ActionResultSchema, { id });
+  /** Answers when the test says so. */
+  act(action: Action, tell: (result: ActionResult) => void): void {
+    this.orders.push({
+      action,
+      answer: (state) => tell(create(ActionResultSchema, { id: action.id, state })),
+    });
   }
 
   async rehearse(id: string) {

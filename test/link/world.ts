@@ -22,6 +22,12 @@ import {
   type StatusReport,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import {
+  type Action,
+  type ActionResult,
+  ActionState,
+  type Rehearsal,
+} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import {
   AssignmentSchema,
   FreshnessSchema,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
@@ -46,6 +52,7 @@ import type {
   AgentSession,
   IdentityHub,
   LinkHub,
+  News,
   SecretName,
   StoredFrame,
 } from "../../hub/src/link/port.ts";
@@ -106,6 +113,13 @@ export class MemoryHub implements LinkHub {
   readonly secrets = new Map<string, Uint8Array>();
   readonly leftSessions: bigint[] = [];
   readonly mismatches: string[] = [];
+  readonly actions = new Map<string, Action>();
+  readonly results: ActionResult[] = [];
+  readonly rehearsals: Rehearsal[] = [];
+  ringAction: (cell: { vendorId: string; cellId: string }) => void = () => undefined;
+  ask:
+    | ((cell: { vendorId: string; cellId: string }, id: string, candidate: Envelope) => boolean)
+    | undefined;
   keySets: Envelope[] = [];
   freshnessMs = 3_600_000;
   freshnessNotes = 0;
@@ -157,16 +171,26 @@ export class MemoryHub implements LinkHub {
     return toBinary(ControlResponseSchema, response);
   }
 
-  async newerKeySets(): Promise<readonly Envelope[]> {
-    return this.keySets;
+  async newsFor(): Promise<News> {
+    return { keySets: this.keySets, hasActions: this.actions.size > 0 };
+  }
+
+  async actionsDue(session: AgentSession): Promise<readonly Action[]> {
+    return session.active ? [...this.actions.values()] : [];
   }
 
   async statusReported(_: AgentSession, report: StatusReport): Promise<void> {
     this.statuses.push(report);
   }
 
-  async actionEnded(): Promise<void> {}
-  async rehearsed(): Promise<void> {}
+  async actionEnded(_: AgentSession, result: ActionResult): Promise<void> {
+    this.results.push(result);
+    if (result.state !== ActionState.HELD) this.actions.delete(result.id);
+  }
+
+  async rehearsed(_: AgentSession, rehearsal: Rehearsal): Promise<void> {
+    this.rehearsals.push(rehearsal);
+  }
 
   async openStream() {
     const page = { reason: OpenedReason.NEW_EPOCH, epoch: 1n, incarnation: this.incarnation };
@@ -211,6 +235,20 @@ export class MemoryHub implements LinkHub {
     const sealed = this.secrets.get(`${instanceId}/${name}/${version}`);
     if (sealed !== undefined) return sealed;
     throw new Fault("NOT_FOUND", "SECRET_NOT_FOUND", `no secret ${name}`);
+  }
+
+  onAction(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {
+    this.ringAction = ring;
+    return () => {
+      this.ringAction = () => undefined;
+    };
+  }
+
+  onRehearsal(send: NonNullable<MemoryHub["ask"]>): () => void {
+    this.ask = send;
+    return () => {
+      this.ask = undefined;
+    };
   }
 
   onCellChanged(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {

@@ -36,7 +36,7 @@ export class ArtefactCache {
    * INVALID_ARGUMENT `ARTEFACT_SIZE` or `ARTEFACT_UNSAFE`.
    */
   async ensure(artefact: ArtefactRef, signal: AbortSignal): Promise<void> {
-    if (existsSync(this.pathOf(artefact.digest))) return;
+    if (this.has(artefact.digest)) return;
     const running = this.#running.get(artefact.digest);
     if (running !== undefined) return await running;
     const download = this.#download(artefact, signal).finally(() => {
@@ -45,6 +45,8 @@ export class ArtefactCache {
     this.#running.set(artefact.digest, download);
     await download;
   }
+
+  readonly has = (digest: string): boolean => existsSync(this.pathOf(digest));
 
   /** Removes all that is not in `kept`, which holds digests. Number of removed ones. */
   async prune(kept: ReadonlySet<string>): Promise<number> {

@@ -1,6 +1,6 @@
 /** The agent's end of the control stream: what is held, what is offered, what is to be done once. */
 import { create } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   CapabilitySchema,
   HeldFloorSchema,
@@ -14,6 +14,7 @@ import type {
   ActionResult,
   Rehearsal,
 } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import type { Assignment } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import type { Clock } from "@holdfast/shared/clock.ts";
@@ -21,7 +22,6 @@ import type { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { ControlPort, Identity } from "../link/port.ts";
-import { act } from "../reconcile/actions.ts";
 import type { Engine } from "../reconcile/engine.ts";
 import { rehearse } from "../reconcile/rehearse.ts";
 import { announcedSealingKey } from "../secrets/sealing-key.ts";
@@ -30,6 +30,7 @@ import type { Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import * as pins from "../store/pins.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
+import type { HubTime } from "./hub-time.ts";
 import type { Intake } from "./intake.ts";
 import { noteFreshness, pinKeySet } from "./pinning.ts";
 
@@ -39,6 +40,7 @@ export type ControlDeps = Readonly<{
   store: Store;
   engine: Engine;
   intake: Intake;
+  hubTime: HubTime;
   clock: Clock;
   log: Log;
   identity(): Identity;
@@ -95,7 +97,9 @@ export class Control implements ControlPort {
   }
 
   welcomed(welcome: Welcome): void {
-    facts.raiseIncarnation(this.#deps.store, welcome.incarnation);
+    const { store, hubTime } = this.#deps;
+    facts.raiseIncarnation(store, welcome.incarnation);
+    if (welcome.hubTime !== undefined) hubTime.told(timestampMs(welcome.hubTime));
   }
 
   /** Waits only where too many do: a release that cannot be fetched must not hold up other instances. */
@@ -127,12 +131,16 @@ export class Control implements ControlPort {
     }
   }
 
-  async act(action: Action): Promise<ActionResult> {
-    return await act(this.#deps, action);
+  act(action: Action, tell: (result: ActionResult) => void): void {
+    const { engine } = this.#deps;
+    if (engine.orders.take(action, tell)) engine.wake(action.instanceId);
   }
 
-  async rehearse(id: string, assignment: Envelope | undefined): Promise<Rehearsal> {
-    return await rehearse(this.#deps, id, assignment);
+  async rehearse(id: string, candidate: Envelope | undefined): Promise<Rehearsal> {
+    const { store, engine, intake, hubTime, clock, identity } = this.#deps;
+    const release = (assignment: Assignment) => intake.release(assignment);
+    const deps = { store, engine, clock, identity, release, hubNow: hubTime.now };
+    return await rehearse(deps, id, candidate);
   }
 
   statuses(): readonly VersionedStatus[] {

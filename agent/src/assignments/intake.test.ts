@@ -20,9 +20,8 @@ import {
   instanceId,
   keySet,
   type RunningAgent,
-  tarOf,
-  VENDOR,
 } from "../reconcile/engine.test-world.ts";
+import { tarOf, VENDOR } from "../reconcile/release.test-world.ts";
 import * as assignments from "../store/assignments.ts";
 import * as pins from "../store/pins.ts";
 import { pinKeySet } from "./pinning.ts";

@@ -155,8 +155,7 @@ export class Intake {
       const message = `this agent holds ${assignments.INSTANCES_MAX} instances already`;
       throw new Fault("RESOURCE_EXHAUSTED", "INSTANCES_MAX", message);
     }
-    const release =
-      assignment.tombstone === undefined ? await this.#release(assignment) : undefined;
+    const release = assignment.tombstone === undefined ? await this.release(assignment) : undefined;
     const sealed = release === undefined ? [] : await fetchSealed(this.#deps, assignment);
     store.transaction(() => {
       const acceptedAt = clock.now();
@@ -180,8 +179,8 @@ export class Intake {
     this.#deps.changed(instanceId);
   }
 
-  /** The release that the assignment names, judged as if the hub had checked nothing. */
-  async #release(assignment: Assignment): Promise<Envelope> {
+  /** The release that the assignment names, judged as if the hub had checked nothing. Keeps nothing. */
+  async release(assignment: Assignment): Promise<Envelope> {
     const { store } = this.#deps;
     const { releaseDigest, product } = assignment;
     const envelope =

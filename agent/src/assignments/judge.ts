@@ -4,6 +4,7 @@
  * Every refusal is a Fault whose reason says which rule it broke; a refusal never touches what serves.
  */
 import { fromBinary } from "@bufbuild/protobuf";
+import { CandidateSchema } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import {
   type Assignment,
   AssignmentSchema,
@@ -80,6 +81,24 @@ export function judgeAssignment(
   const digest = digestOf(payload);
   const verdict = judgeGeneration("generation", held, { generation, digest });
   return { verdict, assignment, generation, digest };
+}
+
+/** What is to be rehearsed: for this agent, and not over. Its generation says nothing, since it is not applied. */
+export function judgeCandidate(
+  envelope: Envelope | undefined,
+  keys: readonly VerificationKey[],
+  to: Addressee,
+  hubNow: number,
+): Assignment {
+  const payload = open("rehearsal", envelope, keys);
+  const { assignment, expireTime } = decoded("rehearsal", () =>
+    fromBinary(CandidateSchema, payload),
+  );
+  if (assignment === undefined) throw refusal("PAYLOAD_MALFORMED", "rehearsal: no assignment");
+  judgeAddressee("rehearsal", assignment, to);
+  uuidOf("instance", assignment.instanceId, "rehearsal: instance_id");
+  if (expireTime !== undefined && hubNow <= Number(expireTime.seconds) * 1_000) return assignment;
+  throw refusal("REHEARSAL_EXPIRED", "rehearsal: its time is over");
 }
 
 /** The blueprint of a release, once it is the one that the assignment names and the floor allows it. */

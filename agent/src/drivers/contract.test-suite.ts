@@ -157,6 +157,16 @@ function describeWork(scenario: () => DriverScenario): void {
     expect(found.map(({ digest }) => digest)).toEqual([second.digest]);
   });
 
+  it("ends with another copy alone after a restart", async () => {
+    const { driver, context, first } = scenario();
+    const old = await serving(scenario(), first);
+    await carryOut(scenario(), driver().restart([old], first), [first]);
+    const [found, ...more] = await driver().observe(context);
+    expect(more).toEqual([]);
+    expect(found?.digest).toBe(first.digest);
+    expect(found?.handle).not.toBe(old.handle);
+  });
+
   it("plans the removal of a stray of an earlier life", async () => {
     const { driver, context, first, second } = scenario();
     await serving(scenario(), first);

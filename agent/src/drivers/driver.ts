@@ -60,11 +60,10 @@ export type StepOrder = Readonly<{
 }>;
 
 /**
- * Orders that are in no plan and that `run` of every driver knows. Both succeed where there is nothing to do.
- * `restart`: input {instance, handle}; ends that copy, after which `steps` asks for its start at once.
+ * Orders that are in no plan and that `run` of every driver knows. Succeed where there is nothing to do.
  * `signal`: input {instance, signal: "SIGHUP"}; tells every running copy of the resource that a file it reads has changed.
  */
-export const STANDING_VERBS = { restart: "restart", signal: "signal" } as const;
+export const STANDING_VERBS = { signal: "signal" } as const;
 
 export type Step = StepOrder &
   Readonly<{
@@ -186,6 +185,11 @@ export interface Driver {
     wanted: Wanted | undefined,
     now: number,
   ): readonly Step[];
+  /**
+   * A new copy of this rendering in the place of those that run, because somebody asked for it: what comes first is
+   * ready before the old one goes, unless both cannot run at once. Pure.
+   */
+  restart(live: readonly Live[], wanted: Wanted): readonly Step[];
   /** Safe to repeat, also when half done. */
   run(order: StepOrder, context: StepContext): Promise<StepOutcome>;
   health(live: Live, wanted: Wanted, context: DriverContext): Promise<Health>;

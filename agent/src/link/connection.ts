@@ -12,9 +12,9 @@ import {
   type ControlResponse,
   type Leave,
   LinkService,
+  type Rehearse,
   type Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
-import { ActionState } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
@@ -24,8 +24,8 @@ import type { LostKind } from "./session.ts";
 
 /** Protocol versions that this agent speaks. */
 export const PROTOCOLS = { min: 1, max: 1 } as const;
-/** Actions and rehearsals that run at once; more are refused. */
-const ORDERS_MAX = 16;
+/** That run at once; more are refused. */
+const REHEARSALS_MAX = 16;
 
 export type ConnectionEvents = Readonly<{
   welcomed(spreadMs: number): void;
@@ -39,7 +39,7 @@ export class Connection {
   readonly #control: ControlPort;
   readonly #log: Log;
   readonly #events: ConnectionEvents;
-  #orders = 0;
+  #rehearsals = 0;
   #closed = false;
 
   constructor(client: HubClient, control: ControlPort, events: ConnectionEvents, log: Log) {
@@ -92,15 +92,10 @@ export class Connection {
         return control.freshnessNoted(message.value);
       case "keySet":
         return control.keySetOffered(message.value);
-      case "action": {
-        const { id } = message.value;
-        const work = () => control.act(message.value);
-        return void this.#order(id, "actionResult", work);
-      }
-      case "rehearse": {
-        const { id, assignment } = message.value;
-        return void this.#order(id, "rehearsal", () => control.rehearse(id, assignment));
-      }
+      case "action":
+        return control.act(message.value, (value) => this.#write({ case: "actionResult", value }));
+      case "rehearse":
+        return void this.#rehearse(message.value);
       case "leave":
         return this.#events.askedToLeave(spreadMsOf(message.value));
       default:
@@ -109,27 +104,20 @@ export class Connection {
     }
   }
 
-  /** Orders take long, so they do not hold up what comes after them. */
-  async #order<Case extends "actionResult" | "rehearsal">(
-    id: string,
-    name: Case,
-    work: () => Promise<Extract<ControlRequest["message"], { case: Case }>["value"]>,
-  ): Promise<void> {
-    if (this.#orders >= ORDERS_MAX) {
-      this.#log.warn({ id, max: ORDERS_MAX }, "refused an order: too many at once");
-      const message = `${ORDERS_MAX} orders are under way`;
-      const value = { id, state: ActionState.REFUSED, reason: "ORDERS_TOO_MANY", message };
-      if (name === "actionResult") this.#write({ case: "actionResult", value });
+  /** Takes long, so it does not hold up what comes after it. */
+  async #rehearse({ id, assignment }: Rehearse): Promise<void> {
+    if (this.#rehearsals >= REHEARSALS_MAX) {
+      const message = `${REHEARSALS_MAX} rehearsals are under way here`;
+      this.#write({ case: "rehearsal", value: { id, reason: "REHEARSALS_TOO_MANY", message } });
       return;
     }
-    this.#orders += 1;
+    this.#rehearsals += 1;
     try {
-      const value = await work();
-      this.#write({ case: name, value } as RequestInit);
+      this.#write({ case: "rehearsal", value: await this.#control.rehearse(id, assignment) });
     } catch (error) {
-      this.#log.error({ id, error: causeChain(error) }, "an order of the hub failed");
+      this.#log.error({ id, error: causeChain(error) }, "a rehearsal failed");
     } finally {
-      this.#orders -= 1;
+      this.#rehearsals -= 1;
     }
   }
 

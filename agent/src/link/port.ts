@@ -53,8 +53,10 @@ export interface ControlPort {
   offered(offer: Offer): Promise<void>;
   keySetOffered(envelope: Envelope): void;
   freshnessNoted(envelope: Envelope): void;
-  act(action: Action): Promise<ActionResult>;
-  rehearse(id: string, assignment: Envelope | undefined): Promise<Rehearsal>;
+  /** Durable when it returns; `tell` may be called now, later, and more than once. */
+  act(action: Action, tell: (result: ActionResult) => void): void;
+  /** Never throws for bad content. */
+  rehearse(id: string, candidate: Envelope | undefined): Promise<Rehearsal>;
   /** The status of every instance with a number that changes whenever the status does. */
   statuses(): readonly Readonly<{ version: number; status: InstanceStatus }>[];
   /** Rung when a status may have changed. */

@@ -16,8 +16,8 @@ import {
   CELL,
   instanceId,
   type RunningAgent,
-  VENDOR,
 } from "../reconcile/engine.test-world.ts";
+import { VENDOR } from "../reconcile/release.test-world.ts";
 import { openStore } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import { STORE_FILE } from "../store/state-directory.ts";

@@ -11,11 +11,12 @@ import type { ResourceTemplate } from "@holdfast/proto/holdfast/model/v1/bluepri
 import { compareGenerations } from "@holdfast/shared/generation.ts";
 import type { JsonObject, LookScope, Step, Wanted } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
-import type { AttemptRecord } from "../store/attempts.ts";
+import type { AttemptRecord, Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import { cleanUp } from "./clean-up.ts";
 import { waitUntilReady } from "./gate.ts";
-import { renderResource, secretsOf, wantedOf } from "./rendering.ts";
+import { plannedOf, renderResource, secretsOf, wantedOf } from "./rendering.ts";
+import { chosenOf, staysAsIs, stepsFor } from "./restart.ts";
 import { AttemptRun } from "./run.ts";
 import type { Target } from "./target.ts";
 import { undo } from "./undo.ts";
@@ -26,6 +27,7 @@ import {
   outside,
   plannedCommitted,
   STEP_MS_MAX,
+  servingCopy,
   type Work,
   within,
 } from "./work.ts";
@@ -127,6 +129,10 @@ async function bring(
     const names = open.map(({ path, text }) => `${path} ${text}`).join(", ");
     throw new Interrupted("failed", "OUTPUT_MISSING", `${id}: ${names}: no such output`);
   }
+  const committed = attempts.findCommitted(work.store, work.instanceId);
+  if (staysAsIs(chosenOf(run.record), committed, id, rendering.digest)) {
+    return await leave(work, rendering, outputs);
+  }
   work.journal.rendered(work.instanceId, rendering);
   const wanted = await outside(id, async () =>
     wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets),
@@ -137,10 +143,24 @@ async function bring(
     ),
   );
   await runDueBefore(run, id, kind, wanted, target);
-  const { handle, outputs: given } = await waitUntilReady(run, wanted);
+  const replaced = new Set(run.record.restart?.replaced);
+  const { handle, outputs: given } = await waitUntilReady(run, wanted, replaced);
   work.log.debug({ resource: id, copy: handle }, "ready");
   outputs.set(id, given);
   return wanted;
+}
+
+/** A restart of others does not touch it; those who name what it gives out need it running. */
+async function leave(
+  work: Work,
+  rendering: Rendering,
+  outputs: Map<string, JsonObject>,
+): Promise<Wanted> {
+  const { resourceId, kind, digest } = rendering;
+  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind, "recorded"));
+  const serving = servingCopy(copiesOf(lives, work.instanceId, resourceId), digest);
+  if (serving !== undefined && serving.phase !== "exited") outputs.set(resourceId, serving.outputs);
+  return plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
 }
 
 /** Plans again from what is there now, and runs what comes before the commit. */
@@ -184,9 +204,14 @@ async function stepsOf(
   const copies = copiesOf(lives, work.instanceId, resourceId);
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const last = plannedCommitted(work, committed, resourceId, kind);
-  return await outside(resourceId, async () =>
-    driverOf(work, kind).steps(copies, last, wanted, work.clock.now()),
-  );
+  const now = work.clock.now();
+  return await outside(resourceId, async () => {
+    const driver = driverOf(work, kind);
+    if (wanted === undefined) return driver.steps(copies, last, wanted, now);
+    const { record, entries } = run;
+    const chosen = scope === "all" ? chosenOf(record) : undefined;
+    return stepsFor(driver, { chosen, committed, entries, copies, last, wanted, now });
+  });
 }
 
 /** Committed resources that the target does not have any more, those that nobody needs first. */
@@ -215,7 +240,9 @@ async function commit(
     after.push(...steps.filter(({ when }) => when === "after-commit"));
   }
   run.safePoint();
-  const isStill = assignments.find(work.store, work.instanceId)?.digest === target.assignmentDigest;
+  const isStill =
+    run.record.restart !== undefined ||
+    assignments.find(work.store, work.instanceId)?.digest === target.assignmentDigest;
   if (!isStill)
     throw new Interrupted("superseded", "SUPERSEDED", "a newer assignment was accepted");
   run.commit(

@@ -9,11 +9,18 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { OfferSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import {
+  type Action,
+  ActionKind,
+  type ActionResult,
+  ActionSchema,
+  ActionState,
+} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import {
   type Assignment,
   AssignmentSchema,
   EntitlementSchema,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
-import { type Blueprint, BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { GenerationSchema } from "@holdfast/proto/holdfast/model/v1/condition_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose, KeySetSchema } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
@@ -29,11 +36,12 @@ import {
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import type { Log } from "@holdfast/shared/log.ts";
-import { pack } from "tar-stream";
 import { ArtefactCache } from "../artefacts/cache.ts";
 import { Intake } from "../assignments/intake.ts";
 import { openPolicy } from "../consent/open.ts";
-import type { DriverContext } from "../drivers/driver.ts";
+import type { ConsentPort } from "../consent/port.ts";
+import type { Driver, DriverContext } from "../drivers/driver.ts";
+import { processDriver } from "../drivers/process/index.ts";
 import type { FetchPort } from "../link/port.ts";
 import { instanceDirectories } from "../local/directories.ts";
 import { localSecrets } from "../secrets/local.ts";
@@ -43,8 +51,8 @@ import * as pins from "../store/pins.ts";
 import { Engine } from "./engine.ts";
 import { copies, type FileDriver, type FoundCopy, fileDriver } from "./file-driver.test-world.ts";
 import { type Journal, storeJournal } from "./journal.ts";
+import { blueprintOf, PROGRAM, type ResourceInput, tarOf, VENDOR } from "./release.test-world.ts";
 
-export const VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
 export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
 export const AGENT = idOf("agent", "00000000-0000-7000-8000-000000000003");
 export const DEADLINE_MS = 15_000;
@@ -60,14 +68,6 @@ export const quietLog: Log = {
   error() {},
   child: () => quietLog,
 };
-
-export type ResourceInput = Readonly<{
-  id?: string;
-  mode?: string;
-  dependsOn?: readonly string[];
-  args?: readonly string[];
-  secretFiles?: Readonly<Record<string, string>>;
-}>;
 
 export type OfferInput = Readonly<{
   instance?: string;
@@ -90,7 +90,7 @@ export async function agentWorld(left?: string) {
   const hubKey = signingKey(new Uint8Array(32).fill(1));
   const releaseKey = signingKey(new Uint8Array(32).fill(2));
   const releases = new Map<string, Envelope>();
-  const artefact = await tarOf({ "main.mjs": "console.log('hello');\n" });
+  const artefact = await tarOf({ "main.mjs": PROGRAM });
   const artefacts = new Map<string, Uint8Array>([[digestOf(artefact), artefact]]);
   const link: LinkState = { isUp: true, hasArtefacts: true, failingSecrets: 0 };
   /** Sealed secrets that the hub has, by name and version. */
@@ -145,8 +145,8 @@ export async function agentWorld(left?: string) {
     offerOf,
     copies: (): readonly FoundCopy[] => copies({ stateDir }),
     /** An engine on what is there; `journal` wraps the store's. */
-    begin(options: { driver?: FileDriver; journal?: (inner: Journal) => Journal } = {}) {
-      return beginAgent(world, options.driver ?? fileDriver(), options.journal ?? ((each) => each));
+    begin(options: BeginOptions = {}) {
+      return beginAgent(world, options);
     },
     entitlementOf: (number: bigint, seats: readonly string[], instance = instanceId()): Envelope =>
       signEnvelope("entitlement", entitlementBytes(number, seats, instance), [hubKey]),
@@ -194,56 +194,6 @@ function fetchFrom(
   };
 }
 
-function blueprintOf(
-  number: number,
-  resources: readonly ResourceInput[],
-  artefact: Uint8Array,
-): Blueprint {
-  return create(BlueprintSchema, {
-    vendorId: VENDOR,
-    product: "etl",
-    version: `${number}.0.0`,
-    number: BigInt(number),
-    artefacts: [
-      {
-        name: "worker",
-        digest: digestOf(artefact),
-        size: BigInt(artefact.length),
-        mediaType: "application/x-tar",
-      },
-    ],
-    secrets: resources.flatMap(({ secretFiles = {} }) =>
-      Object.keys(secretFiles).map((name) => ({ name, description: "" })),
-    ),
-    resources: resources.map(
-      ({ id = "worker", mode = "", dependsOn = [], args = [], ...rest }) => ({
-        id,
-        kind: "process",
-        dependsOn: [...dependsOn],
-        spec: {
-          artefact: "worker",
-          argv: ["node", "main.mjs", ...args],
-          env: { MODE: mode, RELEASE: String(number) },
-          ports: { http: {} },
-          readiness: {
-            tcp: { port: "http" },
-            intervalMs: 20,
-            timeoutMs: 100,
-            deadlineMs: 400,
-          },
-          ...(rest.secretFiles && { secretFiles: { ...rest.secretFiles } }),
-        },
-      }),
-    ),
-    outputs: Object.fromEntries(
-      resources.map(({ id = "worker" }) => [
-        id.replaceAll("-", "_"),
-        `http://127.0.0.1:\${resources.${id}.outputs.ports.http}`,
-      ]),
-    ),
-  });
-}
-
 function pinKeys(stateDir: string, hubKey: SigningKey, releaseKey: SigningKey): void {
   const store = openStore(join(stateDir, "agent.db"), 0).store;
   for (const [purpose, key] of [
@@ -274,10 +224,51 @@ const SEATS = [
 
 type Base = Readonly<{ stateDir: string; secretsDir: string; fetch: FetchPort }>;
 
+type BeginOptions = Readonly<{
+  driver?: FileDriver;
+  /** Real processes in place of the driver's files. */
+  isReal?: boolean;
+  /** Wraps the store's. */
+  journal?: (inner: Journal) => Journal;
+  consent?: ConsentPort;
+  hubNow?: () => number;
+}>;
+
+type OrderInput = Readonly<Partial<Omit<Action, "$typeName" | "$unknown">>>;
+
+/** Takes an order as the link does; gives the results that it was told, and the last one once it is final. */
+function order(engine: Engine, action: OrderInput): Ordered {
+  const { notAfter = timestampFromMs(Date.now() + 60_000) } = action;
+  const given = { instanceId: instanceId(), kind: ActionKind.RESTART, ...action, notAfter };
+  const told: ActionResult[] = [];
+  const ended = new Promise<ActionResult>((resolve) => {
+    const tell = (result: ActionResult): void => {
+      told.push(result);
+      if (result.state !== ActionState.HELD) resolve(result);
+    };
+    const isNews = engine.orders.take(create(ActionSchema, given), tell);
+    if (isNews) engine.wake(given.instanceId);
+  });
+  return { told, ended };
+}
+
+function realDriver(): Driver {
+  return processDriver({
+    nodePath: process.execPath,
+    kill: (pid, signal) => void process.kill(pid, signal),
+    umask: (mask) => process.umask(mask),
+    onChange: () => undefined,
+    procDir: "/proc",
+  });
+}
+
+type Ordered = Readonly<{ told: readonly ActionResult[]; ended: Promise<ActionResult> }>;
+
 export type RunningAgent = ReturnType<typeof beginAgent>;
 
-function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Journal) {
+function beginAgent(base: Base, options: BeginOptions) {
   const { stateDir } = base;
+  const { driver = fileDriver(), journal: wrap = (each) => each } = options;
   const stop = new AbortController();
   const store: Store = openStore(join(stateDir, "agent.db"), 0).store;
   const context: DriverContext = {
@@ -294,13 +285,14 @@ function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Jo
     clock: systemClock,
     random: Math.random,
     log: quietLog,
-    drivers: new Map([[driver.kind, driver]]),
+    drivers: new Map([[driver.kind, options.isReal ? realDriver() : driver]]),
     missingDrivers: new Map(),
     context,
     artefacts: new ArtefactCache(stateDir, base.fetch),
-    consent: openPolicy([]),
+    consent: options.consent ?? openPolicy([]),
     secrets: agentSecrets(store, AGENT, localSecrets(base.secretsDir, process.getuid?.() ?? 0)),
     measured: () => undefined,
+    hubNow: options.hubNow ?? Date.now,
     intervalMs: 100,
   });
   const intake = new Intake({
@@ -323,6 +315,7 @@ function beginAgent(base: Base, driver: FileDriver, wrap: (inner: Journal) => Jo
     intake,
     driver,
     statusOf,
+    order: (action: OrderInput): Ordered => order(engine, action),
     /** Waits for a status; fails with the last one seen. */
     async until(
       holds: (status: InstanceStatus) => boolean,
@@ -359,14 +352,4 @@ export function keySet(purpose: KeyPurpose, version: bigint, keys: readonly Sign
       publicKey: rawPublicKeyOf(privateKey),
     })),
   });
-}
-
-export async function tarOf(files: Readonly<Record<string, string>>): Promise<Uint8Array> {
-  const tar = pack();
-  for (const [name, content] of Object.entries(files))
-    tar.entry({ name, mtime: new Date(0) }, content);
-  tar.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
-  return Buffer.concat(chunks);
 }

@@ -12,15 +12,17 @@ import * as attempts from "../store/attempts.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
 import * as statuses from "../store/statuses.ts";
 import { InstanceLoop } from "./instance.ts";
+import { Orders } from "./orders.ts";
 import { Snapshots } from "./snapshots.ts";
 import { statusOf } from "./status.ts";
 import type { EngineDeps, Work } from "./work.ts";
 
-type Running = Readonly<{ loop: InstanceLoop; work: Work; ended: Promise<void> }>;
+type Running = Readonly<{ loop: InstanceLoop; ended: Promise<void> }>;
 
 export class Engine {
   readonly statusBell: Doorbell;
   readonly snapshots: Snapshots;
+  readonly orders: Orders;
   readonly #deps: EngineDeps;
   readonly #stop = new AbortController();
   readonly #running = new Map<string, Running>();
@@ -31,6 +33,7 @@ export class Engine {
     this.#deps = deps;
     this.statusBell = new Doorbell(deps.clock);
     this.snapshots = new Snapshots(deps.clock, deps.drivers, deps.context);
+    this.orders = new Orders(deps);
     for (const each of statuses.list(deps.store)) {
       this.#statuses.set(each.status.instanceId, each);
     }
@@ -56,18 +59,14 @@ export class Engine {
     return [...this.#statuses.values()];
   }
 
-  /** The work of one instance, for what is done to it outside of its loop. */
-  workOf(instanceId: string): Work | undefined {
-    return this.#running.get(instanceId)?.work;
-  }
-
-  /** For a look at an instance that has no loop. */
+  /** For a look at an instance from outside of its loop, whether it has one or not. */
   visitorOf(instanceId: string): Work {
     return {
       ...this.#deps,
       log: this.#deps.log.child({ instance: instanceId }),
       instanceId,
       snapshots: this.snapshots,
+      orders: this.orders,
       signal: this.#stop.signal,
       changed: () => undefined,
       settled: () => undefined,
@@ -105,7 +104,7 @@ export class Engine {
     const ended = loop.run().catch((error: unknown) => {
       this.#deps.log.error({ instance: instanceId, error: causeChain(error) }, "loop ended");
     });
-    const running = { loop, work, ended };
+    const running = { loop, ended };
     this.#running.set(instanceId, running);
     return running;
   }

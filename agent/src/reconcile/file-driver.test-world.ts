@@ -39,8 +39,8 @@ export type FileDriver = Driver &
     orders: readonly string[];
     /** The secrets that each start was handed. */
     handed: readonly Readonly<Record<string, string>>[];
-    /** Wait here before each start, if set. */
-    faults: { observe?: string };
+    /** A look that fails; a sick copy, whatever its mode; the release whose copies are slow. */
+    faults: { observe?: string; sick?: boolean; slow?: string };
   }>;
 
 const PORT_FIRST = 40_000;
@@ -62,6 +62,7 @@ export function fileDriver(): FileDriver {
     },
     async prepare() {},
     steps,
+    restart,
     async run(order, context) {
       orders.push(`${order.resourceId}/${order.verb}`);
       return await runOrder(order, context, (wanted) => {
@@ -74,6 +75,9 @@ export function fileDriver(): FileDriver {
         return { state: "failed", alive: false, message: "it has exited" };
       }
       const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+      if (faults.slow === file.number)
+        return { state: "starting", alive: true, message: "not yet" };
+      if (faults.sick) return { state: "failed", alive: true, message: "says it is sick" };
       if (mode === "never-ready") return { state: "starting", alive: true, message: "answers 503" };
       if (mode === "sick") return { state: "failed", alive: true, message: "says it is sick" };
       return { state: "ready", alive: true, message: "ready" };
@@ -95,14 +99,27 @@ function steps(
   last: Wanted | undefined,
   wanted: Wanted | undefined,
 ): readonly Step[] {
-  const stops = live
-    .filter(({ digest, phase }) => digest !== wanted?.digest || phase === "exited")
-    .map((copy): Step => stopStep(copy));
+  const serving = live.findLast(
+    ({ digest, phase }) => digest === wanted?.digest && phase !== "exited",
+  );
+  const stops = live.filter((copy) => copy !== serving).map((copy): Step => stopStep(copy));
   if (wanted === undefined) return stops;
-  const serving = live.find(({ digest, phase }) => digest === wanted.digest && phase !== "exited");
   if (serving !== undefined) return stops;
   const restarts = live.filter(({ digest }) => digest === wanted.digest).length;
   return [startStep(wanted, restarts, last), ...stops];
+}
+
+/** All at once for a moment, or with the argument `alone` one after the other. */
+function restart(live: readonly Live[], wanted: Wanted): readonly Step[] {
+  const next = Math.max(-1, ...live.map(({ handle }) => Number(handle.split("-").at(-1)))) + 1;
+  const start = startStep(wanted, next, wanted);
+  const stops = live.map((copy) => stopStep(copy));
+  if (!(wanted.spec["argv"] as readonly unknown[]).includes("alone")) return [start, ...stops];
+  const first = stops.map((stop): Step => {
+    const undo = { ...startStep(wanted, next + 1, wanted), summary: "start it again" };
+    return { ...stop, class: "compensable", when: "before-commit", undo };
+  });
+  return [...first, start];
 }
 
 function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): Step {
@@ -153,7 +170,7 @@ async function runOrder(
     return {};
   }
   const path = pathOf(context, instance, handle);
-  if (order.verb === "stop" || order.verb === "restart") {
+  if (order.verb === "stop") {
     if (read(context, instance, handle)?.mode === "keep") throw new Error("it cannot be stopped");
     rmSync(path, { force: true });
     return { handle };

@@ -20,8 +20,14 @@ const READY_PAUSE_MS_MIN = 5;
 /** Of the time that it has taken so far: no program seems slower to start than it is by more than this. */
 const READY_PAUSE_SHARE = 0.1;
 
-/** Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
-export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<Live> {
+const NONE: ReadonlySet<string> = new Set();
+
+/** No copy in `replaced` counts. Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
+export async function waitUntilReady(
+  run: AttemptRun,
+  wanted: Wanted,
+  replaced: ReadonlySet<string> = NONE,
+): Promise<Live> {
   const { work } = run;
   const { resourceId } = wanted.key;
   const { deadlineMs, intervalMs } = readinessOf(wanted.spec);
@@ -30,7 +36,7 @@ export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<L
   let seen = "no copy was seen";
   for (;;) {
     run.safePoint();
-    const found = await look(run, wanted);
+    const found = await look(run, wanted, replaced);
     if (found?.health.state === "ready") return found.live;
     seen = found?.health.message ?? seen;
     if (found?.health.state === "failed") {
@@ -48,21 +54,28 @@ export async function waitUntilReady(run: AttemptRun, wanted: Wanted): Promise<L
 async function find(
   { work }: AttemptRun,
   { kind, digest, key }: Wanted,
+  replaced: ReadonlySet<string>,
   scope: LookScope,
 ): Promise<Live | undefined> {
   const lives = await work.snapshots.fresh(kind, scope);
-  return servingCopy(copiesOf(lives, work.instanceId, key.resourceId), digest);
+  const copies = copiesOf(lives, work.instanceId, key.resourceId);
+  return servingCopy(
+    copies.filter(({ handle }) => !replaced.has(handle)),
+    digest,
+  );
 }
 
 async function look(
   run: AttemptRun,
   wanted: Wanted,
+  replaced: ReadonlySet<string>,
 ): Promise<Readonly<{ live: Live; health: Health }> | undefined> {
   const { work } = run;
   const { kind, key } = wanted;
   try {
     // What was started has left a record; where that is lost, its marks are looked for.
-    const live = (await find(run, wanted, "recorded")) ?? (await find(run, wanted, "all"));
+    const live =
+      (await find(run, wanted, replaced, "recorded")) ?? (await find(run, wanted, replaced, "all"));
     if (live === undefined) return undefined;
     const health = await outside(`health of ${key.resourceId}`, () =>
       within(work, HEALTH_MS_MAX, `health of ${key.resourceId}`, (context) =>

@@ -16,6 +16,7 @@ import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import type { InstanceView } from "./conditions.ts";
 import { type Decision, decide, type Hold } from "./decide.ts";
+import { resumeRestart, workOff } from "./orders.ts";
 import { findHold, inputsDigestOf, judgeConsent, judgeStale, planAttempt } from "./plan.ts";
 import { outputsFile } from "./publish.ts";
 import { type RepairState, type ServingView, settle } from "./settle.ts";
@@ -81,6 +82,8 @@ export class InstanceLoop {
   /** One decision and what follows from it; how long to wait then, in ms. */
   async #pass(): Promise<number> {
     const { clock, signal, intervalMs } = this.#work;
+    await resumeRestart(this.#work);
+    if (signal.aborted) return 0;
     const target = findWanted(this.#work.store, this.#work.instanceId);
     const decision = this.#decide(target);
     this.#hold = decision.kind === "hold" ? decision.hold : undefined;
@@ -88,7 +91,7 @@ export class InstanceLoop {
       if (!target.tombstone) await this.#deliverSeats();
       await this.#act(decision, target);
     }
-    if (signal.aborted) return 0;
+    if (signal.aborted || (await this.#isOrderDone())) return 0;
     const nextAt = this.#serving?.nextAt ?? Number.POSITIVE_INFINITY;
     const waitMs = Math.max(0, Math.min(intervalMs, nextAt - clock.now()));
     // Looking changes nothing of what is wanted, and whatever else does rings.
@@ -98,6 +101,15 @@ export class InstanceLoop {
     if (next.kind === "settle") return 0;
     if (isDue && this.#hold === undefined && clock.now() >= this.#retry.at) return 0;
     return waitMs;
+  }
+
+  /** Orders wait for the end of an attempt, and never run beside one. */
+  async #isOrderDone(): Promise<boolean> {
+    const attempt = this.#attempt();
+    const isBusy = attempt !== undefined && attempt.phase !== "ENDED";
+    if (isBusy || !(await workOff(this.#work))) return false;
+    this.#retry = { failures: 0, at: 0 };
+    return true;
   }
 
   #decide(target: Target | undefined): Decision {

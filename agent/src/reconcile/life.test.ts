@@ -4,28 +4,21 @@ import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { OfferSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
-import {
-  ActionKind,
-  ActionSchema,
-  ActionState,
-} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { FreshnessSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { ConditionStatus } from "@holdfast/proto/holdfast/model/v1/condition_pb.js";
 import { AttemptState, type InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
-import { systemClock } from "@holdfast/shared/clock.ts";
 import { signEnvelope } from "@holdfast/shared/dsse.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { noteFreshness } from "../assignments/pinning.ts";
-import { act } from "./actions.ts";
 import {
   type AgentWorld,
   agentWorld,
   CELL,
   instanceId,
   type RunningAgent,
-  VENDOR,
 } from "./engine.test-world.ts";
 import { fileDriver } from "./file-driver.test-world.ts";
+import { VENDOR } from "./release.test-world.ts";
 
 let world: AgentWorld;
 let agent: RunningAgent;
@@ -243,48 +236,6 @@ describe("a hold", () => {
     world.link.hasArtefacts = true;
     agent.engine.wakeAll();
     await agent.until(serves(1n));
-  });
-});
-
-describe("an action", () => {
-  const action = (id: string, kind: ActionKind) =>
-    create(ActionSchema, {
-      id,
-      instanceId: instanceId(),
-      kind,
-      notAfter: timestampFromMs(Date.now() + 60_000),
-    });
-
-  it("retry tries a failed attempt once more, and its id only once", async () => {
-    await agent.intake.offered(world.offerOf({ number: 1n, resources: [{ mode: "sick" }] }));
-    const first = await agent.until(({ attempt }) => attempt?.state === AttemptState.RETURNED);
-    const deps = { store: agent.store, engine: agent.engine, clock: systemClock };
-    const done = await act(deps, action("a1", ActionKind.RETRY));
-    expect(done.state).toBe(ActionState.DONE);
-    await agent.until(
-      ({ attempt }) =>
-        attempt?.state === AttemptState.RETURNED &&
-        attempt.startTime?.nanos !== first.attempt?.startTime?.nanos,
-    );
-    const starts = agent.driver.orders.length;
-    expect(await act(deps, action("a1", ActionKind.RETRY))).toEqual(done);
-    await agent.until(says("InSync", "NOT_READY"));
-    expect(agent.driver.orders.length).toBe(starts);
-  });
-
-  it("restart replaces the copy that serves", async () => {
-    await agent.intake.offered(world.offerOf({ number: 1n }));
-    await agent.until(says("Ready", "READY"));
-    const before = world.copies()[0]?.file.startedAt;
-    const deps = { store: agent.store, engine: agent.engine, clock: systemClock };
-    await systemClock.sleep(2);
-    await act(deps, action("r1", ActionKind.RESTART));
-    await agent.until(
-      (each) =>
-        says("Ready", "READY")(each) &&
-        world.copies().length === 1 &&
-        world.copies()[0]?.file.startedAt !== before,
-    );
   });
 });
 

@@ -11,10 +11,16 @@ import type { Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
 import { type Provisional, plannedOf, renderResource, secretsOf } from "./rendering.ts";
+import { type Chosen, staysAsIs, stepsFor } from "./restart.ts";
 import type { Target } from "./target.ts";
 import { copiesOf, driverOf, plannedCommitted, servingCopy, type Work } from "./work.ts";
 
-export type Plan = Readonly<{ steps: readonly Step[]; renderings: readonly Rendering[] }>;
+export type Plan = Readonly<{
+  steps: readonly Step[];
+  renderings: readonly Rendering[];
+  /** Resources whose rendering waits for what others give out. */
+  open: ReadonlySet<string>;
+}>;
 
 /** How long a wish counts as the latest where no freshness note says until when. */
 export const FRESHNESS_LIFE_MS = 7 * 86_400_000;
@@ -77,23 +83,30 @@ export function findHold(work: Work, target: Target): Hold | undefined {
 /**
  * The steps as far as they are known, with typed holes where an output of another resource will stand.
  * Throws INVALID_ARGUMENT `SPEC_INVALID` for what a driver can never apply; UNAVAILABLE if a look failed.
+ * `chosen`: those to be restarted, where it is that.
  */
-export async function planAttempt(work: Work, target: Target): Promise<Plan> {
+export async function planAttempt(work: Work, target: Target, chosen?: Chosen): Promise<Plan> {
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const outputs = new Map<string, JsonObject>();
   const renderings: Rendering[] = [];
   const steps: Step[] = [];
+  const open = new Set<string>();
   for (const template of target.templates) {
     const { id, kind } = template;
     const provisional = renderResource(target, template, outputs);
     const { rendering } = provisional;
     const driver = driverOf(work, kind);
     judgeSpec(work, provisional, id);
+    if (provisional.open.length > 0) open.add(id);
     const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
-    const last = plannedCommitted(work, committed, id, kind);
-    const wanted = plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
-    steps.push(...driver.steps(copies, last, wanted, work.clock.now()));
-    renderings.push(rendering);
+    if (!staysAsIs(chosen, committed, id, rendering.digest)) {
+      const last = plannedCommitted(work, committed, id, kind);
+      const wanted = plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
+      const now = work.clock.now();
+      const plan = { chosen, committed, entries: [], copies, last, wanted, now };
+      steps.push(...stepsFor(driver, plan));
+      renderings.push(rendering);
+    }
     const serving = servingCopy(copies, rendering.digest);
     if (serving !== undefined) outputs.set(id, serving.outputs);
   }
@@ -108,7 +121,7 @@ export async function planAttempt(work: Work, target: Target): Promise<Plan> {
     ...steps.filter(({ when }) => when === "before-commit"),
     ...steps.filter(({ when }) => when === "after-commit").toReversed(),
   ];
-  return { steps: inOrder, renderings };
+  return { steps: inOrder, renderings, open };
 }
 
 /** A spec with holes is judged when they are filled: a hole is text where a number may be wanted. */

@@ -44,12 +44,18 @@ export class AttemptRun {
 
   /** Between steps: throws if the agent shuts down or something newer is wanted. */
   safePoint(): void {
-    const { store, instanceId, signal } = this.work;
-    if (signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
-    const held = assignments.find(store, instanceId);
-    if (held === undefined) return;
-    if (compareGenerations(held.generation, this.#record.generation) <= 0) return;
+    if (this.work.signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
+    if (!this.#isSuperseded()) return;
     throw new Interrupted("superseded", "SUPERSEDED", "a newer assignment was accepted");
+  }
+
+  /** A restart may serve an older generation than the held one, whose attempt has failed. */
+  #isSuperseded(): boolean {
+    const held = assignments.find(this.work.store, this.work.instanceId);
+    if (held === undefined) return false;
+    const { restart, generation } = this.#record;
+    if (restart !== undefined) return held.digest !== restart.wishDigest;
+    return compareGenerations(held.generation, generation) > 0;
   }
 
   /** Journals the step, runs it, journals that it is done. Throws Interrupted. */

@@ -1,6 +1,7 @@
 /** What an instance is to be, decoded from the signed bytes that the agent keeps: wanted, or committed. */
 import { fromBinary, type JsonObject as MessageJson } from "@bufbuild/protobuf";
 import {
+  type Assignment,
   AssignmentSchema,
   RunState,
   type SecretReference,
@@ -57,10 +58,20 @@ export function findServing(store: Store, instanceId: string): Target | undefine
 }
 
 /** From an assignment's payload; its release must be in the store. */
-export function targetOf(store: Store, payload: Uint8Array): Target {
+function targetOf(store: Store, payload: Uint8Array): Target {
   const assignment = fromBinary(AssignmentSchema, payload);
+  const isTombstone = assignment.tombstone !== undefined;
+  const blueprint = isTombstone ? undefined : blueprintOf(store, assignment.releaseDigest);
+  return targetFrom(assignment, payload, blueprint);
+}
+
+/** `payload`: the assignment as signed. `blueprint`: of its release; undefined for a tombstone. */
+export function targetFrom(
+  assignment: Assignment,
+  payload: Uint8Array,
+  blueprint: Blueprint | undefined,
+): Target {
   const tombstone = assignment.tombstone !== undefined;
-  const blueprint = tombstone ? undefined : blueprintOf(store, assignment.releaseDigest);
   const isRunning = !tombstone && assignment.runState !== RunState.STOPPED;
   const templates = isRunning ? inDependencyOrder(blueprint?.resources ?? [], needsOf) : [];
   return {

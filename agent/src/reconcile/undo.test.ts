@@ -2,7 +2,8 @@
 import { AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { agentWorld, type ResourceInput } from "./engine.test-world.ts";
+import { agentWorld } from "./engine.test-world.ts";
+import type { ResourceInput } from "./release.test-world.ts";
 
 const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
 const RUNS = 8;

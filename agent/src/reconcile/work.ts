@@ -10,11 +10,13 @@ import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import type { Measured } from "./conditions.ts";
 import type { Journal } from "./journal.ts";
+import type { Orders } from "./orders.ts";
 import { plannedOf, wantedOf } from "./rendering.ts";
 import { bounded, type Snapshots } from "./snapshots.ts";
 
 export type Artefacts = Readonly<{
   pathOf(digest: string): string;
+  has(digest: string): boolean;
   ensure(artefact: ArtefactRef, signal: AbortSignal): Promise<void>;
   prune(kept: ReadonlySet<string>): Promise<number>;
 }>;
@@ -34,6 +36,8 @@ export type EngineDeps = Readonly<{
   secrets: Secrets;
   /** How an instance's last window was measured; undefined before the first one ended. */
   measured(instanceId: string): Measured | undefined;
+  /** The hub's time as far as it is known, ms: by it an order is too late. */
+  hubNow(): number;
   /** Loops look again after this long without a ring. */
   intervalMs: number;
 }>;
@@ -43,6 +47,7 @@ export type Work = EngineDeps &
   Readonly<{
     instanceId: string;
     snapshots: Snapshots;
+    orders: Orders;
     signal: AbortSignal;
     /** Something that people see has changed. */
     changed(): void;

@@ -38,6 +38,18 @@ export type AttemptRecord = Readonly<{
   steps: readonly ShownStep[];
   startedAt: number;
   endedAt: number | undefined;
+  /** Present: this is no try of a new generation, but new copies of the one that serves. */
+  restart?: Restart;
+}>;
+
+/** What a restart replaces, decided before it begins. */
+export type Restart = Readonly<{
+  actionId: string;
+  resources: readonly string[];
+  /** Handles of their copies: none of these counts as the new one. */
+  replaced: readonly string[];
+  /** Of the assignment that was held then: another one ends the restart. */
+  wishDigest: string;
 }>;
 
 export type JournalState = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDOING" | "UNDONE";
@@ -111,8 +123,12 @@ export function find(store: Store, instanceId: string): AttemptRecord | undefine
   };
 }
 
-/** Takes the place of the attempt before it, which must have ended. */
+/** Takes the place of the attempt before it, which must have ended. A restart takes that of the last restart. */
 export function put(store: Store, attempt: AttemptRecord): void {
+  if (attempt.restart !== undefined) {
+    putRestart(store, attempt, attempt.restart);
+    return;
+  }
   store.run(
     `insert into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      on conflict (instance_id) do update set id = excluded.id, incarnation = excluded.incarnation,
@@ -134,6 +150,37 @@ export function put(store: Store, attempt: AttemptRecord): void {
     attempt.startedAt,
     attempt.endedAt ?? null,
   );
+}
+
+function putRestart(store: Store, attempt: AttemptRecord, { actionId }: Restart): void {
+  const { incarnation, number } = attempt.generation;
+  const generation = { incarnation: String(incarnation), number: String(number) };
+  store.run(
+    "insert or replace into restart (instance_id, action_id, body) values (?, ?, ?)",
+    attempt.instanceId,
+    actionId,
+    JSON.stringify({ ...attempt, generation }),
+  );
+}
+
+/** The newest restart of the instance, ended or not. */
+export function findRestart(
+  store: Store,
+  instanceId: string,
+): (AttemptRecord & Readonly<{ restart: Restart }>) | undefined {
+  const row = store.get<{ body: string }>(
+    "select body from restart where instance_id = ?",
+    instanceId,
+  );
+  if (row === undefined) return undefined;
+  const { generation, ...rest } = JSON.parse(row.body);
+  const { incarnation, number } = generation;
+  const endedAt = rest.endedAt ?? undefined;
+  return {
+    ...rest,
+    endedAt,
+    generation: { incarnation: BigInt(incarnation), number: BigInt(number) },
+  };
 }
 
 /** Appends a state of a step and shows it in the attempt. */
@@ -310,5 +357,6 @@ export function forget(store: Store, instanceId: string): void {
     store.run("delete from committed where instance_id = ?", instanceId);
     store.run("delete from rendering where instance_id = ?", instanceId);
     store.run("delete from attempt where instance_id = ?", instanceId);
+    store.run("delete from restart where instance_id = ?", instanceId);
   });
 }

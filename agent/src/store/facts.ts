@@ -27,6 +27,15 @@ export function replaceLink(store: Store, link: LinkFacts): void {
   put(store, "link", JSON.stringify(link));
 }
 
+/** How far the hub's clock was ahead of this host's, ms; 0 before the first contact. */
+export function findHubAhead(store: Store): number {
+  return Number(find(store, "hub_ahead_ms") ?? "0");
+}
+
+export function putHubAhead(store: Store, ms: number): void {
+  put(store, "hub_ahead_ms", String(ms));
+}
+
 /** Where a damaged store was put; this one has begun anew since. */
 export function findDamaged(store: Store): string | undefined {
   return find(store, "damaged");

@@ -2,6 +2,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { ActionService } from "@holdfast/proto/holdfast/api/v1/action_pb.js";
 import { AgentService } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
 import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { EnvironmentService } from "@holdfast/proto/holdfast/api/v1/environment_pb.js";
@@ -32,6 +33,7 @@ import { Health, healthService } from "./health.ts";
 import { permissionsOf } from "./methods.ts";
 import { reflectionService, ServerReflection } from "./reflection.ts";
 import type { RequestListener } from "./server.ts";
+import { actionUseCases } from "./services/action.ts";
 import { agentUseCases } from "./services/agent.ts";
 import { cellUseCases } from "./services/cell.ts";
 import { environmentUseCases } from "./services/environment.ts";
@@ -47,6 +49,7 @@ import { get } from "./standard-methods.ts";
 
 /** All services of the API, whose methods all declare a permission. */
 export const API_SERVICES = [
+  ActionService,
   AgentService,
   CellService,
   EnvironmentService,
@@ -96,6 +99,7 @@ export function apiListener(deps: RouteDeps): RequestListener {
 
 function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps): void {
   const permissions = permissionsOf(API_SERVICES);
+  router.service(ActionService, implement(dispatch, ActionService, actionUseCases(app)));
   router.service(AgentService, implement(dispatch, AgentService, agentUseCases(app)));
   router.service(CellService, implement(dispatch, CellService, cellUseCases(app)));
   router.service(

@@ -12,6 +12,7 @@ import type { TelemetryStore } from "../telemetry/port.ts";
 import type { Blobs } from "./blobs.ts";
 import { type Call, isStaff, principalOf } from "./caller.ts";
 import type { CellBells } from "./cell-bells.ts";
+import type { Rehearsals } from "./rehearsals.ts";
 
 /** The hub's keys for one vendor. */
 export type VendorKeys = Readonly<{
@@ -42,6 +43,9 @@ export type AppDeps = Readonly<{
   /** `vendorId` is that of a vendor that this hub serves. */
   blobsOf(vendorId: string): Promise<Blobs>;
   cellBells: CellBells;
+  /** Ring where an order was made. */
+  actionBells: CellBells;
+  rehearsals: Rehearsals;
   telemetry: TelemetryStore;
   /** Rings when events of the vendor got their place. Returns how to stop listening. */
   eventsPlaced(vendorId: string, ring: () => void): () => void;

@@ -65,14 +65,14 @@ function isPlaced({ spec }: Instance): boolean {
   return spec?.cell === "";
 }
 
-function catalogueFor(deps: AppDeps, call: Call, message: Instance): Promise<Catalogue> {
+export function catalogueFor(deps: AppDeps, call: Call, message: Instance): Promise<Catalogue> {
   if (message.spec === undefined) throw new RangeError("spec is required by the contract");
   return isPlaced(message)
     ? pickCell(deps, call, message, message.spec)
     : readCatalogue(deps, call, message.spec);
 }
 
-function required(instance: Instance | undefined): Instance {
+export function required(instance: Instance | undefined): Instance {
   if (instance === undefined) throw new RangeError("instance is required by the contract");
   return instance;
 }

@@ -55,6 +55,11 @@ export function read<A>(deps: AppDeps, call: Call, work: (tx: Tx) => Promise<A>)
   return readWithContext(deps.database, contextOf(call), work);
 }
 
+/** Does it, gives what it came to, and takes it back. */
+export function takenBack<A>(deps: AppDeps, call: Call, work: (tx: Tx) => Promise<A>): Promise<A> {
+  return run(deps, call, true, work);
+}
+
 async function run<A>(
   deps: AppDeps,
   call: Call,

@@ -167,9 +167,14 @@ async function store(
   tx.afterCommit(() => cellBells.ring({ vendorId, cellId }));
 }
 
+/** What was signed last for an instance, also in a transaction that is taken back. */
+export async function signedAssignment(tx: Tx, instanceId: string): Promise<Assignment> {
+  return assignmentIn((await present(tx, { instanceId })).offer);
+}
+
 async function present(
   tx: Tx,
-  { instanceId }: Place,
+  { instanceId }: Pick<Place, "instanceId">,
 ): Promise<Readonly<{ row: assignments.AssignmentRow; offer: Offer }>> {
   const row = await assignments.get(tx, instanceId);
   const frame = row && fromBinary(ControlResponseSchema, row.offer).message;

@@ -14,7 +14,6 @@ import {
   type Held,
   type Hello,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
-import type { Action } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
@@ -22,7 +21,13 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Encodable } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { written } from "./grpc-status.ts";
-import { NOTE_JITTER_MS, NOTE_MS_MIN, OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
+import {
+  ACTIONS_PAGE_MAX,
+  NOTE_JITTER_MS,
+  NOTE_MS_MIN,
+  OFFERS_PAGE_MAX,
+  RETRY_BACKOFF,
+} from "./limits.ts";
 import { freshnessPauseMs, isNewer } from "./offered.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
 
@@ -41,6 +46,10 @@ export class ControlSession {
   #stale = false;
   #refreshing = false;
   #isNoteComing = false;
+  #hasOrders = false;
+  #ordering = false;
+  /** Open orders that this session was given. */
+  #ordered: ReadonlySet<string> = new Set();
   #end: ((fault: Fault | undefined) => void) | undefined;
   /** Rejects with the fault that ended the session from within, resolves when it was ended well. */
   readonly ended: Promise<void>;
@@ -71,11 +80,13 @@ export class ControlSession {
       },
     });
     if (!this.agent.active) return;
-    for (const value of await hub.newerKeySets(this.agent, hello)) await this.keySet(value);
+    const { keySets, hasActions } = await hub.newsFor(this.agent, hello);
+    for (const value of keySets) await this.keySet(value);
     const note = await hub.freshness(this.agent);
     await this.#writeBytes(note);
     this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
     this.refresh(false);
+    if (hasActions) this.order();
   }
 
   /** Something may differ now. Returns at once; at most one look is under way. */
@@ -98,12 +109,25 @@ export class ControlSession {
     return this.#write({ case: "keySet", value });
   }
 
-  act(value: Action): Promise<void> {
-    return this.#write({ case: "action", value });
+  /** There may be orders now. Returns at once; at most one look is under way. */
+  order(): void {
+    if (!this.agent.active) return;
+    this.#hasOrders = true;
+    if (this.#ordering) return;
+    this.#ordering = true;
+    this.#orderAll()
+      .catch((error: unknown) => this.end(asEnd(error)))
+      .finally(() => {
+        this.#ordering = false;
+        if (this.#hasOrders && !this.#stop.signal.aborted) this.order();
+      });
   }
 
-  rehearse(id: string, assignment: Envelope): Promise<void> {
-    return this.#write({ case: "rehearse", value: { id, assignment } });
+  /** The answer comes as any other message; without one the caller gives up in time. */
+  rehearse(id: string, assignment: Envelope): void {
+    this.#write({ case: "rehearse", value: { id, assignment } }).catch((error: unknown) =>
+      this.end(asEnd(error)),
+    );
   }
 
   /** Nothing of the instance is left at the agent. */
@@ -125,6 +149,26 @@ export class ControlSession {
   end(fault: Fault | undefined): void {
     this.#stop.abort();
     this.#end?.(fault);
+  }
+
+  async #orderAll(): Promise<void> {
+    const { hub, random, log } = this.#deps;
+    for (let failures = 0; this.#hasOrders && !this.#stop.signal.aborted; ) {
+      this.#hasOrders = false;
+      try {
+        const due = await hub.actionsDue(this.agent, ACTIONS_PAGE_MAX);
+        const news = due.filter(({ id }) => !this.#ordered.has(id));
+        // What has ended is forgotten, so this never grows beyond a page.
+        this.#ordered = new Set(due.map(({ id }) => id));
+        for (const value of news) await this.#write({ case: "action", value });
+        failures = 0;
+      } catch (error) {
+        if (!(error instanceof Fault) || !error.retryable) throw error;
+        log.warn({ error: causeChain(error) }, "no orders to be had; trying again");
+        this.#hasOrders = true;
+        await this.#pause(fullJitter(RETRY_BACKOFF, failures++, random));
+      }
+    }
   }
 
   async #offerAll(isChange: boolean): Promise<void> {

@@ -32,6 +32,8 @@ export const ADDRESSES_MAX = 10_000;
 export const FIRST_MESSAGE_MS_MAX = 5_000;
 /** Offers asked for at once; a slow agent has no more than these waiting for it. */
 export const OFFERS_PAGE_MAX = 64;
+/** Open orders of a cell that its agent has at once. */
+export const ACTIONS_PAGE_MAX = 256;
 /** Streams that are written to before other work gets its turn. */
 export const FAN_OUT_TURN_STREAMS = 100;
 export const STATUSES_PER_REPORT_MAX = 64;

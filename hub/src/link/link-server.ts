@@ -89,7 +89,15 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const running = new Set<Promise<void>>();
   const stopped = new AbortController();
   addHandlers(grpc.server, deps, { sessions, running, timing, stopped: stopped.signal });
-  const stopListening = deps.hub.onCellChanged((cell) => sessions.ring(cell));
+  const stops = [
+    deps.hub.onCellChanged((cell) => sessions.ring(cell)),
+    deps.hub.onAction((cell) => sessions.activeIn(cell)?.order()),
+    deps.hub.onRehearsal((cell, id, candidate) => {
+      const session = sessions.activeIn(cell);
+      session?.rehearse(id, candidate);
+      return session !== undefined;
+    }),
+  ];
   const listener = await listenSecurely({
     ...deps,
     admission: new Admission(deps.admission ?? ADMISSION, deps.clock),
@@ -105,7 +113,7 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
     sessions,
     reload: () => listener.reload(),
     stop: async (msMax) => {
-      stopListening();
+      for (const stopListening of stops) stopListening();
       const { clock } = deps;
       const until = clock.monotonic() + msMax;
       const leftMs = () => Math.max(0, until - clock.monotonic());

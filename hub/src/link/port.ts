@@ -17,7 +17,11 @@ import type {
   Opened,
   StatusReport,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
-import type { ActionResult, Rehearsal } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import type {
+  Action,
+  ActionResult,
+  Rehearsal,
+} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
@@ -51,7 +55,17 @@ export type OfferPage = Readonly<{
 /** As an assignment names it; the instance by its id as people see it. */
 export type SecretName = Readonly<{ instanceId: string; name: string; version: bigint }>;
 
+/** What a hello brings about beside the desired state. */
+export type News = Readonly<{
+  /** Newer than those held, oldest first, one signed by the one before. */
+  keySets: readonly Envelope[];
+  /** Whether any order is open in the cell. */
+  hasActions: boolean;
+}>;
+
 export type Peer = Readonly<{ address: string }>;
+
+type Cell = Readonly<{ vendorId: string; cellId: string }>;
 
 export interface LinkHub {
   readonly incarnation: bigint;
@@ -65,9 +79,11 @@ export interface LinkHub {
   differing(session: AgentSession, held: readonly Held[], max: number): Promise<OfferPage>;
   /** Bytes of a ControlResponse with a freshness note signed now. */
   freshness(session: AgentSession): Promise<Uint8Array>;
-  /** Key sets newer than those held, oldest first, one signed by the one before. */
-  newerKeySets(session: AgentSession, hello: Hello): Promise<readonly Envelope[]>;
+  newsFor(session: AgentSession, hello: Hello): Promise<News>;
+  /** Open orders of the session's cell, oldest first, at most `max`; noted as given when it resolves. */
+  actionsDue(session: AgentSession, max: number): Promise<readonly Action[]>;
   statusReported(session: AgentSession, report: StatusReport): Promise<void>;
+  /** Also one that is held, which ends later. */
   actionEnded(session: AgentSession, result: ActionResult): Promise<void>;
   rehearsed(session: AgentSession, rehearsal: Rehearsal): Promise<void>;
   /** Pages of at most 1,000 series. */
@@ -81,7 +97,11 @@ export interface LinkHub {
   /** The sealed bytes, if they are sealed to this agent. */
   secret(session: AgentSession, secret: SecretName): Promise<Uint8Array>;
   /** Rings with the cell whose desired state may have changed. Returns how to stop listening. */
-  onCellChanged(ring: (cell: Readonly<{ vendorId: string; cellId: string }>) => void): () => void;
+  onCellChanged(ring: (cell: Cell) => void): () => void;
+  /** Rings with the cell in which an order was made. Returns how to stop listening. */
+  onAction(ring: (cell: Cell) => void): () => void;
+  /** Takes how to ask an agent; false if it is not connected here. Returns how to stop. */
+  onRehearsal(send: (cell: Cell, id: string, candidate: Envelope) => boolean): () => void;
 }
 
 /** The use cases behind the identity listener. */

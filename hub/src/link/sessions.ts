@@ -54,6 +54,11 @@ export class Sessions {
     this.#due.delete(session);
   }
 
+  /** The session of the cell's active agent, if it is connected here. */
+  activeIn(cell: Cell): ControlSession | undefined {
+    return [...(this.#byCell.get(keyOf(cell)) ?? [])].find(({ agent }) => agent.active);
+  }
+
   ring(cell: Cell): void {
     for (const session of this.#byCell.get(keyOf(cell)) ?? []) this.#due.add(session);
     if (!this.#running) void this.#work();

@@ -5,6 +5,7 @@
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import * as actions from "../store/actions.ts";
 import * as certificates from "../store/certificates.ts";
 import { hubContext, taskContext } from "../store/context.ts";
 import type { Database } from "../store/database.ts";
@@ -33,6 +34,7 @@ export async function prunePass({ database, clock, log }: PruneDeps): Promise<vo
     idempotency.prune,
     joinTokens.prune,
     certificates.prune,
+    actions.prune,
   ];
   try {
     await usageMonths.ensure(database, clock.now());

@@ -132,8 +132,8 @@ export class SimControl implements ControlPort {
     this.#guarded("freshness note refused", () => this.#deps.trust.note(envelope));
   }
 
-  async act({ id }: Action): Promise<ActionResult> {
-    return create(ActionResultSchema, { id, state: ActionState.DONE });
+  act({ id }: Action, tell: (result: ActionResult) => void): void {
+    tell(create(ActionResultSchema, { id, state: ActionState.DONE }));
   }
 
   async rehearse(id: string): Promise<Rehearsal> {

@@ -25,6 +25,7 @@ import { lastLines, logPath, tendLogs } from "./logs.ts";
 import { endMeter, forgetEnded, offerEnded, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
 import { bootId, readProcess } from "./proc.ts";
+import { restartSteps } from "./restart.ts";
 import { signalResource } from "./signal.ts";
 import { startCopy } from "./start.ts";
 import { stepsFor } from "./steps.ts";
@@ -46,6 +47,7 @@ export function processDriver(host: ProcessHost): Driver {
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,
+    restart: restartSteps,
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readings: (context) => readAll(procDir, context),
@@ -93,8 +95,6 @@ async function runStep(
     case "start":
       return await startCopy(host, order, context);
     case "stop":
-    case STANDING_VERBS.restart:
-      // Without a copy the next plan starts one, and at once: nobody counts a restart that was asked for.
       return await stopCopy(host, order, context);
     case STANDING_VERBS.signal:
       return await signalResource(host, order, context);
@@ -102,7 +102,7 @@ async function runStep(
       throw new Fault(
         "UNIMPLEMENTED",
         "VERB_UNKNOWN",
-        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, restart, signal`,
+        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, signal`,
       );
   }
 }

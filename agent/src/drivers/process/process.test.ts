@@ -229,22 +229,20 @@ describe("stopping", () => {
 });
 
 describe("a restart that was asked for", () => {
-  it("ends the copy, and the next plan starts another at once", async () => {
-    const wanted = world.wanted({ with: { restart: { baseMs: 60_000, capMs: 60_000 } } });
+  it("has the new copy beside the old one, which goes last", async () => {
+    const wanted = world.wanted();
     const live = await world.running(wanted);
     const { pid } = await ask(live);
-    const input = { instance: INSTANCE, handle: live.handle };
-    const order = { resourceId: "worker", kind: "process", verb: "restart", input };
-    await world.driver().run(order, world.known(wanted));
-    const [start] = world.driver().steps(await world.observe(), wanted, wanted, 0);
-    expect(start).toMatchObject({ verb: "start" });
-    expect(start?.notBefore).toBeUndefined();
-    const again = await world.running(wanted);
-    expect((await ask(again)).pid).not.toBe(pid);
-    await world
-      .driver()
-      .run({ ...order, input: { ...input, handle: "gone" } }, world.known(wanted));
-    expect(await world.observe()).toEqual([again]);
+    const [start, ...stops] = world.driver().restart(await world.observe(), wanted);
+    await world.carryOut(start === undefined ? [] : [start], wanted);
+    const both = await world.observe();
+    expect(both.map(({ handle }) => handle)).toContain(live.handle);
+    expect(both).toHaveLength(2);
+    await world.carryOut(stops, wanted);
+    const [left, ...more] = await world.observe();
+    expect(more).toEqual([]);
+    expect(left?.handle).toBe(start?.input["handle"]);
+    expect((await ask(await world.running(wanted))).pid).not.toBe(pid);
   });
 });
 

@@ -62,7 +62,7 @@ function stepsTowards(
   ];
 }
 
-function isAlive({ phase }: Live): boolean {
+export function isAlive({ phase }: Live): boolean {
   return phase === "starting" || phase === "running";
 }
 
@@ -106,7 +106,7 @@ function restartTime(previous: Live, wanted: Wanted): number {
   return endedAt + Math.min(capMs, baseMs * 2 ** doublings);
 }
 
-function startOrder(
+export function startOrder(
   wanted: Wanted,
   restarts: number,
   replaced: readonly Live[],
@@ -164,7 +164,7 @@ function stopFirst(
   return { ...step, undo: { ...again, summary: `start the old ${resourceId} again` } };
 }
 
-function stopLater(copy: Live, rendering: Wanted | undefined, drain: number): Step {
+export function stopLater(copy: Live, rendering: Wanted | undefined, drain: number): Step {
   const { resourceId } = copy.key;
   const drainMs = isAlive(copy) ? drain : 0;
   const what = copy.phase === "exited" ? "remove what is left of" : "stop";
@@ -190,7 +190,7 @@ function stopFailing(copy: Live, wanted: Wanted): Step {
   };
 }
 
-function stopOrder(
+export function stopOrder(
   { key }: Pick<Live, "key">,
   handle: string,
   rendering: Wanted | undefined,

@@ -8,6 +8,7 @@ import { instancesConcerned } from "../../app/affected.ts";
 import type { AppDeps } from "../../app/deps.ts";
 import { createInstance, updateInstance } from "../../app/instances.ts";
 import { INSTANCE } from "../../app/kinds/instance.ts";
+import { rehearseInstance } from "../../app/rehearse.ts";
 import { listObjects } from "../../app/standard.ts";
 import type { UseCases } from "../dispatch.ts";
 import { deleteMethod, get } from "../standard-methods.ts";
@@ -24,6 +25,7 @@ export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService
     },
     createInstance: (call, request) => createInstance(deps, call, request),
     updateInstance: (call, request) => updateInstance(deps, call, request),
+    rehearseInstance: (call, request) => rehearseInstance(deps, call, request),
     deleteInstance: deleteMethod(
       deps,
       INSTANCE,

@@ -13,8 +13,9 @@ import type { AppDeps } from "../deps.ts";
 import { told } from "../telemetry/take.ts";
 import { admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { Batcher } from "./batcher.ts";
+import { actionEnded, actionsDue } from "./orders.ts";
 import { statusReported } from "./status-report.ts";
-import { type DifferingQuestion, differing, freshnessNotes, newerKeySets } from "./wishes.ts";
+import { type DifferingQuestion, differing, freshnessNotes, newsFor } from "./wishes.ts";
 
 export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
 
@@ -34,11 +35,13 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     differing: async (session, held, max) =>
       session.active ? await offers.ask(session.vendorId, { session, held, max }) : NOTHING,
     freshness: (session) => notes.ask(session.vendorId, session),
-    newerKeySets: (session, hello) => newerKeySets(deps, session, hello),
+    newsFor: (session, hello) => newsFor(deps, session, hello),
     statusReported: (session, report) => statusReported(deps, session, report),
-    // Nothing asks for actions or rehearsals yet, so an answer to one answers nothing.
-    actionEnded: (_session, { id }) => Promise.reject(unasked("action", id)),
-    rehearsed: (_session, { id }) => Promise.reject(unasked("rehearsal", id)),
+    actionsDue: (session, max) => actionsDue(deps, session, max),
+    actionEnded: (session, result) => actionEnded(deps, session, result),
+    async rehearsed(session, rehearsal) {
+      if (!deps.rehearsals.answered(session, rehearsal)) throw unasked(rehearsal.id);
+    },
     openStream: (session, open) => usage.openStream(session, open),
     ingest: (session, batch) => usage.ingest(session, batch),
     told: (session, telemetry) => told(deps, session, telemetry),
@@ -46,15 +49,20 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     artefact: (session, digest, offset) => artefact(deps, session, digest, offset),
     secret: (session, named) => secret(deps, session, named),
     onCellChanged: (ring) => deps.cellBells.listen(ring),
+    onAction: (ring) => deps.actionBells.listen(ring),
+    onRehearsal: (send) => deps.rehearsals.attach(send),
   };
 }
 
 const NOTHING: OfferPage = { frames: [], more: false };
 
-/** Only releases that an assignment of the cell names: others do not exist for it. */
+/** Only releases that an assignment of the cell names, or an open rehearsal: others do not exist for it. */
 async function release(deps: AppDeps, session: AgentSession, digest: string): Promise<Envelope> {
-  const bytes = await readWithContext(deps.database, contextOfAgent(session), (tx) =>
-    releases.envelopeForCell(tx, session.cellId, digest),
+  const isRehearsed = deps.rehearsals.isAbout(session, digest);
+  const bytes = await readWithContext(deps.database, contextOfAgent(session), async (tx) =>
+    isRehearsed
+      ? (await releases.findByDigest(tx, digest))?.envelope
+      : releases.envelopeForCell(tx, session.cellId, digest),
   );
   if (bytes !== undefined) return fromBinary(EnvelopeSchema, bytes);
   throw new Fault("NOT_FOUND", "NOT_FOUND", `release ${shown(digest)}: not found`);
@@ -93,6 +101,7 @@ async function secret(
   throw new Fault("NOT_FOUND", "NOT_FOUND", `secret ${shown(name)}: not found`);
 }
 
-function unasked(what: string, id: string): Fault {
-  return new Fault("NOT_FOUND", "UNASKED", `${what} ${shown(id)}: this hub did not ask for it`);
+/** Late, or never. */
+function unasked(id: string): Fault {
+  return new Fault("NOT_FOUND", "UNASKED", `rehearsal ${shown(id)}: nobody waits for it`);
 }

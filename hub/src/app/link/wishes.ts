@@ -16,7 +16,8 @@ import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import { signEnvelope } from "@holdfast/shared/dsse.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import { isOfferDue } from "../../domain/held.ts";
-import type { AgentSession, OfferPage, StoredFrame } from "../../link/port.ts";
+import type { AgentSession, News, OfferPage, StoredFrame } from "../../link/port.ts";
+import * as actions from "../../store/actions.ts";
 import type { AssignmentHead } from "../../store/assignments.ts";
 import * as assignments from "../../store/assignments.ts";
 import * as freshness from "../../store/freshness.ts";
@@ -184,11 +185,7 @@ function signNote(
 const PURPOSES = [KeyPurpose.RELEASE, KeyPurpose.ASSIGNMENT, KeyPurpose.DESTROY] as const;
 
 /** Purposes are said by their names in the contract, such as RELEASE. */
-export function newerKeySets(
-  deps: AppDeps,
-  session: AgentSession,
-  hello: Hello,
-): Promise<readonly Envelope[]> {
+export function newsFor(deps: AppDeps, session: AgentSession, hello: Hello): Promise<News> {
   const held = new Map(
     hello.keySets.map(({ purpose, version }) => [purpose.toUpperCase(), version]),
   );
@@ -199,6 +196,6 @@ export function newerKeySets(
       const rows = await keySets.listAfter(tx, purpose, after);
       newer.push(...rows.map(({ envelope }) => fromBinary(EnvelopeSchema, envelope)));
     }
-    return newer;
+    return { keySets: newer, hasActions: await actions.hasOpen(tx, session.cellId) };
   });
 }

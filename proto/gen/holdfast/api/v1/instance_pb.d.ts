@@ -11,6 +11,7 @@ import type { RunState } from "../../model/v1/assignment_pb.js";
 import type { Generation } from "../../model/v1/condition_pb.js";
 import type { Attempt, ResourceStatus } from "../../model/v1/status_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { StepClass } from "../../model/v1/action_pb.js";
 
 /**
  * Describes the file holdfast/api/v1/instance.proto.
@@ -552,6 +553,113 @@ export declare type DeleteInstanceResponse = Message<"holdfast.api.v1.DeleteInst
 export declare const DeleteInstanceResponseSchema: GenMessage<DeleteInstanceResponse>;
 
 /**
+ * @generated from message holdfast.api.v1.RehearseInstanceRequest
+ */
+export declare type RehearseInstanceRequest = Message<"holdfast.api.v1.RehearseInstanceRequest"> & {
+  /**
+   * As for an update, or for a creation where there is none of this name.
+   *
+   * @generated from field: holdfast.api.v1.Instance instance = 1;
+   */
+  instance?: Instance | undefined;
+};
+
+/**
+ * Describes the message holdfast.api.v1.RehearseInstanceRequest.
+ * Use `create(RehearseInstanceRequestSchema)` to create a new message.
+ */
+export declare const RehearseInstanceRequestSchema: GenMessage<RehearseInstanceRequest>;
+
+/**
+ * @generated from message holdfast.api.v1.RehearseInstanceResponse
+ */
+export declare type RehearseInstanceResponse = Message<"holdfast.api.v1.RehearseInstanceResponse"> & {
+  /**
+   * As it would be stored.
+   *
+   * @generated from field: holdfast.api.v1.Instance instance = 1;
+   */
+  instance?: Instance | undefined;
+
+  /**
+   * Whether there is none of this name yet.
+   *
+   * @generated from field: bool is_new = 2;
+   */
+  isNew: boolean;
+
+  /**
+   * Names the agent that answered, by its cell.
+   *
+   * @generated from field: string cell = 3;
+   */
+  cell: string;
+
+  /**
+   * What the agent would do, in order; empty: nothing would change there.
+   *
+   * @generated from field: repeated holdfast.api.v1.RehearsedStep steps = 4;
+   */
+  steps: RehearsedStep[];
+
+  /**
+   * Rules of the customer that would hold or veto it, one line each.
+   *
+   * @generated from field: repeated string holds = 5;
+   */
+  holds: string[];
+
+  /**
+   * What is missing there: a driver, a secret, an artefact that would have to be fetched first.
+   *
+   * @generated from field: repeated string missing = 6;
+   */
+  missing: string[];
+};
+
+/**
+ * Describes the message holdfast.api.v1.RehearseInstanceResponse.
+ * Use `create(RehearseInstanceResponseSchema)` to create a new message.
+ */
+export declare const RehearseInstanceResponseSchema: GenMessage<RehearseInstanceResponse>;
+
+/**
+ * @generated from message holdfast.api.v1.RehearsedStep
+ */
+export declare type RehearsedStep = Message<"holdfast.api.v1.RehearsedStep"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * @generated from field: string verb = 3;
+   */
+  verb: string;
+
+  /**
+   * @generated from field: holdfast.model.v1.StepClass step_class = 4;
+   */
+  stepClass: StepClass;
+
+  /**
+   * @generated from field: string summary = 5;
+   */
+  summary: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.RehearsedStep.
+ * Use `create(RehearsedStepSchema)` to create a new message.
+ */
+export declare const RehearsedStepSchema: GenMessage<RehearsedStep>;
+
+/**
  * @generated from service holdfast.api.v1.InstanceService
  */
 export declare const InstanceService: GenService<{
@@ -604,6 +712,16 @@ export declare const InstanceService: GenService<{
     methodKind: "unary";
     input: typeof DeleteInstanceRequestSchema;
     output: typeof DeleteInstanceResponseSchema;
+  },
+  /**
+   * Asks the agent what a change would do there; nothing is done and nothing is kept.
+   *
+   * @generated from rpc holdfast.api.v1.InstanceService.RehearseInstance
+   */
+  rehearseInstance: {
+    methodKind: "unary";
+    input: typeof RehearseInstanceRequestSchema;
+    output: typeof RehearseInstanceResponseSchema;
   },
 }>;
 

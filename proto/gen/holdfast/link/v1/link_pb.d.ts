@@ -419,6 +419,8 @@ export declare type Rehearse = Message<"holdfast.link.v1.Rehearse"> & {
   id: string;
 
   /**
+   * Holds a Candidate: an assignment proper is refused here, and a candidate in an offer.
+   *
    * @generated from field: holdfast.model.v1.Envelope assignment = 2;
    */
   assignment?: Envelope | undefined;

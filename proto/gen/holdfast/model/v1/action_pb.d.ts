@@ -7,6 +7,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Assignment } from "./assignment_pb.js";
 
 /**
  * Describes the file holdfast/model/v1/action.proto.
@@ -128,6 +129,32 @@ export declare type PlannedStep = Message<"holdfast.model.v1.PlannedStep"> & {
 export declare const PlannedStepSchema: GenMessage<PlannedStep>;
 
 /**
+ * Payload type application/vnd.holdfast.rehearsal+proto, signed by the hub's assignment key: what is to be
+ * rehearsed. The type is part of what is signed, so no agent can take it for a wish.
+ *
+ * @generated from message holdfast.model.v1.Candidate
+ */
+export declare type Candidate = Message<"holdfast.model.v1.Candidate"> & {
+  /**
+   * @generated from field: holdfast.model.v1.Assignment assignment = 1;
+   */
+  assignment?: Assignment | undefined;
+
+  /**
+   * Not rehearsed later than this.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.model.v1.Candidate.
+ * Use `create(CandidateSchema)` to create a new message.
+ */
+export declare const CandidateSchema: GenMessage<Candidate>;
+
+/**
  * @generated from message holdfast.model.v1.Rehearsal
  */
 export declare type Rehearsal = Message<"holdfast.model.v1.Rehearsal"> & {
@@ -159,6 +186,18 @@ export declare type Rehearsal = Message<"holdfast.model.v1.Rehearsal"> & {
    * @generated from field: repeated string missing = 5;
    */
   missing: string[];
+
+  /**
+   * Why it could not be rehearsed; empty if it was.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string message = 7;
+   */
+  message: string;
 };
 
 /**
@@ -225,6 +264,13 @@ export enum ActionState {
    * @generated from enum value: ACTION_STATE_REFUSED = 4;
    */
   REFUSED = 4,
+
+  /**
+   * Not begun: a rule of the customer holds it. The only state after which another one comes.
+   *
+   * @generated from enum value: ACTION_STATE_HELD = 5;
+   */
+  HELD = 5,
 }
 
 /**

@@ -1,0 +1,23 @@
+/** A journal that kills its own process at one of its writes, before or after it. */
+import type { Journal } from "./journal.ts";
+
+export function killing(at: number, when: string): (inner: Journal) => Journal {
+  let writes = 0;
+  const guarded =
+    <Args extends unknown[]>(write: (...args: Args) => void) =>
+    (...args: Args): void => {
+      const isHere = writes === at;
+      writes += 1;
+      if (isHere && when === "before") process.kill(process.pid, "SIGKILL");
+      write(...args);
+      if (isHere) process.kill(process.pid, "SIGKILL");
+    };
+  return (inner) => ({
+    note: guarded(inner.note),
+    rendered: guarded(inner.rendered),
+    append: guarded(inner.append),
+    commit: guarded(inner.commit),
+    end: guarded(inner.end),
+    removed: guarded(inner.removed),
+  });
+}
