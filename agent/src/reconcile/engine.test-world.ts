@@ -259,6 +259,10 @@ function realDriver(): Driver {
     umask: (mask) => process.umask(mask),
     onChange: () => undefined,
     procDir: "/proc",
+    withoutGroups: "tests use no groups",
+    uid: process.getuid?.() ?? 0,
+    users: [],
+    accountsFile: "/etc/passwd",
   });
 }
 
