@@ -134,17 +134,16 @@ describe("an action", () => {
     await give(session);
     await answer(session, made.id, ActionState.FAILED, "no");
     const events = hub().client(EventService, hub().tokens.owner);
-    await expect
-      .poll(async () => {
-        const page = await events.listEvents({ subject: "instance/others", pageSize: 500 });
-        return page.events
-          .filter(({ after }) => after?.["action"] === made.id)
-          .map(({ type, principal, permission, reason }) => [type, principal, permission, reason]);
-      })
-      .toEqual([
-        ["instance.action_created", "member/owner", "action.create", ""],
-        ["instance.action_failed", expect.stringMatching(/^agent\/./), "", "FAILED"],
-      ]);
+    const read = async () => {
+      const page = await events.listEvents({ subject: "instance/others", pageSize: 500 });
+      return page.events
+        .filter(({ after }) => after?.["action"] === made.id)
+        .map(({ type, principal, permission, reason }) => [type, principal, permission, reason]);
+    };
+    await expect.poll(read, { timeout: 20_000 }).toEqual([
+      ["instance.action_created", "member/owner", "action.create", ""],
+      ["instance.action_failed", expect.stringMatching(/^agent\/./), "", "FAILED"],
+    ]);
   });
 
   it("is given again at each hello until it is answered, and its first answer counts", async () => {

@@ -81,7 +81,7 @@ function unreachable({ spec }: Instance, agent: presence.Presence | undefined): 
   const cell = spec?.cell ?? "";
   if (agent === undefined) {
     return new Fault("FAILED_PRECONDITION", "NO_AGENT", `cell ${cell}: no agent has joined it`, {
-      next: `holdfast join-token ${cell}`,
+      next: `holdfast cell token ${cell}`,
     });
   }
   const next = "holdfast get agents";
