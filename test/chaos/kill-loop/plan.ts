@@ -40,7 +40,7 @@ export type Plan = Readonly<{
   failsAfterwards: boolean;
 }>;
 
-const PAUSE_MS = { min: 150, max: 1_800 };
+const PAUSE_MS = { min: 50, max: 1_200 };
 const DOWN_MS_MAX = 3_000;
 /** Below the three failed liveness checks, 5 s apart, that are a good cause to restart a workload. */
 const FREEZE_WORKLOAD_MS_MAX = 2_500;
