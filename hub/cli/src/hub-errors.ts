@@ -72,7 +72,8 @@ function faultOfTheWay(failure: ConnectError, code: FaultCode, api: string): Fau
     const message = `the hub's identity at ${api} was not accepted (${system}); is the CA file the hub's?`;
     return new Fault("UNAVAILABLE", "HUB_IDENTITY", message, { cause: failure });
   }
-  if (code === "UNAVAILABLE" || system !== "") {
+  // A person's Ctrl-C is told apart by the terminal's signal; here it is the hub that gave the call up.
+  if (code === "UNAVAILABLE" || code === "CANCELLED" || system !== "") {
     const why = system === "" ? failure.rawMessage : describeSystem(system);
     const message = `the hub at ${api} cannot be reached: ${why}`;
     return new Fault("UNAVAILABLE", "HUB_UNREACHABLE", message, { cause: failure });
@@ -81,8 +82,7 @@ function faultOfTheWay(failure: ConnectError, code: FaultCode, api: string): Fau
     const message = `the hub at ${api} did not answer in time`;
     return new Fault(code, "HUB_SILENT", message, { cause: failure });
   }
-  const reason = code === "CANCELLED" ? "INTERRUPTED" : "CALL_FAILED";
-  return new Fault(code, reason, failure.rawMessage, { cause: failure });
+  return new Fault(code, "CALL_FAILED", failure.rawMessage, { cause: failure });
 }
 
 function systemCode(failure: ConnectError): string {

@@ -20,7 +20,12 @@ export type Wish = Readonly<{
 export type Action =
   | Readonly<{ kind: "change"; wish: Wish }>
   /** Whoever starts it again does so after this. */
-  | Readonly<{ kind: "kill"; target: ProgramName; downMs: number }>
+  | Readonly<{
+      kind: "kill";
+      target: ProgramName;
+      signal: "SIGKILL" | "SIGTERM";
+      downMs: number;
+    }>
   | Readonly<{ kind: "kill-workload" }>
   | Readonly<{ kind: "freeze"; target: ProgramName | InstanceName; forMs: number }>
   /** Orders to the proxy between agents and hub. */
@@ -49,6 +54,7 @@ const UNPLUG_MS_MAX = 6_000;
 /** A crash loop is a cause of its own for a workload to be away for long. */
 const WORKLOAD_KILLS_MAX = 2;
 const FAILS_SHARE = 0.25;
+const ORDERLY_SHARE = 0.25;
 
 export function planRound(seed: number, round: number, lengthMs: number): Plan {
   const random = seeded(seed, `round ${round}`);
@@ -72,7 +78,10 @@ function actionOf(random: Random, busy: InstanceName, mayKillWorkload: boolean):
   if (chance < 0.3) return { kind: "change", wish: wishOf(random, random()) };
   if (chance < 0.5) {
     const downMs = Math.round(random() * DOWN_MS_MAX);
-    return { kind: "kill", target: pick(random, PROGRAMS), downMs };
+    const target = pick(random, PROGRAMS);
+    // A database that ends in order waits for its clients, which is the hub's own matter.
+    const isOrderly = target !== "database" && random() < ORDERLY_SHARE;
+    return { kind: "kill", target, signal: isOrderly ? "SIGTERM" : "SIGKILL", downMs };
   }
   if (chance < 0.58 && mayKillWorkload) return { kind: "kill-workload" };
   if (chance < 0.76) {
@@ -126,7 +135,7 @@ export function describeAction(action: Action): string {
       return `change to ${release}, pollMs ${pollMs}${isRunning ? "" : ", stopped"}`;
     }
     case "kill":
-      return `kill -9 ${action.target}, started again after ${action.downMs} ms`;
+      return `${action.signal} to ${action.target}, started again after ${action.downMs} ms`;
     case "kill-workload":
       return "kill -9 of a workload";
     case "freeze":

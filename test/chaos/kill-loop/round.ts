@@ -56,11 +56,11 @@ async function act({ world, supervisor, say }: RoundDeps, plan: Plan, action: Ac
     case "change":
       return;
     case "kill": {
-      const { target, downMs } = action;
+      const { target, downMs, signal: name } = action;
       if (target !== "database") supervisor.delay(target, downMs);
       const [first] = targetsOf(world, target);
       if (first === undefined) say(`${target} is down already`);
-      else signal(first, "SIGKILL");
+      else signal(first, name);
       return;
     }
     case "kill-workload":
