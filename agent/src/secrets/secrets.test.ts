@@ -174,18 +174,26 @@ describe("an attempt", () => {
     },
     { it: "was moved from another instance", how: async () => ({ instance: instanceId(2) }) },
   ])("whose secret $it is returned from before anything is touched", async ({ how }) => {
-    await offer(1n, await entered(1n, "hunter22"));
+    // The front changes as well and comes first, so that it would be started before the secret is needed.
+    const both = (number: bigint, secret: SecretReference) =>
+      agent.intake.offered(
+        world.offerOf({
+          number,
+          resources: [{ id: "front" }, { ...RESOURCES[0], dependsOn: ["front"] }],
+          assignment: { secrets: [secret] },
+        }),
+      );
+    await both(1n, await entered(1n, "hunter22"));
     await agent.until(serves(1n));
     const before = world.copies();
-    await offer(2n, await entered(2n, "hunter23", await how()));
+    await both(2n, await entered(2n, "hunter23", await how()));
     const status = await agent.until(says("SECRET_UNREADABLE"));
     expect(status.attempt?.state).toBe(AttemptState.RETURNED);
-    expect(inSync(status)?.message).toContain(
-      `enter it again: holdfast secret set ${instanceId()} dsn`,
-    );
-    expect(inSync(status)?.message).not.toContain("hunter23");
+    const { message = "" } = inSync(status) ?? {};
+    expect(message).toContain(`enter it again: holdfast secret set ${instanceId()} dsn`);
+    expect(message).not.toContain("hunter23");
     expect(world.copies()).toEqual(before);
-    expect(agent.driver.orders).toEqual(["worker/start"]);
+    expect(agent.driver.orders).toEqual(["front/start", "worker/start"]);
   });
 
   it("with more secrets than a release may declare is refused", async () => {
