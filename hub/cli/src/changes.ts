@@ -1,7 +1,7 @@
 /** What differs between two states of an object, leaf by leaf, with the path of each. */
 import type { JsonValue } from "@bufbuild/protobuf";
 import { shown } from "@holdfast/shared/text.ts";
-import { at } from "./format.ts";
+import { at, plainWord } from "./format.ts";
 import type { ObjectView } from "./object-calls.ts";
 
 /** An absent value is undefined. A hidden one differs but is not shown. */
@@ -25,7 +25,10 @@ export function changesOf(
 
 /** `spec.release: 1.0.0 -> 1.1.0`. */
 export function changeText({ path, before, after, isHidden = false }: Change): string {
-  const said = (value: JsonValue | undefined) => (value === undefined ? "nothing" : shown(value));
+  const said = (value: JsonValue | undefined) => {
+    if (value === undefined) return "nothing";
+    return shown(typeof value === "string" ? plainWord(value) : value);
+  };
   if (isHidden) return `${shown(path)}: differs (hidden)`;
   return `${shown(path)}: ${said(before)} -> ${said(after)}`;
 }

@@ -256,7 +256,7 @@ export class TestHub {
       },
       deleteInstance: ({ instance }) => {
         const found = this.#instance(instance);
-        if (found.metadata) found.metadata.deleteTime = timestampFromMs(Date.now());
+        if (found.metadata) found.metadata.finalizers = ["agent"];
         this.instances.delete(instance);
         return { instance: found };
       },

@@ -29,6 +29,15 @@ export type ListFilters = Readonly<{
   instance?: string;
 }>;
 
+/** `tenant` stands for the one that the manifest of a tenant's own object leaves out. */
+export function ownedBy(kind: Kind, object: ObjectView, tenant: string | undefined): ObjectView {
+  const metadata = (object["metadata"] ?? {}) as ObjectView;
+  const isOpen = kind.name === "subscription" && !metadata["tenant"];
+  return !isOpen || tenant === undefined
+    ? object
+    : { ...object, metadata: { ...metadata, tenant } };
+}
+
 type LooseCall = (input: object, options?: object) => Promise<Readonly<Record<string, unknown>>>;
 export type MutationOptions = Readonly<{ requestId: string; isDryRun: boolean }>;
 
@@ -88,6 +97,13 @@ export class ObjectCalls {
     return this.#one(await this.#call("update", input));
   }
 
+  /** Throws ALREADY_EXISTS `NAME_TAKEN`. */
+  async create(object: ObjectView, { requestId, isDryRun }: MutationOptions): Promise<ObjectView> {
+    const message = fromJson(this.#module.schema, object as JsonValue);
+    const input = { [this.kind.name]: message, validateOnly: isDryRun, requestId };
+    return this.#one(await this.#call("create", input));
+  }
+
   async delete(
     name: string,
     tenant: string | undefined,
@@ -106,7 +122,7 @@ export class ObjectCalls {
     return this.kind.isTenants && tenant !== undefined ? { tenant } : {};
   }
 
-  #call(verb: StandardVerb, input: object): Promise<Readonly<Record<string, unknown>>> {
+  #call(verb: StandardVerb | "create", input: object): Promise<Readonly<Record<string, unknown>>> {
     const { title, plural } = this.kind;
     const object = verb === "list" ? plural[0]?.toUpperCase() + plural.slice(1) : title;
     const client = this.#hub.client(this.#module.service) as unknown as Record<string, LooseCall>;

@@ -25,7 +25,7 @@ export async function run(
     noted.command = commandWords(program, args);
     const isBare = args.length === 0;
     await program.parseAsync(isBare ? ["help"] : [...args], { from: "user" });
-    return EXIT.ok;
+    return noted.exit ?? EXIT.ok;
   } catch (error) {
     if (isShown(error)) return EXIT.ok;
     const fault = faultOfRun(error, terminal);

@@ -1,9 +1,8 @@
 /** `holdfast apply -f`: makes objects as the manifests say, in the order in which their references resolve. */
-import { changesOf, changeText } from "../changes.ts";
-import { at } from "../format.ts";
 import { type Manifest, readManifests } from "../manifest.ts";
-import { ObjectCalls, type ObjectView } from "../object-calls.ts";
+import { ObjectCalls, type ObjectView, ownedBy } from "../object-calls.ts";
 import { jsonText, manifestOf, yamlText } from "../output.ts";
+import { changedText } from "../print-changed.ts";
 import { Sensitive } from "../sensitive.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
@@ -17,8 +16,6 @@ export type ApplyOptions = HubOptions &
     timeout?: number;
   }>;
 
-const CHANGES_SHOWN_MAX = 20;
-
 export async function apply(terminal: Terminal, options: ApplyOptions): Promise<void> {
   const manifests = await readManifests(options.file, terminal);
   const isDryRun = options.dryRun === "server";
@@ -30,7 +27,7 @@ export async function apply(terminal: Terminal, options: ApplyOptions): Promise<
       const tenant = manifest.tenant ?? hub.context.tenant;
       const before = await calls.find(manifest.name, tenant);
       const requestId = terminal.randomUuid();
-      const object = owned(manifest, hub.context.tenant);
+      const object = ownedBy(manifest.kind, manifest.object, hub.context.tenant);
       const view = await calls.apply(object, { requestId, isDryRun });
       done.push({ manifest: { ...manifest, tenant }, calls, view });
       await report(terminal, sensitive, { manifest, before, view }, options);
@@ -47,13 +44,6 @@ export async function apply(terminal: Terminal, options: ApplyOptions): Promise<
   });
 }
 
-/** `--tenant` stands for a tenant that the manifest of a tenant's own object leaves out. */
-function owned({ kind, object }: Manifest, tenant: string | undefined): ObjectView {
-  const isOpen = kind.name === "subscription" && !at(object, "metadata.tenant");
-  if (!isOpen || tenant === undefined) return object;
-  return { ...object, metadata: { ...(at(object, "metadata") as ObjectView), tenant } };
-}
-
 type Done = Readonly<{ manifest: Manifest; before: ObjectView | undefined; view: ObjectView }>;
 
 /** One line for each object as it is done, so that a failure shows what was done before it. */
@@ -65,15 +55,8 @@ async function report(
 ): Promise<void> {
   if (output !== "table") return;
   const { kind, name } = manifest;
-  const all = before === undefined ? [] : changesOf(before, view);
-  const changes = before === undefined ? [] : await sensitive.hide(all, before, view);
-  const verb = before === undefined ? "created" : changes.length > 0 ? "changed" : "unchanged";
-  terminal.out(`${kind.name}/${name} ${verb}${dryRun === "server" ? " (dry run)" : ""}\n`);
-  for (const change of changes.slice(0, CHANGES_SHOWN_MAX)) {
-    terminal.out(`  ${changeText(change)}\n`);
-  }
-  const more = changes.length - CHANGES_SHOWN_MAX;
-  if (more > 0) terminal.out(`  and ${more} more\n`);
+  const changed = { kind, name, before, after: view };
+  terminal.out(await changedText(sensitive, changed, dryRun === "server"));
 }
 
 async function print(

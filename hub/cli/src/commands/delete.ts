@@ -1,6 +1,6 @@
 /** `holdfast delete KIND NAME`: asks a person first; a script says --yes. Data of an instance is kept. */
 import { Fault } from "@holdfast/shared/fault.ts";
-import { at } from "../format.ts";
+import { listAt } from "../format.ts";
 import { type Kind, kindOf, requireVerb } from "../kinds.ts";
 import { ObjectCalls } from "../object-calls.ts";
 import { jsonText, manifestOf, yamlText } from "../output.ts";
@@ -26,7 +26,7 @@ export async function remove(
     if (!isDryRun) await confirm(terminal, kind, name, tenant, options);
     const requestId = terminal.randomUuid();
     const view = await calls.delete(name, tenant, { requestId, isDryRun });
-    const isGoing = at(view, "metadata.deleteTime") !== undefined;
+    const isGoing = listAt(view, "metadata.finalizers").length > 0;
     const form = options.output ?? "table";
     if (form === "json") terminal.out(jsonText(manifestOf(kind, view)));
     else if (form === "yaml") terminal.out(await yamlText(manifestOf(kind, view)));

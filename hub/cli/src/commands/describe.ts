@@ -84,6 +84,7 @@ function screen(
   const sections = [
     headOf(kind, view, now),
     section("Spec", specLines(view)),
+    section("Status", statusLines(view)),
     section("Conditions", conditionLines(terminal, conditionsOf(view), now)),
     section("Attempt", attemptLines(terminal, view, now)),
     section("Resources", resourceLines(terminal, view)),
@@ -150,6 +151,15 @@ function specLines(view: ObjectView): string {
   // A release repeats its whole blueprint here; -o yaml shows it.
   delete spec["blueprint"];
   return fieldLines(spec);
+}
+
+/** What stands in a section of its own or at the top. */
+const TOLD_ELSEWHERE =
+  /^(conditions|attempt|resources|outputs|reportTime|committedRelease|\w*[gG]eneration)$/;
+
+function statusLines(view: ObjectView): string {
+  const status = Object.entries((at(view, "status") ?? {}) as JsonObject);
+  return fieldLines(Object.fromEntries(status.filter(([name]) => !TOLD_ELSEWHERE.test(name))));
 }
 
 /** Leaves with their path. */

@@ -3,7 +3,7 @@
  * scripts and --follow get them in their order.
  */
 import { Fault } from "@holdfast/shared/fault.ts";
-import { type EventView, eventLine, followEvents, latestEvents } from "../event-feed.ts";
+import { type EventView, eventLine, followEvents, isChange, latestEvents } from "../event-feed.ts";
 import { textAt } from "../format.ts";
 import type { HubClient } from "../hub-client.ts";
 import { jsonText, type OutputForm, yamlText } from "../output.ts";
@@ -13,7 +13,13 @@ import type { Terminal } from "../terminal.ts";
 import { timeOption } from "../time-option.ts";
 
 export type EventsOptions = HubOptions &
-  Readonly<{ follow?: boolean; subject?: string; limit?: number; since?: string }>;
+  Readonly<{
+    follow?: boolean;
+    subject?: string;
+    limit?: number;
+    since?: string;
+    changes?: boolean;
+  }>;
 
 const LIMIT_DEFAULT = 50;
 
@@ -23,7 +29,11 @@ export async function events(terminal: Terminal, options: EventsOptions): Promis
   await withHub(terminal, options, async (hub) => {
     const query = { tenant: hub.context.tenant, subject: options.subject };
     const count = options.limit ?? LIMIT_DEFAULT;
-    const latest = await latestEvents(hub, query, { count, sinceMs });
+    const latest = await latestEvents(hub, query, {
+      count,
+      sinceMs,
+      isChangesOnly: options.changes === true,
+    });
     const isFollowing = options.follow === true;
     const isForPerson = form === "table" && !isFollowing;
     const shown = isForPerson ? latest.events : latest.events.toReversed();
@@ -34,6 +44,7 @@ export async function events(terminal: Terminal, options: EventsOptions): Promis
     if (!isFollowing) return;
     let printed = Promise.resolve();
     await followEvents(terminal, hub, query, latest.token, (event) => {
+      if (options.changes === true && !isChange(event)) return;
       printed = printed.then(() => print(event));
     });
     await printed;

@@ -1,8 +1,29 @@
-/** `holdfast cell token`: what can be typed. */
-import { duration, hub } from "./options.ts";
+/** `holdfast cell create|list|show|delete|token`: what can be typed. */
+import { Option } from "commander";
+import { deletion, listAndShow } from "./nouns.ts";
+import { dryRun, duration, hub } from "./options.ts";
 import { note, noun, type Registration } from "./registration.ts";
 
 export const registerCell: Registration = (program, typed) => {
+  hub(noun(program, "cell").command("create"))
+    .description("a place where instances run; --tenant for one in a tenant's account")
+    .argument("<name>", "lower-case letters, digits, dots and dashes")
+    .addOption(new Option("--kind <kind>").choices(["byoa", "hosted"]).makeOptionMandatory())
+    .option("--region <region>", "where it is")
+    .option("--account <account>", "of the cloud")
+    .addOption(dryRun())
+    .action(async (name, options) => {
+      note(typed, "cell", name);
+      const { kind, region, account } = options;
+      await (await import("../commands/nouns.ts")).create(
+        typed.terminal,
+        "cell",
+        name,
+        { kind, region, account },
+        options,
+      );
+    });
+  listAndShow(program, typed, "cell");
   hub(noun(program, "cell").command("token"))
     .description("a one-time token with which an agent joins the cell")
     .argument("<cell>", "name or id")
@@ -12,4 +33,5 @@ export const registerCell: Registration = (program, typed) => {
       note(typed, "cell", name);
       await (await import("../commands/tokens.ts")).joinToken(typed.terminal, name, options);
     });
+  deletion(program, typed, "cell", "delete a cell in which nothing runs any more");
 };

@@ -1,4 +1,4 @@
-/** `holdfast context list|use|set`: what can be typed. */
+/** `holdfast context list|show|use|set|delete`: what can be typed. */
 import { outputForm } from "./options.ts";
 import { noun, type Registration } from "./registration.ts";
 
@@ -10,6 +10,21 @@ export const registerContext: Registration = (program, { terminal }) => {
     .addOption(outputForm())
     .action(async (options) => {
       await (await import("../commands/context.ts")).listContexts(terminal, options);
+    });
+  context
+    .command("show")
+    .description("the context that commands use now, or a named one; never its token")
+    .argument("[name]")
+    .addOption(outputForm())
+    .action(async (name, options) => {
+      await (await import("../commands/context.ts")).showContext(terminal, name, options);
+    });
+  context
+    .command("delete")
+    .description("forget a context; its token file stays")
+    .argument("<name>")
+    .action(async (name) => {
+      await (await import("../commands/context.ts")).deleteContext(terminal, name);
     });
   context
     .command("use")

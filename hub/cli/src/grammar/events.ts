@@ -8,6 +8,7 @@ export const registerEvents: Registration = (program, { terminal }) => {
     .helpGroup(CHAPTER.asking)
     .option("--follow", "in their order, and go on with what happens now")
     .option("--subject <kind/name>", "only about this object")
+    .option("--changes", "only what somebody asked for, not what agents report")
     .option("--since <time>", "24h, or 2026-11-20T08:00:00Z")
     .option("--limit <count>", "how many of the latest (default 50)", count)
     .action(async (options) => {

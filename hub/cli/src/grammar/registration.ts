@@ -3,6 +3,7 @@
  * can be typed and loads what it does only when it runs. all.ts lists them.
  */
 import type { Command } from "commander";
+import type { ExitCode } from "../exit-codes.ts";
 import type { Terminal } from "../terminal.ts";
 
 /** Names of a command's words that were read, for messages. */
@@ -12,6 +13,8 @@ export type Noted = {
   name?: string;
   tenant?: string;
   check?: string;
+  /** What the command ends with where that is neither 0 nor a failure. */
+  exit?: ExitCode;
 };
 
 /** What a registration may use; nothing of it is touched before a command runs. */
@@ -36,6 +39,10 @@ export const CHAPTER = {
 
 /** Nouns that only group verbs; several files may add theirs to one. */
 const NOUNS: Readonly<Record<string, readonly [chapter: string, description: string]>> = {
+  agent: [CHAPTER.fleet, "our programs in the cells"],
+  instance: [CHAPTER.fleet, "running copies of a product"],
+  subscription: [CHAPTER.offer, "tenants on plans"],
+  tenant: [CHAPTER.offer, "customers of the vendor"],
   cell: [CHAPTER.fleet, "cells and their agents"],
   context: [CHAPTER.own, "which hub, and as whom"],
   key: [CHAPTER.offer, "the key sets that agents pin"],
