@@ -4,7 +4,9 @@ import type { Problem, TextFile } from "./source.ts";
 export const BAD_INPUT_TABLE = "test/bad-input.csv";
 
 /** Rows of the table of bad inputs that must be answered by now. */
-export const ROWS_DUE = [1, 2, 3, 4, 9, 11, 12, 13, 17, 26, 31, 34, 35, 45, 52, 70] as const;
+export const ROWS_DUE = [
+  1, 2, 3, 4, 9, 11, 12, 13, 17, 26, 31, 34, 35, 42, 43, 44, 45, 51, 52, 70,
+] as const;
 
 const HEADER = ["row", "clause", "status", "test"];
 

@@ -29,6 +29,8 @@ describe("the open policy", () => {
     [{ argv, env: { LD_PRELOAD: "/tmp/x.so" } }, "env-deny"],
     [{ argv, env: { ld_preload: "/tmp/x.so" } }, "env-deny"],
     [{ argv, env: { NODE_OPTIONS: "--require=/tmp/x" } }, "env-deny"],
+    [{ argv, env: { PYTHONSTARTUP: "/tmp/x.py" } }, "env-deny"],
+    [{ argv, env: { GIT_SSH_COMMAND: "id" } }, "env-deny"],
     [{ argv, env: { PATH: "/tmp" } }, "env-deny"],
     [{ argv, env: { HOLDFAST_INSTANCE: "x" } }, "env-deny"],
     [{ argv, env: { A: "x\0y" } }, "env-value"],
@@ -48,6 +50,19 @@ describe("the open policy", () => {
     [{ argv, workingDirectory: "../.." }, "directory-outside"],
   ])("vetoes %j by %s", (spec, rule) => {
     expect(judged(spec)).toMatchObject({ verdict: "vetoed", rule });
+  });
+
+  it("allows another account only where the customer names it", () => {
+    const request = {
+      ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", steps: [] },
+      resources: [{ id: "worker", kind: "process", spec: { argv, user: "etl" } }],
+    };
+    expect(openPolicy([]).judge(request)).toEqual({
+      ...{ verdict: "vetoed", rule: "user-denied" },
+      message: "worker.user: got etl; process_users allows: none but the agent's own",
+    });
+    expect(openPolicy([], ["web"]).judge(request)).toMatchObject({ verdict: "vetoed" });
+    expect(openPolicy([], ["web", "etl"]).judge(request)).toMatchObject({ verdict: "allowed" });
   });
 
   it("obeys the customer's own list", () => {

@@ -252,7 +252,7 @@ function order(engine: Engine, action: OrderInput): Ordered {
   return { told, ended };
 }
 
-function realDriver(): Driver {
+export function realDriver(): Driver {
   return processDriver({
     nodePath: process.execPath,
     kill: (pid, signal) => void process.kill(pid, signal),
@@ -315,6 +315,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     engine.statuses().find(({ status }) => status.instanceId === instance)?.status;
   return {
     store,
+    context,
     engine,
     intake,
     driver,

@@ -7,13 +7,22 @@ import { pack } from "tar-stream";
 
 export const VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
 
-/** For real processes: notes each start in its data directory, then listens. */
+/**
+ * For real processes: notes each start in its data directory, then listens and tells its pid to whoever connects. In
+ * mode brief it ends soon after.
+ */
 export const PROGRAM = `
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:net";
 const { HOLDFAST_DATA_DIR, HOLDFAST_PORT_HTTP } = process.env;
 appendFileSync(HOLDFAST_DATA_DIR + "/starts", process.pid + "\\n");
-createServer((socket) => socket.end()).listen(Number(HOLDFAST_PORT_HTTP ?? 0), "127.0.0.1");
+console.log("hello");
+createServer((socket) => {
+  socket.on("error", () => {}).end(String(process.pid));
+  if (process.env.MODE !== "brief") return;
+  console.error("cannot reach \\u001b[31mthe source");
+  setTimeout(() => process.exit(3), 30);
+}).listen(Number(HOLDFAST_PORT_HTTP ?? 0), "127.0.0.1");
 `;
 
 export type ResourceInput = Readonly<{

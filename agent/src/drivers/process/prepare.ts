@@ -65,11 +65,9 @@ async function checkFixedPort(
   const problem = await fixedPortProblem(name, port, host.procDir);
   if (problem === undefined) return;
   const copies = await findCopies(host.procDir, context);
-  const isOwn = copies.some(
-    (copy) =>
-      copy.key.instanceId === key.instanceId &&
-      copy.key.resourceId === key.resourceId &&
-      copy.members.some(({ pid }) => pid === problem.pid),
-  );
-  if (!isOwn) throw portInUse(problem.message);
+  const holder = copies.find(({ members }) => members.some(({ pid }) => pid === problem.pid));
+  if (holder === undefined) throw portInUse(problem.message);
+  const { instanceId, resourceId } = holder.key;
+  if (instanceId === key.instanceId && resourceId === key.resourceId) return;
+  throw portInUse(`${problem.message}, which is ${resourceId} of ${instanceId} on this agent`);
 }

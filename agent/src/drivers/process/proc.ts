@@ -3,7 +3,8 @@
  * this file: such an entry is skipped, never an error. Reads are synchronous: /proc answers from memory.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { shown } from "@holdfast/shared/text.ts";
 import { TICKS_PER_SECOND } from "./host.ts";
 
 export type ProcessEntry = Readonly<{
@@ -138,10 +139,17 @@ export function handlesSignal(procDir: string, pid: number, number: number): boo
   });
 }
 
-/** For people: `pid 4711 (node)`. */
+/**
+ * For people: `pid 4711 (node)`, with the file that runs and the name that the process has, where they differ. Not its
+ * arguments, which may hold what nobody else is to see.
+ */
 export function describeProcess(procDir: string, pid: number): string {
-  const command = readText(join(procDir, String(pid), "comm"))?.trim();
-  return command === undefined ? `pid ${pid}` : `pid ${pid} (${command})`;
+  const file = linkOf(join(procDir, String(pid), "exe"))?.replace(/ \(deleted\)$/, "");
+  const name = readText(join(procDir, String(pid), "comm"))?.trim();
+  // Node names its first thread so, whatever it runs.
+  const known = [file && basename(file), name === "MainThread" ? undefined : name];
+  const words = [...new Set(known.filter((word) => word !== undefined && word !== ""))];
+  return words.length === 0 ? `pid ${pid}` : `pid ${pid} (${words.map(shown).join(", ")})`;
 }
 
 /** First port that the kernel gives to connections and to binds without a port. */

@@ -103,6 +103,9 @@ describe("a started process", () => {
   });
 });
 
+const METADATA = "http://169.254.169.254/";
+const probing = (liveness: JsonObject): JsonObject => ({ liveness });
+
 describe("a start that is refused", () => {
   it.each([
     { what: "a command as text", more: { argv: "node worker.mjs; rm -rf /" } },
@@ -122,6 +125,29 @@ describe("a start that is refused", () => {
     { what: "a name with =", more: { env: { "A=B": "1" } } },
     { what: "a name with a line break", more: { env: { "A\nB": "1" } } },
     { what: "a NUL in an argument", more: { argv: ["node", "worker.mjs", "a\0b"] } },
+    { what: "compiled code from elsewhere", more: { env: { NODE_COMPILE_CACHE: "/tmp" } } },
+    { what: "another root of trust", more: { env: { SSL_CERT_FILE: "/tmp/ca.pem" } } },
+    { what: "port 0", more: { ports: { http: { fixed: 0 } } } },
+    { what: "port 65536", more: { ports: { http: { fixed: 65_536 } } } },
+    { what: "a port below 1024", more: { ports: { http: { fixed: 80 } } } },
+    { what: "one port twice", more: { ports: { http: { fixed: 8_080 }, b: { fixed: 8_080 } } } },
+    { what: "CPU -1", more: { limits: { cpuMillis: -1 } } },
+    { what: "CPU 1e308", more: { limits: { cpuMillis: 1e308 } } },
+    { what: "CPU 0.0001", more: { limits: { cpuMillis: 0.0001 } } },
+    { what: "memory 1Ki", more: { limits: { memoryMib: "1Ki" } } },
+    { what: "memory 1Ei", more: { limits: { memoryMib: "1Ei" } } },
+    {
+      what: "a limit below the request",
+      more: { limits: { memoryMib: 64 }, requests: { memoryMib: 65 } },
+    },
+    { what: "a check of another host", more: probing({ http: { port: "http", path: METADATA } }) },
+    { what: "a check by a shell", more: probing({ exec: { argv: ["/bin/sh", "-c", "id"] } }) },
+    { what: "a check every 0 ms", more: probing({ tcp: { port: "http" }, intervalMs: 0 }) },
+    {
+      what: "a check that outlasts its interval",
+      more: probing({ tcp: { port: "http" }, intervalMs: 500, timeoutMs: 600 }),
+    },
+    { what: "root by name", more: { user: "root" } },
   ] satisfies { what: string; more: JsonObject }[])("$what", async ({ more }) => {
     symlinkSync("/etc/passwd", join(world.artefact, "link.mjs"));
     symlinkSync("/etc", join(world.artefact, "up"));
