@@ -27,8 +27,11 @@ describe("a crash loop", () => {
   it("is told with status, last lines, count and the next try, here and to the hub", async () => {
     const resources = [{ mode: "brief", readyMsMax: 60_000 }];
     await agent.intake.offered(world.offerOf({ number: 1n, resources }));
+    // A look that comes between the exit and its plan knows of no next try yet.
     const status = await agent.until(({ conditions }) =>
-      conditions.some(({ type, reason }) => type === "Ready" && reason === "CRASH_LOOP"),
+      conditions.some(
+        ({ reason, message }) => reason === "CRASH_LOOP" && message.includes("started again at"),
+      ),
     );
     const said = String.raw`exited with status 3: hello \| cannot reach \\u001b\[31mthe source`;
     const told = new RegExp(
