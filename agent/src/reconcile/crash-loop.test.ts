@@ -27,6 +27,9 @@ describe("a crash loop", () => {
   it("is told with status, last lines, count and the next try, here and to the hub", async () => {
     const resources = [{ mode: "brief", readyMsMax: 60_000 }];
     await agent.intake.offered(world.offerOf({ number: 1n, resources }));
+    for (const count of [1n, 2n, 3n]) {
+      await agent.until(({ resources: [worker] }) => (worker?.restarts ?? 0n) >= count);
+    }
     // A look that comes between the exit and its plan knows of no next try yet.
     const status = await agent.until(({ conditions }) =>
       conditions.some(
