@@ -314,11 +314,7 @@ function beginAgent(base: Base, options: BeginOptions) {
   const statusOf = (instance = instanceId()): InstanceStatus | undefined =>
     engine.statuses().find(({ status }) => status.instanceId === instance)?.status;
   return {
-    store,
-    context,
-    engine,
-    intake,
-    driver,
+    ...{ store, context, engine, intake, driver },
     statusOf,
     order: (action: OrderInput): Ordered => order(engine, action),
     /** Waits for a status; fails with the last one seen. */
