@@ -2,6 +2,7 @@
  * A small hub in this process for tests of the command line: real Connect over HTTP/2 on loopback, objects in
  * memory, and the refusals that the CLI has to show. What the real hub does is tested with the real hub.
  */
+
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
@@ -9,6 +10,13 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { BadRequestSchema, ErrorInfoSchema } from "@holdfast/proto/google/rpc/error_details_pb.js";
+import {
+  type ActionSchema,
+  ActionService,
+  type CreateActionRequest,
+  type ListActionsRequest,
+  type ListActionsResponseSchema,
+} from "@holdfast/proto/holdfast/api/v1/action_pb.js";
 import { type CellSchema, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { type EventSchema, EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { HubService } from "@holdfast/proto/holdfast/api/v1/hub_pb.js";
@@ -16,6 +24,8 @@ import {
   type Instance,
   InstanceSchema,
   InstanceService,
+  type RehearseInstanceRequest,
+  type RehearseInstanceResponseSchema,
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
@@ -69,6 +79,15 @@ export type SecretAnswers = Readonly<{
   listSecrets?(request: ListSecretsRequest): MessageInitShape<typeof ListSecretsResponseSchema>;
 }>;
 
+export type ActionAnswers = Readonly<{
+  createAction?(request: CreateActionRequest): MessageInitShape<typeof ActionSchema>;
+  getAction?(id: string): MessageInitShape<typeof ActionSchema>;
+  listActions?(request: ListActionsRequest): MessageInitShape<typeof ListActionsResponseSchema>;
+  rehearseInstance?(
+    request: RehearseInstanceRequest,
+  ): MessageInitShape<typeof RehearseInstanceResponseSchema>;
+}>;
+
 export class TestHub {
   readonly instances = new Map<string, Instance>();
   readonly tenants = new Map<string, Tenant>();
@@ -86,6 +105,8 @@ export class TestHub {
   published: string[] = [];
   /** Replaced by tests of secrets; of every instance. */
   secrets: SecretAnswers = {};
+  /** Replaced by tests of actions and rehearsals. */
+  actions: ActionAnswers = {};
   /** The next calls fail with this. */
   failing: ConnectError | undefined;
   /** Bytes of each part that are kept: an upload that breaks off. */
@@ -158,6 +179,11 @@ export class TestHub {
 
   #routes(router: ConnectRouter): void {
     this.#objectRoutes(router);
+    router.service(ActionService, {
+      createAction: (request) => ({ action: this.actions.createAction?.(request) ?? {} }),
+      getAction: ({ action }) => ({ action: this.actions.getAction?.(action) ?? {} }),
+      listActions: (request) => this.actions.listActions?.(request) ?? {},
+    });
     router.service(SecretService, {
       prepareSecret: (request) => this.secrets.prepareSecret?.(request) ?? {},
       setSecret: (request) => this.secrets.setSecret?.(request) ?? {},
@@ -229,6 +255,7 @@ export class TestHub {
       },
     });
     router.service(InstanceService, {
+      rehearseInstance: (request) => this.actions.rehearseInstance?.(request) ?? {},
       getInstance: ({ instance }) => ({ instance: this.#instance(instance) }),
       listInstances: ({ pageToken }) => {
         // Pages of one, so that paging is seen.

@@ -1,5 +1,5 @@
 /** All commands, in the order in which the help shows them within their chapter. A new one adds its two lines here. */
-
+import { registerAction } from "./action.ts";
 import { registerAgent } from "./agent.ts";
 import { registerApply } from "./apply.ts";
 import { registerCell } from "./cell.ts";
@@ -18,6 +18,7 @@ import { registerKey } from "./key.ts";
 import { registerLogs } from "./logs.ts";
 import { registerMember } from "./member.ts";
 import type { Registration } from "./registration.ts";
+import { registerRehearse } from "./rehearse.ts";
 import { registerRelease } from "./release.ts";
 import { registerSecret } from "./secret.ts";
 import { registerSubscription } from "./subscription.ts";
@@ -35,6 +36,8 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerDelete,
   registerWait,
   registerInstance,
+  registerRehearse,
+  registerAction,
   registerCell,
   registerAgent,
   registerSecret,

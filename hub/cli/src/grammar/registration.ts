@@ -39,6 +39,7 @@ export const CHAPTER = {
 
 /** Nouns that only group verbs; several files may add theirs to one. */
 const NOUNS: Readonly<Record<string, readonly [chapter: string, description: string]>> = {
+  action: [CHAPTER.fleet, "one-off orders to agents"],
   agent: [CHAPTER.fleet, "our programs in the cells"],
   instance: [CHAPTER.fleet, "running copies of a product"],
   subscription: [CHAPTER.offer, "tenants on plans"],
