@@ -79,6 +79,18 @@ resources: [{id: worker, kind: process, spec: {artefact: worker, argv: [node, wo
     expect(err).toContain("resources[0].spec.argv: a command as text; got node worker.mjs && id");
   });
 
+  it.each([
+    ["[node, wrker.mjs]", "argv[1]: got wrker.mjs; in artefact worker there is no such file"],
+    ["[bin/run]", "argv[0]: got bin/run; in artefact worker there is no such file"],
+    ["[worker.mjs]", "argv[0]: got worker.mjs; in artefact worker it may not be executed"],
+  ])("refuses %s, which is not in the artefact, before anything is sent", async (argv, says) => {
+    file("blueprint.yaml", BLUEPRINT.replace("[node, worker.mjs]", argv));
+    hub.requests.length = 0;
+    const { code, err } = await publish();
+    expect([code, hub.requests]).toEqual([2, []]);
+    expect(err).toContain(`PROGRAM_MISSING: resources.worker.spec.${says}`);
+  });
+
   it("refuses a missing artefact and a link in one", async () => {
     file("blueprint.yaml", BLUEPRINT.replace("dist", "build"));
     expect(await publish()).toMatchObject({

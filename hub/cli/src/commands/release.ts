@@ -21,6 +21,7 @@ import { createKeyFile, readSigningKey } from "../key-file.ts";
 import { kindOf } from "../kinds.ts";
 import { readText } from "../manifest.ts";
 import { printObject } from "../output.ts";
+import { checkPrograms } from "../programs.ts";
 import { type HubOptions, withHub } from "../session.ts";
 import type { Terminal } from "../terminal.ts";
 import { uploadArtefact } from "../upload.ts";
@@ -37,6 +38,7 @@ export async function publish(terminal: Terminal, options: PublishOptions): Prom
   const text = await readText(options.file, terminal);
   const draft = parseBlueprint(parseYaml(text, options.file));
   const keys = await Promise.all(options.key.map((path) => readSigningKey(path, terminal)));
+  await checkPrograms(draft.blueprint.resources, foldersOf(terminal, options.file, draft));
   const isDryRun = options.dryRun === "server";
   const form = options.output ?? "table";
   await withHub(terminal, options, async (hub) => {
@@ -61,6 +63,16 @@ export async function publish(terminal: Terminal, options: PublishOptions): Prom
   });
 }
 
+/** Where each artefact of the draft lies on this machine. */
+function foldersOf(
+  terminal: Terminal,
+  file: string,
+  { artefacts }: BlueprintDraft,
+): ReadonlyMap<string, string> {
+  const base = dirname(resolve(terminal.workingDirectory, file));
+  return new Map(artefacts.map(({ name, path }) => [name, resolve(base, path)]));
+}
+
 /** Packs into a directory of its own that is gone afterwards. */
 async function withPacked(
   terminal: Terminal,
@@ -68,12 +80,11 @@ async function withPacked(
   draft: BlueprintDraft,
   work: (artefacts: readonly PackedArtefact[]) => Promise<void>,
 ): Promise<void> {
-  const base = dirname(resolve(terminal.workingDirectory, file));
   const scratch = await mkdtemp(join(tmpdir(), "holdfast-publish-"));
   try {
     const artefacts: PackedArtefact[] = [];
-    for (const { name, path } of draft.artefacts) {
-      artefacts.push(await packArtefact(name, resolve(base, path), scratch));
+    for (const [name, path] of foldersOf(terminal, file, draft)) {
+      artefacts.push(await packArtefact(name, path, scratch));
     }
     await work(artefacts);
   } finally {

@@ -22,6 +22,7 @@ import { registerRehearse } from "./rehearse.ts";
 import { registerRelease } from "./release.ts";
 import { registerSecret } from "./secret.ts";
 import { registerSubscription } from "./subscription.ts";
+import { registerSupportBundle } from "./support-bundle.ts";
 import { registerTenant } from "./tenant.ts";
 import { registerUsage } from "./usage.ts";
 import { registerVersion } from "./version.ts";
@@ -53,6 +54,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerContext,
   registerWhoAmI,
   registerDoctor,
+  registerSupportBundle,
   registerCompletion,
   registerVersion,
   registerHelp,
