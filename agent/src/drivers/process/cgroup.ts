@@ -50,6 +50,8 @@ export function makeGroups(
     if (problem === undefined) groups[controller] = { version: place.version, dir };
     else problems.set(controller, problem);
   }
+  // Looking for a place makes it; what this copy does not use is not left behind.
+  for (const { dir } of Object.values(places.found)) attempt(dir, () => rmdirSync(dir));
   for (const write of plan.writes) {
     const problem = writeLimit(groups, write);
     if (problem !== undefined) problems.set(write.controller, problem);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, Wanted } from "../driver.ts";
-import { processesIn, usageOf } from "./cgroup.ts";
+import { processesIn, pruneGroups, usageOf } from "./cgroup.ts";
 import { findPlaces } from "./cgroup-places.ts";
 import { findCopies } from "./copies.ts";
 import { caveatOf, planGroups, rulesOf } from "./limits.ts";
@@ -32,16 +32,18 @@ const healthOf = (live: Live, wanted: Wanted) => world.driver().health(live, wan
 const places = () => findPlaces("/proc", world.stateDir);
 
 describe("with control groups", () => {
-  it("a copy is in groups of its own, which go with it", async () => {
+  it("a copy is in groups of its own, which go with it, and nothing is left behind", async () => {
     withGroups();
+    const folders = Object.values(places().found).map(({ dir }) => dir);
+    const offered = places().found.memory !== undefined;
+    pruneGroups("/proc", world.stateDir);
     const wanted = world.wanted();
     const live = await world.running(wanted);
     const groups = readRecord(runDir(live))?.groups ?? {};
-    const offered = places().found.memory !== undefined;
     expect(Object.keys(groups).length > 0).toBe(offered);
     if (offered) expect(processesIn(groups)).toContain((await ask(live)).pid);
     await world.carryOut(world.driver().steps([live], wanted, undefined, 0), wanted);
-    for (const { dir } of Object.values(groups)) expect(existsSync(dir)).toBe(false);
+    expect(folders.filter((dir) => existsSync(dir))).toEqual([]);
   });
 
   it("has what was asked for written into the kernel, or says what is missing", async () => {
