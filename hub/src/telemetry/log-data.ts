@@ -14,14 +14,29 @@ export function checksumOf(data: Uint8Array): number {
   return crc32(data);
 }
 
-/** The lines; undefined for bytes that are no lines, whoever wrote them. */
-export function linesOf(encoding: number, data: Uint8Array): readonly LogLine[] | undefined {
+/**
+ * The lines; undefined for bytes that are no lines, whoever wrote them. None where no line can hold the text: its
+ * bytes stand in a message as they are, so the lines need not be taken apart to see that.
+ */
+export function linesOf(
+  encoding: number,
+  data: Uint8Array,
+  contains: string,
+): readonly LogLine[] | undefined {
   try {
-    if (encoding === LogEncoding.PLAIN) return fromBinary(LogLinesSchema, data).lines;
-    if (encoding !== LogEncoding.ZSTD) return undefined;
-    const plain = zstdDecompressSync(data, { maxOutputLength: CHUNK_BYTES_MAX });
-    return fromBinary(LogLinesSchema, new Uint8Array(plain)).lines;
+    const plain = plainOf(encoding, data);
+    if (plain === undefined) return undefined;
+    const isHopeless =
+      contains !== "" &&
+      !Buffer.from(plain.buffer, plain.byteOffset, plain.length).includes(contains);
+    return isHopeless ? [] : fromBinary(LogLinesSchema, plain).lines;
   } catch {
     return undefined;
   }
+}
+
+function plainOf(encoding: number, data: Uint8Array): Uint8Array | undefined {
+  if (encoding === LogEncoding.PLAIN) return data;
+  if (encoding !== LogEncoding.ZSTD) return undefined;
+  return new Uint8Array(zstdDecompressSync(data, { maxOutputLength: CHUNK_BYTES_MAX }));
 }

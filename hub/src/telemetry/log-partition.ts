@@ -45,9 +45,12 @@ export type StoredChunk = Readonly<{
   data: Uint8Array | undefined;
 }>;
 
+type ChunkRow = Omit<StoredChunk, "data"> & { checksum: number; data: Buffer };
+
 export class LogPartition {
   readonly db: Sql;
   readonly #insert: Statement;
+  readonly #select: Statement;
   readonly #sources = new Map<string, number>();
 
   constructor(db: Sql) {
@@ -55,6 +58,10 @@ export class LogPartition {
     this.#insert = db.prepare(
       `insert into chunk (source, first_ms, last_ms, last_position, skip_position, line_count, encoding, checksum, data)
        values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#select = db.prepare(
+      `select skip_position as "skipPosition", line_count as "lineCount", first_ms as "firstMs",
+              last_ms as "lastMs", encoding, checksum, data from chunk where id = ?`,
     );
   }
 
@@ -113,12 +120,7 @@ export class LogPartition {
   }
 
   chunk(id: number): StoredChunk | undefined {
-    const row = this.db
-      .prepare<unknown[], Omit<StoredChunk, "data"> & { checksum: number; data: Buffer }>(
-        `select skip_position as "skipPosition", line_count as "lineCount", first_ms as "firstMs",
-                last_ms as "lastMs", encoding, checksum, data from chunk where id = ?`,
-      )
-      .get(id);
+    const row = this.#select.get(id) as ChunkRow | undefined;
     if (row === undefined) return undefined;
     const { checksum, data, ...rest } = row;
     const isGood = data.length <= CHUNK_BYTES_MAX && checksumOf(data) === checksum;

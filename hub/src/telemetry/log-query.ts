@@ -95,10 +95,11 @@ type Opened = Readonly<{ name: string; id: number; chunk: StoredChunk; key: Sour
 function takeChunk({ name, id, chunk, key }: Opened, query: LogQuery, found: Found): boolean {
   const { newestFirst, after, contains, startMs, endMs, limit } = query;
   found.scannedBytes += chunk.data?.length ?? 0;
-  const lines = chunk.data === undefined ? undefined : linesOf(chunk.encoding, chunk.data);
+  const lines =
+    chunk.data === undefined ? undefined : linesOf(chunk.encoding, chunk.data, contains);
   if (lines === undefined) found.damaged.push(damagedIn(chunk, key));
   const count = lines?.length ?? 0;
-  const end = newestFirst ? -1 : count;
+  const end = newestFirst ? -1 : Number.MAX_SAFE_INTEGER;
   const before = after?.partition === name && after.chunk === id ? after.line : undefined;
   const step = newestFirst ? -1 : 1;
   const begin = newestFirst ? count - 1 : 0;
