@@ -93,27 +93,34 @@ afterAll(async () => {
 }, 60_000);
 
 describe("a simulated fleet", () => {
-  it("offers its product, joins, takes a different signed assignment each, and ends, by one command", () => {
-    const said = execFileSync(
-      join(ROOT, "holdfast-sim"),
-      [
-        ...["fleet", "--agents", String(AGENTS), "--processes", "2", "--state", stateDir],
-        ...["--hub", hub.api, ...place(), "--release-key", file("key.pem")],
-        ...["--duration", "8s", "--json", "--seed", "1"],
-      ],
-      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
-    );
-    const events = said
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as SimEvent);
-    const offered = events.filter((each) => each.type === "offered");
-    expect(events.filter((each) => each.type === "connected")).toHaveLength(AGENTS);
-    expect(offered).toHaveLength(AGENTS);
+  it("offers its product, joins, takes a different signed assignment each, and ends, by one command", async () => {
+    const args = [
+      ...["fleet", "--agents", String(AGENTS), "--processes", "2", "--state", stateDir],
+      ...["--hub", hub.api, ...place(), "--release-key", file("key.pem")],
+      ...["--json", "--seed", "1"],
+    ];
+    const command = spawn(join(ROOT, "holdfast-sim"), args, {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = new Promise((resolve) => command.once("exit", resolve));
+    let said = "";
+    command.stdout.on("data", (data: Buffer) => {
+      said += data.toString("utf8");
+    });
+    const of = (type: SimEvent["type"]) => {
+      const lines = said.slice(0, said.lastIndexOf("\n") + 1).split("\n");
+      const events = lines.flatMap((line) => (line === "" ? [] : [JSON.parse(line) as SimEvent]));
+      return events.filter((each) => each.type === type);
+    };
+    await until("an offer for each", () => of("offered").length === AGENTS, 90_000);
+    command.kill("SIGINT");
+    expect(await ended).toBe(0);
+    expect(of("connected")).toHaveLength(AGENTS);
+    const offered = of("offered").filter((each) => each.type === "offered");
     expect(new Set(offered.map(({ digest }) => digest)).size).toBe(AGENTS);
     for (const { at, receivedAt } of offered) expect(at).toBeGreaterThanOrEqual(receivedAt);
-    expect(events.filter((each) => each.type === "dropped" || each.type === "refused")).toEqual([]);
-  });
+    expect([...of("dropped"), ...of("refused")]).toEqual([]);
+  }, 120_000);
 
   it("keeps its identities, private, and joins nobody twice", async () => {
     const kept = readdirSync(stateDir);
