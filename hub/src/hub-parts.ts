@@ -14,6 +14,7 @@ import { CellBells } from "./app/cell-bells.ts";
 import type { AppDeps, Endpoints } from "./app/deps.ts";
 import { type Keyring, openKeyring } from "./app/keyring.ts";
 import { Rehearsals } from "./app/rehearsals.ts";
+import { Outcasts } from "./app/outcasts.ts";
 import { VendorBells } from "./app/vendor-bells.ts";
 import { createVendor, hasVendor } from "./app/vendors.ts";
 import type { HubConfig } from "./config.ts";
@@ -81,6 +82,7 @@ export async function openParts(
     cellBells: new CellBells(),
     actionBells: new CellBells(),
     rehearsals: new Rehearsals(host.clock),
+    outcasts: new Outcasts(),
     telemetry: startTelemetryThread({
       folder: join(config.dataDir, "telemetry"),
       bounds: config.telemetry,

@@ -163,13 +163,25 @@ export async function enrolment(
     identityProof: sign(null, proof, privateKey),
     hostName,
     agentVersion: "test",
+    cellId: "",
   } as const;
+}
+
+/** An ordinary one, or one to take over with where the cell has an agent. */
+export async function tokenFor(hub: TestHub, cell: string): Promise<string> {
+  const cells = hub.client(CellService, hub.tokens.owner);
+  const found = (await cells.getCell({ cell })).cell;
+  const isTaken = (found?.status?.activeAgent ?? "") !== "";
+  const made = isTaken
+    ? await cells.createTakeoverToken({ cell })
+    : await cells.createJoinToken({ cell });
+  return made.joinToken;
 }
 
 /** Joins a cell and gives who the certificate says it is. */
 export async function joinCell(hub: TestHub, cell: string): Promise<JoinedAgent> {
   const { app, keyring } = hub.parts;
-  const { joinToken } = await hub.client(CellService, hub.tokens.owner).createJoinToken({ cell });
+  const joinToken = await tokenFor(hub, cell);
   const hubOfIdentity = identityHub(app);
   const identity = signingKey(randomBytes(32));
   const request = await enrolment(joinToken, "host", identity);

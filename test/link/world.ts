@@ -50,6 +50,7 @@ import { ADMISSION, startLinkServer } from "../../hub/src/link/link-server.ts";
 import type {
   AgentPrincipal,
   AgentSession,
+  Expelled,
   IdentityHub,
   LinkHub,
   News,
@@ -132,6 +133,7 @@ export class MemoryHub implements LinkHub {
   refuseTelemetry: Fault | undefined;
   #sessions = 0n;
   #rings = new Set<(cell: { vendorId: string; cellId: string }) => void>();
+  readonly #outcasts = new Set<(expelled: Expelled) => void>();
 
   async admit(principal: AgentPrincipal, hello: Hello | undefined): Promise<AgentSession> {
     const { refuse } = this;
@@ -254,6 +256,15 @@ export class MemoryHub implements LinkHub {
   onCellChanged(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {
     this.#rings.add(ring);
     return () => this.#rings.delete(ring);
+  }
+
+  onExpelled(listener: (expelled: Expelled) => void): () => void {
+    this.#outcasts.add(listener);
+    return () => this.#outcasts.delete(listener);
+  }
+
+  expel(expelled: Expelled): void {
+    for (const listener of this.#outcasts) listener(expelled);
   }
 
   ring(cell: { vendorId: string; cellId: string }): void {

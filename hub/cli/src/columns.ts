@@ -74,6 +74,7 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     NAME,
     TENANT,
     field("CELL", "spec.cell"),
+    word("ROLE", "status.state", "AGENT_STATE_"),
     field("VERSION", "status.version"),
     STATE,
     ["SEEN", (view, now) => ageOf(at(view, "status.seenTime"), now)],

@@ -219,6 +219,11 @@ export class TestHub {
         joinToken: `hfj_${cell}_${ttl?.seconds ?? "default"}`,
         expireTime: timestampFromMs(0),
       }),
+      createTakeoverToken: ({ cell }) => ({
+        joinToken: `hfj_over_${cell}`,
+        expireTime: timestampFromMs(0),
+        replaces: `${cell}-1`,
+      }),
     });
     router.service(MemberService, {
       createToken: ({ member }) => ({ tokenId: "tok_1", token: `hft_${member}` }),

@@ -13,6 +13,7 @@ import type { Blobs } from "./blobs.ts";
 import { type Call, isStaff, principalOf } from "./caller.ts";
 import type { CellBells } from "./cell-bells.ts";
 import type { Rehearsals } from "./rehearsals.ts";
+import type { Outcasts } from "./outcasts.ts";
 
 /** The hub's keys for one vendor. */
 export type VendorKeys = Readonly<{
@@ -46,6 +47,7 @@ export type AppDeps = Readonly<{
   /** Ring where an order was made. */
   actionBells: CellBells;
   rehearsals: Rehearsals;
+  outcasts: Outcasts;
   telemetry: TelemetryStore;
   /** Rings when events of the vendor got their place. Returns how to stop listening. */
   eventsPlaced(vendorId: string, ring: () => void): () => void;

@@ -2,7 +2,6 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "@holdfast/proto/google/rpc/error_details_pb.js";
-import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { HubService } from "@holdfast/proto/holdfast/api/v1/hub_pb.js";
 import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
@@ -40,6 +39,7 @@ import {
   offerProduct,
   RELEASE_KEY,
   signedRelease,
+  tokenFor,
   vendorIdOf,
 } from "../testing-product.ts";
 import { identityHub } from "./link/identity.ts";
@@ -315,8 +315,7 @@ describe("a pooled instance", () => {
 
 describe("joining", () => {
   it("lets one of many callers with one token in, and tells the owner of the cell about the others", async () => {
-    const cells = hub().client(CellService, hub().tokens.owner);
-    const { joinToken } = await cells.createJoinToken({ cell: "globex-cell" });
+    const joinToken = await tokenFor(hub(), "globex-cell");
     const identity = identityHub(hub().parts.app);
     const tries = await Promise.all(Array.from({ length: 20 }, () => enrolment(joinToken)));
     const ends = await Promise.all(
@@ -340,8 +339,7 @@ describe("joining", () => {
   });
 
   it("refuses a proof that another key made, and a host name that is too long", async () => {
-    const cells = hub().client(CellService, hub().tokens.owner);
-    const { joinToken } = await cells.createJoinToken({ cell: "globex-cell" });
+    const joinToken = await tokenFor(hub(), "globex-cell");
     const identity = identityHub(hub().parts.app);
     const mine = await enrolment(joinToken);
     const mixed = { ...mine, identityKey: (await enrolment(joinToken)).identityKey };
@@ -372,14 +370,6 @@ describe("the link", () => {
     const [now] = (await instances().listInstances({})).instances;
     expect(now?.status?.reportTime).toEqual(before);
     expect(now?.metadata?.name).toBe("pool");
-  });
-
-  it("fences the agent before the newest: it is told nothing more", async () => {
-    const first = await connect("globex-cell");
-    const second = await connect("globex-cell");
-    expect(second.fencing).toBeGreaterThan(first.fencing);
-    expect(second.active).toBe(true);
-    expect((await link().admit(first, undefined)).active).toBe(false);
   });
 
   it("refuses what an older session says", async () => {

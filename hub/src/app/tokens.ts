@@ -1,12 +1,16 @@
 /** Makes and revokes the tokens that members sign in with, makes those with which agents join, and says who a caller is. */
 import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { type Duration, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type CreateJoinTokenRequest,
   CreateJoinTokenRequestSchema,
   type CreateJoinTokenResponse,
   CreateJoinTokenResponseSchema,
+  type CreateTakeoverTokenRequest,
+  CreateTakeoverTokenRequestSchema,
+  type CreateTakeoverTokenResponse,
+  CreateTakeoverTokenResponseSchema,
 } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import {
   type CreateTokenRequest,
@@ -24,6 +28,7 @@ import { sha256 } from "@holdfast/shared/digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf, uuidOf } from "@holdfast/shared/ids.ts";
 import { encodeJoinToken } from "@holdfast/shared/join-token.ts";
+import * as agents from "../store/agents.ts";
 import * as apiTokens from "../store/api-tokens.ts";
 import * as joinTokens from "../store/join-tokens.ts";
 import { CELLS, MEMBERS } from "../store/object-tables.ts";
@@ -121,57 +126,110 @@ async function recordToken(
   });
 }
 
+/** For the first agent of a cell. Throws FAILED_PRECONDITION `CELL_TAKEN` where there is one already. */
 export function createJoinToken(
   deps: AppDeps,
   call: Call,
   request: CreateJoinTokenRequest,
 ): Promise<CreateJoinTokenResponse> {
-  const lifeMs = lifeOf(request.ttl, JOIN_TOKEN_LIFE);
-  const mutation = {
-    call,
-    request,
-    requestId: request.requestId,
+  const schemas = {
     requestSchema: CreateJoinTokenRequestSchema,
     answerSchema: CreateJoinTokenResponseSchema,
-    isSecret: true,
   };
+  const mutation = { call, request, requestId: request.requestId, ...schemas, isSecret: true };
   return mutate(deps, mutation, async (tx) => {
-    const tenantId = await tenantIdOf(tx, request.tenant, "tenant");
-    const reference = {
-      kind: "cell",
-      table: CELLS,
-      text: request.cell,
-      path: "cell",
-      tenantId,
-    } as const;
-    const cell = await resolve(tx, reference, true);
-    if (cell.deletedAt !== undefined) {
-      throw new Fault("FAILED_PRECONDITION", "DELETED", `cell ${cell.name}: it is being deleted`);
-    }
-    const id = newId(deps.clock);
-    const secret = randomBytes(32).toString("base64url");
-    const expiresAt = new Date(deps.clock.now() + lifeMs);
-    await joinTokens.insert(tx, {
-      id,
-      tenantId: cell.tenantId,
-      cellId: cell.id,
-      createdBy: principalOf(call.caller),
-      expiresAt,
-      secretHash: sha256(secret),
-    });
-    const after = { joinToken: id, expireTime: expiresAt.toISOString() };
-    const change = { verb: "join_token_created", kind: "cell", subject: cell, after } as const;
-    await record(tx, actorOf(call), deps.clock.now(), change);
-    const joinToken = encodeJoinToken({
-      vendorId: call.caller.vendorId,
-      id,
-      secret,
-      identityEndpoints: [deps.endpoints().identity],
-      rootFingerprint: fingerprintOf(deps.serverRoots),
-    });
-    const expireTime = timestampFromDate(expiresAt);
-    return create(CreateJoinTokenResponseSchema, { joinToken, expireTime });
+    const { cell, present } = await cellToJoin(tx, request);
+    if (present !== undefined) throw taken(cell, present);
+    const made = await makeToken(deps, tx, call, { cell, request, present });
+    return create(CreateJoinTokenResponseSchema, made);
   });
+}
+
+/** For the next agent of a cell. Throws FAILED_PRECONDITION `CELL_FREE` where there is none to take over from. */
+export function createTakeoverToken(
+  deps: AppDeps,
+  call: Call,
+  request: CreateTakeoverTokenRequest,
+): Promise<CreateTakeoverTokenResponse> {
+  const schemas = {
+    requestSchema: CreateTakeoverTokenRequestSchema,
+    answerSchema: CreateTakeoverTokenResponseSchema,
+  };
+  const mutation = { call, request, requestId: request.requestId, ...schemas, isSecret: true };
+  return mutate(deps, mutation, async (tx) => {
+    const { cell, present } = await cellToJoin(tx, request);
+    if (present === undefined) {
+      const message = `cell ${cell.name}: it has no agent to take over from`;
+      const next = `holdfast cell token ${cell.name}`;
+      throw new Fault("FAILED_PRECONDITION", "CELL_FREE", message, { next });
+    }
+    const made = await makeToken(deps, tx, call, { cell, request, present });
+    return create(CreateTakeoverTokenResponseSchema, { ...made, replaces: present.name });
+  });
+}
+
+type TokenRequest = CreateJoinTokenRequest | CreateTakeoverTokenRequest;
+
+/** The cell, and the agent that is active there. */
+async function cellToJoin(tx: Tx, { cell: text, tenant }: TokenRequest) {
+  const tenantId = await tenantIdOf(tx, tenant, "tenant");
+  const reference = { kind: "cell", table: CELLS, text, path: "cell", tenantId } as const;
+  const cell = await resolve(tx, reference, true);
+  if (cell.deletedAt !== undefined) {
+    throw new Fault("FAILED_PRECONDITION", "DELETED", `cell ${cell.name}: it is being deleted`);
+  }
+  return { cell, present: await agents.active(tx, cell.id) };
+}
+
+type TokenToMake = Readonly<{
+  cell: ObjectRow;
+  request: TokenRequest;
+  present: agents.AgentRow | undefined;
+}>;
+
+async function makeToken(
+  deps: AppDeps,
+  tx: Tx,
+  call: Call,
+  { cell, request, present }: TokenToMake,
+): Promise<Readonly<{ joinToken: string; expireTime: Timestamp }>> {
+  const id = newId(deps.clock);
+  const secret = randomBytes(32).toString("base64url");
+  const expiresAt = new Date(deps.clock.now() + lifeOf(request.ttl, JOIN_TOKEN_LIFE));
+  await joinTokens.insert(tx, {
+    id,
+    tenantId: cell.tenantId,
+    cellId: cell.id,
+    takesOver: present?.fencing ?? 0n,
+    createdBy: principalOf(call.caller),
+    expiresAt,
+    secretHash: sha256(secret),
+  });
+  const isTakeover = present !== undefined;
+  await record(tx, actorOf(call), deps.clock.now(), {
+    verb: isTakeover ? "takeover_token_created" : "join_token_created",
+    kind: "cell",
+    subject: cell,
+    after: {
+      joinToken: id,
+      expireTime: expiresAt.toISOString(),
+      ...(isTakeover && { replaces: present.name }),
+    },
+  });
+  const joinToken = encodeJoinToken({
+    vendorId: call.caller.vendorId,
+    id,
+    secret,
+    identityEndpoints: [deps.endpoints().identity],
+    rootFingerprint: fingerprintOf(deps.serverRoots),
+  });
+  return { joinToken, expireTime: timestampFromDate(expiresAt) };
+}
+
+function taken({ name }: ObjectRow, present: agents.AgentRow): Fault {
+  const message = `cell ${name}: agent ${present.name} is active there; another one takes over from it`;
+  const next = `holdfast cell takeover ${name}`;
+  return new Fault("FAILED_PRECONDITION", "CELL_TAKEN", message, { next });
 }
 
 export function whoAmI(

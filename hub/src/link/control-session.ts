@@ -79,7 +79,6 @@ export class ControlSession {
         session: this.agent.session,
       },
     });
-    if (!this.agent.active) return;
     const { keySets, hasActions } = await hub.newsFor(this.agent, hello);
     for (const value of keySets) await this.keySet(value);
     const note = await hub.freshness(this.agent);
@@ -91,7 +90,6 @@ export class ControlSession {
 
   /** Something may differ now. Returns at once; at most one look is under way. */
   refresh(isChange = true): void {
-    if (!this.agent.active) return;
     this.#deps.log.debug({}, "a wish may have changed");
     this.#stale = true;
     if (this.#refreshing) return;

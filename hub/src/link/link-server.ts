@@ -25,7 +25,7 @@ import {
   type LinkTiming,
 } from "./limits.ts";
 import type { LinkHub } from "./port.ts";
-import { type ReportCall, report } from "./report.ts";
+import { expelReports, type ReportCall, type ReportStream, report } from "./report.ts";
 import { type ListenerTls, listenSecurely } from "./secure-listener.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -88,7 +88,8 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const grpc = createGrpcServer(timing, deps.clock);
   const running = new Set<Promise<void>>();
   const stopped = new AbortController();
-  addHandlers(grpc.server, deps, { sessions, running, timing, stopped: stopped.signal });
+  const reports = new Map<string, ReportStream>();
+  addHandlers(grpc.server, deps, { sessions, reports, running, timing, stopped: stopped.signal });
   const stops = [
     deps.hub.onCellChanged((cell) => sessions.ring(cell)),
     deps.hub.onAction((cell) => sessions.activeIn(cell)?.order()),
@@ -96,6 +97,10 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
       const session = sessions.activeIn(cell);
       session?.rehearse(id, candidate);
       return session !== undefined;
+    }),
+    deps.hub.onExpelled((expelled) => {
+      sessions.expel(expelled);
+      expelReports(reports, expelled);
     }),
   ];
   const listener = await listenSecurely({
@@ -144,6 +149,7 @@ export async function within(work: Promise<unknown>, msMax: number, clock: Clock
 
 type Serving = Readonly<{
   sessions: Sessions;
+  reports: Map<string, ReportStream>;
   /** Streams whose handler has not ended. */
   running: Set<Promise<void>>;
   timing: LinkTiming;
@@ -167,14 +173,14 @@ async function tracked(running: Set<Promise<void>>, work: Promise<void>): Promis
 function addHandlers(
   server: ReturnType<typeof createGrpcServer>["server"],
   deps: LinkServerDeps,
-  { sessions, running, timing, stopped }: Serving,
+  { sessions, reports, running, timing, stopped }: Serving,
 ): void {
   const { log, clock } = deps;
   const caller = (call: Parameters<typeof callerOf>[0]) =>
     callerOf(call, deps.authorities(), clock.now());
   const afterwards = (work: (stopped: AbortSignal) => Promise<void>) =>
     void tracked(running, work(stopped));
-  const shared = { ...deps, timing, sessions, afterwards, reports: new Map(), callerOf: caller };
+  const shared = { ...deps, timing, sessions, afterwards, reports, callerOf: caller };
   server.addService(grpcService(LinkService), {
     control: streaming(log, (call: ControlCall) => tracked(running, control(call, shared))),
     report: streaming(log, (call: ReportCall) => tracked(running, report(call, shared))),

@@ -25,6 +25,7 @@ import type {
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import type { Telemetry } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
+import type { Fault } from "@holdfast/shared/fault.ts";
 
 /** Who is calling, from the certificate alone. Ids are UUIDs, as in the certificate and the database. */
 export type AgentPrincipal = Readonly<{
@@ -102,7 +103,17 @@ export interface LinkHub {
   onAction(ring: (cell: Cell) => void): () => void;
   /** Takes how to ask an agent; false if it is not connected here. Returns how to stop. */
   onRehearsal(send: (cell: Cell, id: string, candidate: Envelope) => boolean): () => void;
+  /** Says at once whose streams are to end. Returns how to stop listening. */
+  onExpelled(listener: (expelled: Expelled) => void): () => void;
 }
+
+/** Agents of a cell that are no longer welcome: those with a fencing number below `below`, or all. */
+export type Expelled = Readonly<{
+  vendorId: string;
+  cellId: string;
+  below?: bigint;
+  fault: Fault;
+}>;
 
 /** The use cases behind the identity listener. */
 export interface IdentityHub {

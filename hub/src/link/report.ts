@@ -21,7 +21,7 @@ import { identityMismatch } from "./control.ts";
 import { written } from "./grpc-status.ts";
 import { incoming } from "./incoming.ts";
 import { type LinkTiming, TELEMETRY_IN_FLIGHT_MAX } from "./limits.ts";
-import type { LinkHub } from "./port.ts";
+import type { Expelled, LinkHub } from "./port.ts";
 import { TelemetryIntake } from "./telemetry.ts";
 
 export type ReportCall = ServerDuplexStream<ReportRequest, ReportResponse>;
@@ -33,26 +33,43 @@ export type ReportDeps = Readonly<{
   timing: LinkTiming;
   callerOf: (call: ReportCall) => VerifiedAgent;
   /** The stream of each agent; a newer one replaces the older. */
-  reports: Map<string, AbortController>;
+  reports: Map<string, ReportStream>;
 }>;
+
+/** One that is open, and how to end it. */
+export type ReportStream = Readonly<{ caller: VerifiedAgent; end(fault: Fault): void }>;
+
+/** Ends those of agents that are no longer welcome; a fenced one opens another, to deliver what it still has. */
+export function expelReports(
+  reports: ReadonlyMap<string, ReportStream>,
+  { vendorId, cellId, below, fault }: Expelled,
+): void {
+  for (const { caller, end } of reports.values()) {
+    const isOfCell = caller.vendorId === vendorId && caller.cellId === cellId;
+    if (isOfCell && (below === undefined || caller.fencing < below)) end(fault);
+  }
+}
+
+function replaced(): Fault {
+  const message = "a newer reporting stream of this agent took its place";
+  return new Fault("ABORTED", "SESSION_REPLACED", message);
+}
 
 export async function report(call: ReportCall, deps: ReportDeps): Promise<void> {
   const caller = deps.callerOf(call);
   const stop = new AbortController();
-  call.once("close", () => stop.abort());
-  const replaced = new Promise<never>((_, reject) => {
-    stop.signal.addEventListener("abort", () => {
-      const message = "a newer reporting stream of this agent took its place";
-      reject(new Fault("ABORTED", "SESSION_REPLACED", message));
-    });
+  call.once("close", () => stop.abort(replaced()));
+  const ended = new Promise<never>((_, reject) => {
+    stop.signal.addEventListener("abort", () => reject(stop.signal.reason));
   });
-  deps.reports.get(caller.agentId)?.abort();
-  deps.reports.set(caller.agentId, stop);
+  const stream = { caller, end: (fault: Fault) => stop.abort(fault) };
+  deps.reports.get(caller.agentId)?.end(replaced());
+  deps.reports.set(caller.agentId, stream);
   try {
-    await Promise.race([replaced, ingestAll(call, caller, deps, stop.signal)]);
+    await Promise.race([ended, ingestAll(call, caller, deps, stop.signal)]);
   } finally {
-    if (deps.reports.get(caller.agentId) === stop) deps.reports.delete(caller.agentId);
-    stop.abort();
+    if (deps.reports.get(caller.agentId) === stream) deps.reports.delete(caller.agentId);
+    stop.abort(replaced());
   }
 }
 

@@ -6,6 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { ControlSession } from "./control-session.ts";
 import { FAN_OUT_TURN_STREAMS, RECONNECTS_PER_SECOND, SPREAD_MS_MIN } from "./limits.ts";
+import type { Expelled } from "./port.ts";
 
 type Cell = Readonly<{ vendorId: string; cellId: string }>;
 
@@ -62,6 +63,13 @@ export class Sessions {
   ring(cell: Cell): void {
     for (const session of this.#byCell.get(keyOf(cell)) ?? []) this.#due.add(session);
     if (!this.#running) void this.#work();
+  }
+
+  /** Ends the control streams of agents that are no longer welcome. */
+  expel({ below, fault, ...cell }: Expelled): void {
+    for (const session of [...(this.#byCell.get(keyOf(cell)) ?? [])]) {
+      if (below === undefined || session.agent.fencing < below) session.end(fault);
+    }
   }
 
   /** Runs `work` for all that are connected now, in turns. */

@@ -64,6 +64,8 @@ export class TelemetryIntake {
 
   async #refusal(message: Telemetry): Promise<string> {
     const { hub, session, log } = this.#deps;
+    // Health, metrics and logs of what another agent looks after now would be told twice.
+    if (!session.active) return "AGENT_FENCED";
     try {
       await hub.told(session, message);
       return "";

@@ -70,6 +70,19 @@ export function listOfCell(tx: Tx, cellId: string): Promise<AgentRow[]> {
   );
 }
 
+/** Fencing number of the active agent of each cell; of agents that the caller may see. */
+export async function newestFencing(
+  tx: Tx,
+  cellIds: readonly string[],
+): Promise<ReadonlyMap<string, bigint>> {
+  const rows = await tx.query<{ cellId: string; fencing: bigint }>(
+    `select cell_id as "cellId", max(fencing) as fencing from agent
+      where cell_id = any ($1::uuid[]) and gone_at is null group by cell_id`,
+    [[...new Set(cellIds)]],
+  );
+  return new Map(rows.map(({ cellId, fencing }) => [cellId, fencing]));
+}
+
 export async function active(tx: Tx, cellId: string): Promise<AgentRow | undefined> {
   const rows = await listOfCell(tx, cellId);
   return rows[0];

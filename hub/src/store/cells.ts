@@ -1,5 +1,4 @@
 /** Table cell beyond what all objects have (objects.ts): fencing numbers, and cells as the link sees them. */
-import { Fault } from "@holdfast/shared/fault.ts";
 import type { Tx } from "./tx.ts";
 
 export type CellRow = Readonly<{
@@ -37,12 +36,19 @@ export async function getForEvent(
   return rows[0];
 }
 
-/** A fencing number above all before it; whoever carries the highest is the cell's active agent. */
-export async function nextFencing(tx: Tx, cellId: string): Promise<bigint> {
+/**
+ * The fencing number after `present`; whoever carries the highest is the cell's active agent. Undefined if the cell
+ * is gone or another agent has come since: of any number of callers at once exactly one gets it.
+ */
+export async function nextFencing(
+  tx: Tx,
+  cellId: string,
+  present: bigint,
+): Promise<bigint | undefined> {
   const [row] = await tx.query<{ fencing: bigint }>(
-    "update cell set fencing = fencing + 1 where id = $1 and gone_at is null returning fencing",
-    [cellId],
+    `update cell set fencing = fencing + 1
+      where id = $1 and fencing = $2 and gone_at is null returning fencing`,
+    [cellId, present],
   );
-  if (row === undefined) throw new Fault("NOT_FOUND", "NOT_FOUND", "the cell does not exist");
-  return row.fencing;
+  return row?.fencing;
 }

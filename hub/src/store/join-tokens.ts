@@ -5,6 +5,8 @@ export type JoinTokenRow = Readonly<{
   id: string;
   tenantId: string;
   cellId: string;
+  /** Fencing number of the agent that its bearer replaces; 0: the cell has had none. */
+  takesOver: bigint;
   createdBy: string;
   createdAt: Date;
   expiresAt: Date;
@@ -13,19 +15,30 @@ export type JoinTokenRow = Readonly<{
   revokedAt: Date | null;
 }>;
 
-const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", created_by as "createdBy",
+const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", takes_over as "takesOver", created_by as "createdBy",
   created_at as "createdAt", expires_at as "expiresAt", used_at as "usedAt", used_by as "usedBy",
   revoked_at as "revokedAt"`;
 
 export async function insert(
   tx: Tx,
-  token: Pick<JoinTokenRow, "id" | "tenantId" | "cellId" | "createdBy" | "expiresAt"> &
+  token: Pick<
+    JoinTokenRow,
+    "id" | "tenantId" | "cellId" | "takesOver" | "createdBy" | "expiresAt"
+  > &
     Readonly<{ secretHash: Uint8Array }>,
 ): Promise<void> {
   await tx.query(
-    `insert into join_token (tenant_id, id, cell_id, secret_hash, created_by, expires_at)
-     values ($1, $2, $3, $4, $5, $6)`,
-    [token.tenantId, token.id, token.cellId, token.secretHash, token.createdBy, token.expiresAt],
+    `insert into join_token (tenant_id, id, cell_id, takes_over, secret_hash, created_by, expires_at)
+     values ($1, $2, $3, $4, $5, $6, $7)`,
+    [
+      token.tenantId,
+      token.id,
+      token.cellId,
+      token.takesOver,
+      token.secretHash,
+      token.createdBy,
+      token.expiresAt,
+    ],
   );
 }
 

@@ -41,15 +41,33 @@ export async function close(tx: Tx, agentId: string, session: bigint): Promise<b
   return rows.length > 0;
 }
 
-/** Locks the session until the transaction ends. Throws ABORTED `SESSION_OLD` for any but the present one. */
+/**
+ * Locks the session and the cell's fencing number until the transaction ends, so that whatever it writes was written
+ * before a takeover. Throws PERMISSION_DENIED `AGENT_FENCED`, and ABORTED `SESSION_OLD` for any session but the present.
+ */
 export async function guard(tx: Tx, agentId: string, session: bigint): Promise<void> {
-  const rows = await tx.query(
-    "select from agent_session where agent_id = $1 and session = $2 and closed_at is null for share",
+  const [row] = await tx.query<{ active: boolean; present: boolean }>(
+    `select a.fencing = c.fencing as active, s.session = $2 and s.closed_at is null as present
+       from agent_session s
+       join agent a on a.vendor_id = s.vendor_id and a.id = s.agent_id
+       join cell c on c.vendor_id = a.vendor_id and c.id = a.cell_id
+      where s.agent_id = $1 for share of s, c`,
     [agentId, session],
   );
-  if (rows.length === 0) {
+  if (row?.active === false) throw fenced();
+  if (row?.present !== true) {
     throw new Fault("ABORTED", "SESSION_OLD", "a newer session of this agent has taken over");
   }
+}
+
+/** What an agent is told that another one has taken over from. */
+export function fenced(): Fault {
+  return new Fault(
+    "PERMISSION_DENIED",
+    "AGENT_FENCED",
+    "another agent has taken over this cell; this one may only deliver the usage that it still has",
+    { next: "holdfast get agents" },
+  );
 }
 
 /** At the start of a hub process: what it held in an earlier life is closed. Returns how many. */

@@ -198,6 +198,7 @@ describe("one-time things", () => {
         ...token,
         tenantId: "00000000-0000-0000-0000-000000000000",
         cellId,
+        takesOver: 0n,
         createdBy: "member/test",
         expiresAt: new Date(Date.now() + 60_000),
       }),

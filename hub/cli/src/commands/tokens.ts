@@ -31,6 +31,29 @@ export async function joinToken(
   });
 }
 
+/** Nothing changes until an agent joins with it. */
+export async function takeoverToken(
+  terminal: Terminal,
+  cell: string,
+  options: TokenOptions,
+): Promise<void> {
+  await withHub(terminal, options, async (hub) => {
+    const answer = await hub.call(() =>
+      hub.client(CellService).createTakeoverToken({
+        cell,
+        tenant: hub.context.tenant ?? "",
+        requestId: terminal.randomUuid(),
+        ...ttlOf(options),
+      }),
+    );
+    await hand(terminal, answer.joinToken, answer.expireTime?.seconds, options);
+    const from = options.out ?? "-";
+    const enroll = `holdfast-agent enroll --state DIR --takeover --token-file ${from}`;
+    terminal.err(`${answer.replaces} is fenced the moment an agent joins with it\n`);
+    terminal.err(`next: ${enroll}\nthen: holdfast get agents\n`);
+  });
+}
+
 export async function memberToken(
   terminal: Terminal,
   member: string,

@@ -1,4 +1,4 @@
-/** `holdfast cell create|list|show|delete|token`: what can be typed. */
+/** `holdfast cell create|list|show|delete|token|takeover`: what can be typed. */
 import { Option } from "commander";
 import { deletion, listAndShow } from "./nouns.ts";
 import { dryRun, duration, hub } from "./options.ts";
@@ -32,6 +32,15 @@ export const registerCell: Registration = (program, typed) => {
     .action(async (name, options) => {
       note(typed, "cell", name);
       await (await import("../commands/tokens.ts")).joinToken(typed.terminal, name, options);
+    });
+  hub(noun(program, "cell").command("takeover"))
+    .description("a one-time token with which a new agent takes the cell over from the present one")
+    .argument("<cell>", "name or id")
+    .option("--ttl <duration>", "at most 24h (default 1h)", duration)
+    .option("--out <file>", "write it to a new file (0600)")
+    .action(async (name, options) => {
+      note(typed, "cell", name);
+      await (await import("../commands/tokens.ts")).takeoverToken(typed.terminal, name, options);
     });
   deletion(program, typed, "cell", "delete a cell in which nothing runs any more");
 };

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import type { AppDeps } from "../../app/deps.ts";
 import { CELL } from "../../app/kinds/cell.ts";
-import { createJoinToken } from "../../app/tokens.ts";
+import { createJoinToken, createTakeoverToken } from "../../app/tokens.ts";
 import type { UseCases } from "../dispatch.ts";
 import { createMethod, deleteMethod, get, list, updateMethod } from "../standard-methods.ts";
 
@@ -42,5 +42,6 @@ export function cellUseCases(deps: AppDeps): UseCases<typeof CellService> {
       { text: (request) => request.cell, wrap: (cell) => ({ cell }) },
     ),
     createJoinToken: (call, request) => createJoinToken(deps, call, request),
+    createTakeoverToken: (call, request) => createTakeoverToken(deps, call, request),
   };
 }

@@ -1,9 +1,10 @@
 /** Agents as the hub knows them. Read only: they come by enrolment and go with their cell. */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type Agent, AgentSchema } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
+import { type Agent, AgentSchema, AgentState } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
 import { identityFingerprint } from "@holdfast/shared/sealing.ts";
 import { viewConditions } from "../../domain/conditions.ts";
+import * as agents from "../../store/agents.ts";
 import * as certificates from "../../store/certificates.ts";
 import { AGENTS } from "../../store/object-tables.ts";
 import type { ObjectRow } from "../../store/objects.ts";
@@ -33,15 +34,29 @@ async function view(tx: Tx, rows: readonly ObjectRow[]): Promise<readonly Agent[
   const open = new Map((await sessions.listOfAgents(tx, ids)).map((each) => [each.agentId, each]));
   const newest = await certificates.listNewest(tx, ids);
   const valid = new Map(newest.map(({ agentId, notAfter }) => [agentId, notAfter]));
-  return rows.map((row) => agentView(row, cells, open.get(row.id), valid.get(row.id)));
+  const newestOf = await agents.newestFencing(
+    tx,
+    rows.map(({ fields }) => String(fields["cell_id"])),
+  );
+  return rows.map((row) => {
+    const active = newestOf.get(String(row.fields["cell_id"])) === row.fields["fencing"];
+    return agentView(row, {
+      cells,
+      active,
+      session: open.get(row.id),
+      validUntil: valid.get(row.id),
+    });
+  });
 }
 
-function agentView(
-  row: ObjectRow,
-  cells: ReadonlyMap<string, string>,
-  session: sessions.SessionRow | undefined,
-  validUntil: Date | undefined,
-): Agent {
+type Around = Readonly<{
+  cells: ReadonlyMap<string, string>;
+  active: boolean;
+  session: sessions.SessionRow | undefined;
+  validUntil: Date | undefined;
+}>;
+
+function agentView(row: ObjectRow, { cells, active, session, validUntil }: Around): Agent {
   const { fields, createdAt } = row;
   const since = session?.closedAt ?? session?.openedAt ?? createdAt;
   const nothing = { incarnation: 0n, number: 0n };
@@ -64,6 +79,7 @@ function agentView(
     status: {
       conditions: conditionViews(conditions.filter(({ type }) => type === "Connected")),
       fencing: fields["fencing"] as bigint,
+      state: active ? AgentState.ACTIVE : AgentState.FENCED,
       version: String(fields["version"]),
       platform: String(fields["platform"]),
       hostName: String(fields["host_name"]),

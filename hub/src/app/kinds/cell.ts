@@ -61,7 +61,7 @@ export const CELL: Kind<Cell> = {
     };
     return { kind, region, account, runtime, facts, ...bounds };
   },
-  async ending({ tx }, row) {
+  async ending({ tx, deps, call }, row) {
     const held = await holdings.ofCell(tx, row.id);
     const [first] = held;
     if (first !== undefined) {
@@ -74,6 +74,9 @@ export const CELL: Kind<Cell> = {
       );
     }
     await expel(tx, row.id);
+    const fault = new Fault("UNAUTHENTICATED", "AGENT_GONE", `cell ${row.name} was deleted`);
+    const { vendorId } = call.caller;
+    tx.afterCommit(() => deps.outcasts.expel({ vendorId, cellId: row.id, fault }));
     return [];
   },
 };

@@ -69,6 +69,7 @@ export function admit(
       const [present] = await sessions.listOfAgents(tx, [agent.id]);
       return { ...principal, session: present?.session ?? 0n, active };
     }
+    if (!active) throw sessions.fenced();
     await agents.noteHello(tx, agent.id, {
       version: hello.agentVersion.slice(0, TEXT_CHARS_MAX),
       platform: hello.platform.slice(0, TEXT_CHARS_MAX),

@@ -17,7 +17,7 @@ import { sha256 } from "@holdfast/shared/digest.ts";
 import { keyIdOf, verificationKey } from "@holdfast/shared/dsse.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { enrollProofBytes, renewProofBytes } from "@holdfast/shared/identity-proof.ts";
-import { idOf } from "@holdfast/shared/ids.ts";
+import { idOf, uuidOf } from "@holdfast/shared/ids.ts";
 import { type JoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts";
 import { escapeControls, shown } from "@holdfast/shared/text.ts";
 import type { AgentPrincipal, IdentityHub, Peer } from "../../link/port.ts";
@@ -33,6 +33,7 @@ import * as certificates from "../../store/certificates.ts";
 import { taskContext } from "../../store/context.ts";
 import * as joinTokens from "../../store/join-tokens.ts";
 import * as keySets from "../../store/key-sets.ts";
+import * as sessions from "../../store/sessions.ts";
 import { readWithContext, type Tx, withContext } from "../../store/tx.ts";
 import { type AppDeps, newId } from "../deps.ts";
 import { record } from "../event.ts";
@@ -86,7 +87,10 @@ async function join(
   const redeemed = await joinTokens.redeem(tx, { id: token.id, secretHash, agentId });
   const cell = redeemed === undefined ? undefined : await cells.get(tx, redeemed.cellId);
   if (redeemed === undefined || cell === undefined || cell.deletedAt !== null) throw tokenRefused();
-  const fencing = await cells.nextFencing(tx, cell.id);
+  checkCell(request, cell);
+  const fencing = await cells.nextFencing(tx, cell.id, redeemed.takesOver);
+  if (fencing === undefined) throw taken(cell, redeemed);
+  const [replaced] = await agents.listOfCell(tx, cell.id);
   await agents.insert(tx, {
     id: agentId,
     tenantId: cell.tenantId,
@@ -109,6 +113,7 @@ async function join(
     fencing: fencing.toString(),
     ignored: csr.ignored.join("; "),
   });
+  if (replaced !== undefined) await recordTakeover(deps, tx, redeemed, replaced, agentId);
   const { link, identity } = deps.endpoints();
   return create(EnrollResponseSchema, {
     vendorId: idOf("vendor", token.vendorId),
@@ -134,6 +139,8 @@ async function renew(
   const csr = await readCertificateRequest(request);
   return withContext(deps.database, contextOfAgent(principal), async (tx) => {
     const agent = await knownAgent(tx, principal);
+    const cell = await cells.get(tx, agent.cellId);
+    if (cell?.fencing !== agent.fencing) throw sessions.fenced();
     checkProof(renewProofBytes(request), agent.identityKey, proof);
     const { vendorId, cellId, agentId } = principal;
     const issued = await issue(deps, tx, agent.tenantId, csr, {
@@ -148,6 +155,53 @@ async function renew(
       certificate: issued.certificate,
       hubTime: timestampFromMs(deps.clock.now()),
     });
+  });
+}
+
+/** An agent that means to go on with workloads that it holds joins their cell or none. */
+function checkCell({ cellId }: EnrollRequest, cell: cells.CellRow): void {
+  if (cellId === "" || uuidOf("cell", cellId, "cell_id") === cell.id) return;
+  throw new Fault(
+    "FAILED_PRECONDITION",
+    "CELL_OTHER",
+    `the token is for cell ${cell.name}; this state directory is of cell ${shown(cellId)}`,
+    { next: "holdfast-agent enroll --state NEW_DIR" },
+  );
+}
+
+function taken({ name }: cells.CellRow, { takesOver }: joinTokens.JoinTokenRow): Fault {
+  const what =
+    takesOver === 0n
+      ? "it has an agent; a token of another kind takes over from it"
+      : "another agent has taken over since the token was made";
+  return new Fault("FAILED_PRECONDITION", "CELL_TAKEN", `cell ${name}: ${what}`, {
+    next: `holdfast cell takeover ${name}`,
+  });
+}
+
+/** Who did it is whoever made the token. From the commit on the agent before is told that it is fenced. */
+async function recordTakeover(
+  deps: AppDeps,
+  tx: Tx,
+  { createdBy, id }: joinTokens.JoinTokenRow,
+  before: agents.AgentRow,
+  agentId: string,
+): Promise<void> {
+  const { cellId } = before;
+  const subject = await cells.getForEvent(tx, cellId);
+  const after = await agents.get(tx, agentId);
+  if (subject === undefined || after === undefined) throw tokenRefused();
+  const actor = { principal: createdBy, permission: "cell.takeover", requestId: "" };
+  await record(tx, actor, deps.clock.now(), {
+    verb: "taken_over",
+    kind: "cell",
+    subject,
+    before: { activeAgent: before.name, fencing: before.fencing.toString() },
+    after: { activeAgent: after.name, fencing: after.fencing.toString(), joinToken: id },
+  });
+  const { vendorId } = tx.context;
+  tx.afterCommit(() => {
+    deps.outcasts.expel({ vendorId, cellId, below: after.fencing, fault: sessions.fenced() });
   });
 }
 

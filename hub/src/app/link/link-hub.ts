@@ -31,9 +31,7 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     admit: (principal, hello) => admit(deps, principal, hello),
     mismatched: (principal, claimed) => mismatched(deps, principal, claimed),
     left: (session) => left(deps, session),
-    // A fenced agent gets nothing more to do.
-    differing: async (session, held, max) =>
-      session.active ? await offers.ask(session.vendorId, { session, held, max }) : NOTHING,
+    differing: (session, held, max) => offers.ask(session.vendorId, { session, held, max }),
     freshness: (session) => notes.ask(session.vendorId, session),
     newsFor: (session, hello) => newsFor(deps, session, hello),
     statusReported: (session, report) => statusReported(deps, session, report),
@@ -51,10 +49,9 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
     onCellChanged: (ring) => deps.cellBells.listen(ring),
     onAction: (ring) => deps.actionBells.listen(ring),
     onRehearsal: (send) => deps.rehearsals.attach(send),
+    onExpelled: (listener) => deps.outcasts.listen(listener),
   };
 }
-
-const NOTHING: OfferPage = { frames: [], more: false };
 
 /** Only releases that an assignment of the cell names, or an open rehearsal: others do not exist for it. */
 async function release(deps: AppDeps, session: AgentSession, digest: string): Promise<Envelope> {

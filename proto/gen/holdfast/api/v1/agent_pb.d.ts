@@ -4,7 +4,7 @@
 // @generated from file holdfast/api/v1/agent.proto (package holdfast.api.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Metadata } from "./metadata_pb.js";
 import type { ConditionView } from "./instance_pb.js";
@@ -114,6 +114,11 @@ export declare type AgentStatus = Message<"holdfast.api.v1.AgentStatus"> & {
    * @generated from field: string identity_fingerprint = 10;
    */
   identityFingerprint: string;
+
+  /**
+   * @generated from field: holdfast.api.v1.AgentState state = 11;
+   */
+  state: AgentState;
 };
 
 /**
@@ -207,6 +212,35 @@ export declare type ListAgentsResponse = Message<"holdfast.api.v1.ListAgentsResp
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export declare const ListAgentsResponseSchema: GenMessage<ListAgentsResponse>;
+
+/**
+ * @generated from enum holdfast.api.v1.AgentState
+ */
+export enum AgentState {
+  /**
+   * @generated from enum value: AGENT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The one that acts in its cell.
+   *
+   * @generated from enum value: AGENT_STATE_ACTIVE = 1;
+   */
+  ACTIVE = 1,
+
+  /**
+   * Another one took over: it may only deliver the usage that it still has.
+   *
+   * @generated from enum value: AGENT_STATE_FENCED = 2;
+   */
+  FENCED = 2,
+}
+
+/**
+ * Describes the enum holdfast.api.v1.AgentState.
+ */
+export declare const AgentStateSchema: GenEnum<AgentState>;
 
 /**
  * @generated from service holdfast.api.v1.AgentService

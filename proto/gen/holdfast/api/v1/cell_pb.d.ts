@@ -6,14 +6,77 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Metadata } from "./metadata_pb.js";
 import type { ConditionView } from "./instance_pb.js";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file holdfast/api/v1/cell.proto.
  */
 export declare const file_holdfast_api_v1_cell: GenFile;
+
+/**
+ * @generated from message holdfast.api.v1.CreateTakeoverTokenRequest
+ */
+export declare type CreateTakeoverTokenRequest = Message<"holdfast.api.v1.CreateTakeoverTokenRequest"> & {
+  /**
+   * Id or name.
+   *
+   * @generated from field: string cell = 1;
+   */
+  cell: string;
+
+  /**
+   * @generated from field: string tenant = 2;
+   */
+  tenant: string;
+
+  /**
+   * At most 24 h; default 1 h.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 3;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.CreateTakeoverTokenRequest.
+ * Use `create(CreateTakeoverTokenRequestSchema)` to create a new message.
+ */
+export declare const CreateTakeoverTokenRequestSchema: GenMessage<CreateTakeoverTokenRequest>;
+
+/**
+ * @generated from message holdfast.api.v1.CreateTakeoverTokenResponse
+ */
+export declare type CreateTakeoverTokenResponse = Message<"holdfast.api.v1.CreateTakeoverTokenResponse"> & {
+  /**
+   * @generated from field: string join_token = 1;
+   */
+  joinToken: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Name of the agent that the bearer replaces. The token is worth nothing once another one has.
+   *
+   * @generated from field: string replaces = 3;
+   */
+  replaces: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.CreateTakeoverTokenResponse.
+ * Use `create(CreateTakeoverTokenResponseSchema)` to create a new message.
+ */
+export declare const CreateTakeoverTokenResponseSchema: GenMessage<CreateTakeoverTokenResponse>;
 
 /**
  * @generated from message holdfast.api.v1.Cell
@@ -547,6 +610,16 @@ export declare const CellService: GenService<{
     methodKind: "unary";
     input: typeof CreateJoinTokenRequestSchema;
     output: typeof CreateJoinTokenResponseSchema;
+  },
+  /**
+   * A one-time token whose bearer takes the cell over from the agent that is active now. Shown once.
+   *
+   * @generated from rpc holdfast.api.v1.CellService.CreateTakeoverToken
+   */
+  createTakeoverToken: {
+    methodKind: "unary";
+    input: typeof CreateTakeoverTokenRequestSchema;
+    output: typeof CreateTakeoverTokenResponseSchema;
   },
 }>;
 

@@ -55,6 +55,13 @@ export declare type EnrollRequest = Message<"holdfast.link.v1.EnrollRequest"> & 
    * @generated from field: string agent_version = 6;
    */
   agentVersion: string;
+
+  /**
+   * Whose workloads the state directory holds already; a token for another cell is then refused. Empty: none.
+   *
+   * @generated from field: string cell_id = 7;
+   */
+  cellId: string;
 };
 
 /**
