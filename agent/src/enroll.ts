@@ -34,6 +34,8 @@ export type EnrollOptions = Readonly<{
   token: string;
   hostName: string;
   agentVersion: string;
+  /** Whose workloads the agent holds already: a token for another cell is then refused, unspent. */
+  cellId?: string;
   signal: AbortSignal;
 }>;
 
@@ -89,6 +91,7 @@ export async function enrollOver(
       identityProof: sign(null, enrollProofBytes(joinToken, certificateRequest), privateKey),
       hostName: options.hostName,
       agentVersion: options.agentVersion,
+      cellId: options.cellId ?? "",
     }),
     { deadlineMs: IDENTITY_CALL_MS_MAX, signal: options.signal },
   );

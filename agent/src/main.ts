@@ -10,17 +10,19 @@ import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
 import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
+import { markedDirectories } from "./drivers/process/marked.ts";
 import { bootId, readProcess } from "./drivers/process/proc.ts";
 import {
-  enrollInto,
   haltWorkloads,
   type Output,
   readReport,
   shownStatus,
   shownWhy,
+  workplaceAt,
 } from "./local/commands.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { exitCodeOf, failureText } from "./local/failure.ts";
+import { enrollInto } from "./local/joining.ts";
 import type { AgentHost } from "./run.ts";
 
 const PROC = "/proc";
@@ -55,8 +57,10 @@ async function main(args: readonly string[]): Promise<number> {
     );
   located(program.command("enroll").description("join a cell with a one-time token"))
     .requiredOption("--token-file <file>", "file with the token, - for standard input")
-    .action(async (options: Where & { tokenFile: string }) => {
-      await enroll(await configOf(options), options.tokenFile);
+    .option("--takeover", "take the place of the cell's present agent; workloads go on", false)
+    .option("--from <dir>", "its state directory, where no workload runs that shows it")
+    .action(async (options: Where & EnrollOptions) => {
+      await enroll(configOf(options), options);
     });
   located(program.command("run").description("run until SIGTERM; workloads outlive it")).action(
     async (options: Where) => await run(configOf(options)),
@@ -179,15 +183,26 @@ function startTimeOf(pid: number): string | undefined {
   return entry === undefined || entry.ended ? undefined : `${bootId(PROC)}/${entry.startTicks}`;
 }
 
-async function enroll(config: AgentConfig, tokenFile: string): Promise<void> {
+type EnrollOptions = Readonly<{ tokenFile: string; takeover: boolean; from?: string }>;
+
+async function enroll(config: AgentConfig, options: EnrollOptions): Promise<void> {
+  const { tokenFile, takeover, from } = options;
+  if (from !== undefined && !takeover) {
+    throw new Fault("INVALID_ARGUMENT", "USAGE", "--from: only together with --takeover");
+  }
   const token = readToken(tokenFile);
   // Certificates and gRPC load here only: `status` has to answer at once.
   const { enroll: join } = await import("./enroll.ts");
   const agentVersion = versionOf();
   const signal = endSignal();
-  const said = await enrollInto(config.stateDir, hostOf(), systemClock.now(), () =>
-    join({ token, hostName: hostname(), agentVersion, signal }),
-  );
+  const place = {
+    from: from === undefined ? undefined : resolve(from),
+    marked: () => markedDirectories(PROC),
+  };
+  const said = await enrollInto(config.stateDir, hostOf(), systemClock.now(), {
+    ...(takeover && { takeover: place }),
+    obtain: (cellId) => join({ token, hostName: hostname(), agentVersion, cellId, signal }),
+  });
   process.stdout.write(said);
 }
 
@@ -211,13 +226,14 @@ async function halt(config: AgentConfig): Promise<void> {
   const host = hostOf();
   const driver = processDriver(processHost(host.process, host.uid, config, () => undefined));
   const { stateDir } = config;
+  const workplace = workplaceAt(stateDir);
   const said = await haltWorkloads(stateDir, host, driver, {
     log: logOf(config),
     clock: systemClock,
     random: Math.random,
     signal: endSignal(),
-    stateDir,
-    directories: (instanceId) => instanceDirectories(stateDir, instanceId),
+    stateDir: workplace,
+    directories: (instanceId) => instanceDirectories(workplace, instanceId),
   });
   process.stdout.write(said);
 }

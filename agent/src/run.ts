@@ -15,13 +15,15 @@ import { HubTime } from "./assignments/hub-time.ts";
 import { Intake } from "./assignments/intake.ts";
 import type { AgentConfig } from "./config.ts";
 import { openPolicy } from "./consent/open.ts";
+import { claimedDriver, type Fence } from "./drivers/claimed.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
 import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
-import { startLink } from "./link/link.ts";
+import { type Link, startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { localReport } from "./local/report.ts";
 import { startLocalServer } from "./local/server.ts";
+import { workplaceOf } from "./local/workplace.ts";
 import { UsageReport } from "./metering/report.ts";
 import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
 import { createRegistry, serveMetrics } from "./metrics.ts";
@@ -32,6 +34,7 @@ import { figuresOf, sampledInstances } from "./reconcile/observe.ts";
 import { localSecrets } from "./secrets/local.ts";
 import { ensureSealingIdentity } from "./secrets/sealing-key.ts";
 import { agentSecrets } from "./secrets/secrets.ts";
+import { claim, isOutbid } from "./store/claims.ts";
 import { openStore, type Store } from "./store/database.ts";
 import * as facts from "./store/facts.ts";
 import * as identities from "./store/identity.ts";
@@ -116,7 +119,7 @@ type Ground = Readonly<{
   reportBell: Doorbell;
   hubTime: HubTime;
   /** Parts that others refer to before they exist. */
-  late: { fetch?: FetchPort; engine?: Engine };
+  late: { fetch?: FetchPort; engine?: Engine; link?: Link };
 }>;
 
 type Drivers = Readonly<{
@@ -136,11 +139,11 @@ async function runOn(
   const clock = systemClock;
   const { random } = host;
   const stop = new AbortController();
-  const { stateDir } = config;
+  const workplace = workplaceOf(store, config.stateDir);
   const context: DriverContext = {
-    ...{ log, clock, random, stateDir },
+    ...{ log, clock, random, stateDir: workplace },
     signal: stop.signal,
-    directories: (instanceId) => instanceDirectories(stateDir, instanceId),
+    directories: (instanceId) => instanceDirectories(workplace, instanceId),
   };
   const late: Ground["late"] = {};
   const measured: Ground["measured"] = new Map();
@@ -155,7 +158,8 @@ async function runOn(
     ...{ stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
   };
   await ensureSealingIdentity(store);
-  const drivers = await findDrivers(ground);
+  const fence = fenceOf(ground);
+  const drivers = await findDrivers(ground, fence);
   const fetch = lateFetch(() => late.fetch);
   const engine = engineOn(ground, drivers, fetch);
   late.engine = engine;
@@ -172,16 +176,15 @@ async function runOn(
     nonce: () => randomBytes(16),
   });
   const pages = await servePages(ground, engine);
-  engine.start();
-  const sampler = startSampler(ground, engine, drivers, outbox);
-  const pruning = pruneRegularly(engine, stop.signal);
-  const telling = telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal);
-  const control = controlOn(ground, engine, drivers, fetch);
-  const link = startLink({
-    ...{ identity: identityPort, control, report, clock, random, log },
-    telemetry: telemetry.report,
-  });
+  const isFenced = fence.isFenced();
+  if (isFenced) fence.fenced();
+  else claim(workplace, identity);
+  const acting = isFenced ? [] : startActing(ground, engine, drivers, outbox);
+  const control = controlOn(ground, engine, drivers, fetch, fence);
+  const parts = { identity: identityPort, control, report, telemetry: telemetry.report };
+  const link = startLink({ ...parts, clock, random, log }, isFenced);
   late.fetch = link.fetch;
+  late.link = link;
   log.info({ agent: identity.agentId, cell: identity.cellId, pid: host.pid }, "agent started");
   await aborted(signal);
   log.info({}, "agent ends; workloads go on");
@@ -189,15 +192,54 @@ async function runOn(
   const ended = (async () => {
     await link.stop();
     stop.abort();
-    await Promise.all([engine.stop(), sampler, pruning, telling]);
+    await Promise.all([engine.stop(), ...acting]);
     await pages.close();
   })();
   await inTime(ground, ended);
 }
 
-async function findDrivers({ host, late, config, telemetry }: Ground): Promise<Drivers> {
+/** Whether another agent has this one's cell, as the hub said or as its claim on this host does. */
+function fenceOf({ store, identity, context, clock, log, stop, late }: Ground): Fence {
+  let isTold = false;
+  return {
+    isFenced: () =>
+      facts.findFenced(store) !== undefined || isOutbid(context.stateDir, identity.fencing),
+    fenced: () => {
+      if (isTold) return;
+      isTold = true;
+      facts.putFenced(store, clock.now());
+      log.warn({}, "another agent has taken over this cell: workloads are not touched any more");
+      // Loops end at their safe points; what they would still begin the drivers refuse.
+      stop.abort();
+      void late.engine?.stop();
+      late.link?.drain();
+    },
+  };
+}
+
+/** Everything that looks after workloads; ends when `stop` is aborted. */
+function startActing(
+  ground: Ground,
+  engine: Engine,
+  drivers: Drivers,
+  outbox: Outbox,
+): readonly Promise<void>[] {
+  const { stop, telemetry } = ground;
+  engine.start();
+  return [
+    startSampler(ground, engine, drivers, outbox),
+    pruneRegularly(engine, stop.signal),
+    telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal),
+  ];
+}
+
+async function findDrivers(
+  { host, late, config, telemetry }: Ground,
+  fence: Fence,
+): Promise<Drivers> {
   const wake = (instanceId: string) => late.engine?.wake(instanceId);
-  const driver = processDriver(processHost(host.process, host.uid, config, wake));
+  const process = processDriver(processHost(host.process, host.uid, config, wake));
+  const driver = claimedDriver(process, fence);
   const why = await driver.missing();
   return {
     usable: new Map(why === undefined ? [[driver.kind, telemetry.timed(driver)]] : []),
@@ -215,7 +257,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
     drivers: drivers.usable,
     missingDrivers: new Map(missing),
     journal: storeJournal(store),
-    artefacts: new ArtefactCache(config.stateDir, fetch),
+    artefacts: new ArtefactCache(context.stateDir, fetch),
     consent: openPolicy(config.deny, config.processUsers),
     secrets: agentSecrets(
       store,
@@ -228,7 +270,13 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
   });
 }
 
-function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: FetchPort): Control {
+function controlOn(
+  ground: Ground,
+  engine: Engine,
+  drivers: Drivers,
+  fetch: FetchPort,
+  fence: Fence,
+): Control {
   const { store, clock, random, log, identity, host, stop, hubTime } = ground;
   const { vendorId, cellId, agentId } = identity;
   const intake = new Intake({
@@ -245,6 +293,7 @@ function controlOn(ground: Ground, engine: Engine, drivers: Drivers, fetch: Fetc
     bootId: host.bootId,
     platform: host.platform,
     drivers: drivers.known,
+    takenOver: () => fence.fenced(),
   });
 }
 

@@ -47,6 +47,7 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
   readonly held = new Map<string, Held>();
   readonly acks: BatchAck[] = [];
   readonly fences: Fenced[] = [];
+  takeovers = 0;
   readonly pages: Opened[] = [];
   readonly states = new Map<string, { version: number; status: InstanceStatus }>();
   readonly pending: SignedBatch[] = [];
@@ -138,6 +139,10 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
     const status = create(InstanceStatusSchema, { instanceId });
     this.states.set(instanceId, { version, status: Object.assign(status, change) });
     this.statusBell.ring();
+  }
+
+  takenOver(): void {
+    this.takeovers += 1;
   }
 
   linkChanged(up: boolean, message: string): void {

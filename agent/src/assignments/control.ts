@@ -49,6 +49,8 @@ export type ControlDeps = Readonly<{
   platform: string;
   /** Kind of every known driver to why it cannot work here. */
   drivers: ReadonlyMap<string, string | undefined>;
+  /** Another agent has taken over. */
+  takenOver(): void;
 }>;
 
 export class Control implements ControlPort {
@@ -145,6 +147,10 @@ export class Control implements ControlPort {
 
   statuses(): readonly VersionedStatus[] {
     return this.#deps.engine.statuses();
+  }
+
+  takenOver(): void {
+    this.#deps.takenOver();
   }
 
   linkChanged(up: boolean, message: string): void {

@@ -150,6 +150,7 @@ const REFUSALS: readonly string[] = [
 
 function lostKindOf({ code, reason, retryAfterMs }: Fault): LostKind {
   if (reason === "CERTIFICATE_EXPIRED") return "expired";
+  if (reason === "AGENT_FENCED") return "fenced";
   if (REFUSALS.includes(code)) return "refused";
   // Only a hub that is there says when to try again.
   return retryAfterMs === undefined ? "unreachable" : "later";

@@ -38,14 +38,16 @@ export type LinkDeps = Readonly<{
 export interface Link {
   readonly fetch: FetchPort;
   readonly state: SessionState;
+  /** From now on only usage is delivered. */
+  drain(): void;
   /** Ends the connection; no effect of the link is under way when it resolves. */
   stop(): Promise<void>;
 }
 
-/** Returns at once and connects in the background. */
-export function startLink(deps: LinkDeps): Link {
+/** Returns at once and connects in the background. `isFenced`: to deliver usage and for nothing else. */
+export function startLink(deps: LinkDeps, isFenced = false): Link {
   const link = new RunningLink(deps);
-  link.dispatch({ type: "start" });
+  link.dispatch({ type: isFenced ? "fenced" : "start" });
   return link;
 }
 
@@ -59,6 +61,7 @@ class RunningLink implements Link {
   readonly #stop = new AbortController();
   #state: SessionState;
   #connection: Connection | undefined;
+  #draining: HubClient | undefined;
   #isUp = false;
   #renewal: Promise<void> = Promise.resolve();
 
@@ -87,6 +90,10 @@ class RunningLink implements Link {
     await Promise.all([this.#statuses.stop(), this.#reports.stop(), this.#renewal]);
   }
 
+  drain(): void {
+    this.dispatch({ type: "fenced" });
+  }
+
   dispatch(event: SessionEvent): void {
     const { clock, random } = this.#deps;
     const [state, effects] = step(this.#state, event, clock.now(), random);
@@ -101,6 +108,9 @@ class RunningLink implements Link {
         return;
       case "disconnect":
         this.#disconnect();
+        return;
+      case "drain":
+        this.#drain(effect.endpoint);
         return;
       case "timer":
         this.#arm(effect.timer, effect.afterMs);
@@ -121,12 +131,8 @@ class RunningLink implements Link {
     const { identity, control, log } = this.#deps;
     let client: HubClient | undefined;
     try {
-      const present = identity.identity();
-      const endpoint = endpointAt(present.linkEndpoints, at);
-      client = hubClient(endpoint, clientIdentityOf(present), {
-        ticket: this.#ticketOf(endpoint),
-        ...(this.#deps.timing && { timing: this.#deps.timing }),
-      });
+      const endpoint = endpointAt(identity.identity().linkEndpoints, at);
+      client = this.#clientTo(endpoint);
       const events = {
         welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
         askedToLeave: (spreadMs: number) =>
@@ -146,6 +152,26 @@ class RunningLink implements Link {
     }
   }
 
+  /** The reporting stream comes and goes by itself on this client until the link is stopped. */
+  #drain(at: number): void {
+    const { identity, control, log } = this.#deps;
+    try {
+      this.#draining = this.#clientTo(endpointAt(identity.identity().linkEndpoints, at));
+      this.#reports.connected(this.#draining);
+    } catch (error) {
+      log.error({ error: causeChain(error) }, "what is left of the usage cannot be delivered");
+    }
+    // Not at once: whoever hears it may stop the link, and the reducer is not done with this event yet.
+    queueMicrotask(() => control.takenOver());
+  }
+
+  #clientTo(endpoint: string): HubClient {
+    return hubClient(endpoint, clientIdentityOf(this.#deps.identity.identity()), {
+      ticket: this.#ticketOf(endpoint),
+      ...(this.#deps.timing && { timing: this.#deps.timing }),
+    });
+  }
+
   #welcomed(connection: number, spreadMs: number): void {
     const open = this.#connection;
     this.dispatch({ type: "welcomed", connection, spreadMs });
@@ -161,6 +187,8 @@ class RunningLink implements Link {
     this.#reports.disconnected();
     this.#connection?.close();
     this.#connection = undefined;
+    this.#draining?.close();
+    this.#draining = undefined;
   }
 
   #arm(name: TimerName, afterMs: number): void {

@@ -61,6 +61,8 @@ export interface ControlPort {
   statuses(): readonly Readonly<{ version: number; status: InstanceStatus }>[];
   /** Rung when a status may have changed. */
   readonly statusBell: Doorbell;
+  /** Another agent has taken over this one's cell: nothing may be done any more but deliver usage. Told at least once. */
+  takenOver(): void;
   /** The link is up, or is down since now and why; for the local page. */
   linkChanged(up: boolean, message: string): void;
 }

@@ -7,6 +7,7 @@
  * up -> waiting (lost, or asked to leave), connecting (renewed: the new certificate is used at once)
  * waiting -> connecting (timer), expired (the certificate ended meanwhile)
  * expired -> connecting (renewed)
+ * connecting, up -> draining (fenced: another agent has this one's cell); only reports go out from then on
  * any -> stopped
  *
  * Renewal goes on beside this, in all phases but idle and stopped.
@@ -33,7 +34,7 @@ const RENEW_JITTER_SHARE = 0.2;
 export type CertificateTimes = Readonly<{ renewAt: number; notAfter: number }>;
 
 export type SessionState = Readonly<{
-  phase: "idle" | "connecting" | "up" | "waiting" | "expired" | "stopped";
+  phase: "idle" | "connecting" | "up" | "waiting" | "expired" | "draining" | "stopped";
   /** Number of the newest connection; events of older ones are ignored. */
   connection: number;
   endpoints: number;
@@ -51,12 +52,13 @@ export type SessionState = Readonly<{
 
 /**
  * Why a connection ended. `later`: the hub is there, but cannot serve now. `refused`: the hub does not want this agent, or this protocol; trying often is no
- * use. `expired`: the hub holds the certificate for expired.
+ * use. `expired`: the hub holds the certificate for expired. `fenced`: another agent has
+ * taken over.
  */
-export type LostKind = "unreachable" | "later" | "refused" | "expired";
+export type LostKind = "unreachable" | "later" | "refused" | "expired" | "fenced";
 
 export type SessionEvent =
-  | Readonly<{ type: "start" | "stop" }>
+  | Readonly<{ type: "start" | "stop" | "fenced" }>
   | Readonly<{ type: "timer"; timer: TimerName }>
   | Readonly<{ type: "welcomed" | "asked-to-leave"; connection: number; spreadMs: number }>
   | Readonly<{ type: "lost"; connection: number; kind: LostKind; message: string }>
@@ -69,6 +71,8 @@ export type SessionEffect =
   /** Always after the previous connection's `disconnect`. */
   | Readonly<{ type: "connect"; connection: number; endpoint: number }>
   | Readonly<{ type: "disconnect"; connection: number }>
+  /** A connection for reports alone. Always after the previous connection's `disconnect`. */
+  | Readonly<{ type: "drain"; connection: number; endpoint: number }>
   /** Takes the place of a running timer of this name. */
   | Readonly<{ type: "timer"; timer: TimerName; afterMs: number }>
   | Readonly<{ type: "cancel"; timer: TimerName }>
@@ -102,6 +106,8 @@ export function step(state: SessionState, event: SessionEvent, now: number, rand
       return state.phase === "idle" ? start(state, now, random) : [state, []];
     case "stop":
       return stop(state);
+    case "fenced":
+      return drain(state);
     case "timer":
       return timer(state, event.timer, now, random);
     case "welcomed":
@@ -131,10 +137,30 @@ function start(state: SessionState, now: number, random: Random): Step {
 }
 
 function stop(state: SessionState): Step {
-  const disconnects = isConnected(state) ? [disconnectOf(state)] : [];
+  const isOpen = isConnected(state) || state.phase === "draining";
+  const disconnects = isOpen ? [disconnectOf(state)] : [];
   return [
     { ...state, phase: "stopped" },
     [...disconnects, cancel("connect"), cancel("welcome"), cancel("renew")],
+  ];
+}
+
+/** Nothing is renewed and nobody is told of a link any more: what is left is to deliver. */
+function drain(state: SessionState): Step {
+  if (state.phase === "draining") return [state, []];
+  const connection = state.connection + 1;
+  const { endpoint } = state;
+  const message = "another agent has taken over this cell; only usage is still delivered";
+  return [
+    { ...state, phase: "draining", connection },
+    [
+      ...(isConnected(state) ? [disconnectOf(state)] : []),
+      cancel("connect"),
+      cancel("welcome"),
+      cancel("renew"),
+      { type: "report", up: false, message },
+      { type: "drain", connection, endpoint },
+    ],
   ];
 }
 
@@ -148,7 +174,9 @@ function timer(state: SessionState, name: TimerName, now: number, random: Random
       return lost(state, { kind: "unreachable", message }, now, random);
     }
     case "renew":
-      if (state.phase === "idle" || state.renewing) return [state, []];
+      if (state.phase === "idle" || state.phase === "draining" || state.renewing) {
+        return [state, []];
+      }
       return now < state.certificate.renewAt
         ? [state, [renewTimer(state.certificate, now)]]
         : renew(state);
@@ -186,6 +214,7 @@ function lost(
   now: number,
   random: Random,
 ): Step {
+  if (event.kind === "fenced") return drain(state);
   if (event.kind === "expired") {
     return joined([state, [disconnectOf(state), cancel("welcome")]], (next) =>
       expired(next, event.message),
@@ -246,6 +275,7 @@ function renew(state: SessionState): Step {
 }
 
 function renewed(state: SessionState, fresh: CertificateTimes, now: number, random: Random): Step {
+  if (state.phase === "draining") return [state, []];
   const certificate = withJitter(fresh, random);
   const next = { ...state, certificate, renewing: false, renewFailures: 0 };
   const planned: Step = [next, [renewTimer(certificate, now)]];
@@ -259,6 +289,7 @@ function renewed(state: SessionState, fresh: CertificateTimes, now: number, rand
 }
 
 function renewalFailed(state: SessionState, message: string, random: Random): Step {
+  if (state.phase === "draining") return [state, []];
   const doubled = RETRY_MS.base * 2 ** Math.min(state.renewFailures, 30);
   const afterMs = Math.floor(RETRY_MS.base + random() * Math.min(RETRY_MS.cap, doubled));
   const retry: SessionEffect = { type: "timer", timer: "renew", afterMs };

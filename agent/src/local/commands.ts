@@ -1,19 +1,13 @@
-/** What the agent's commands do besides `run`: join, tell, end the workloads. Each returns what goes to stdout. */
-import { existsSync, rmSync } from "node:fs";
+/** What the agent's commands do besides `run` and `enroll`: tell, end the workloads. Each returns what goes to stdout. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { newSealingIdentity } from "@holdfast/shared/sealing.ts";
-import { pinKeySet } from "../assignments/pinning.ts";
 import type { Driver, DriverContext } from "../drivers/driver.ts";
-import type { Identity } from "../link/port.ts";
 import { bounded } from "../reconcile/snapshots.ts";
-import { openStore, openStoreToRead, type Store } from "../store/database.ts";
-import * as facts from "../store/facts.ts";
+import { isOutbid } from "../store/claims.ts";
+import { openStoreToRead } from "../store/database.ts";
 import * as identities from "../store/identity.ts";
-import * as secrets from "../store/secrets.ts";
 import {
-  checkStateDirectory,
   findHolder,
   SOCKET_FILE,
   STORE_FILE,
@@ -23,67 +17,9 @@ import {
 import { type LocalReport, localReport } from "./report.ts";
 import { askLocalServer } from "./server.ts";
 import { findInstance, statusText, whyText } from "./show.ts";
+import { workplaceOf } from "./workplace.ts";
 
 export type Output = "text" | "json";
-
-export type EnrolledAgent = Readonly<{
-  identity: Identity;
-  keySets: readonly Envelope[];
-  incarnation: bigint;
-}>;
-
-/** Joins a cell with what `obtain` gets, unless this directory has an identity already. */
-export async function enrollInto(
-  stateDir: string,
-  host: StateHost,
-  now: number,
-  obtain: () => Promise<EnrolledAgent>,
-): Promise<string> {
-  checkStateDirectory(stateDir, host.uid);
-  const lock = takeLock(stateDir, host);
-  const path = join(stateDir, STORE_FILE);
-  const isNew = !existsSync(path);
-  let isEnrolled = false;
-  try {
-    const { store } = openStore(path, now);
-    try {
-      refuseSecond(store, stateDir);
-      const { identity, keySets, incarnation } = await obtain();
-      const sealing = await newSealingIdentity();
-      store.transaction(() => {
-        identities.insert(store, identity);
-        secrets.putSealingIdentity(store, sealing);
-        for (const envelope of keySets) pinKeySet(store, envelope, identity.vendorId);
-        facts.raiseIncarnation(store, incarnation);
-        facts.clearDamaged(store);
-      });
-      isEnrolled = true;
-      return `enrolled as ${identity.agentId} in cell ${identity.cellId}\nnext: holdfast-agent run --state ${stateDir}\n`;
-    } finally {
-      store.close();
-    }
-  } finally {
-    // A store without an identity would look like an agent that has joined.
-    if (isNew && !isEnrolled) removeStore(path);
-    lock.release();
-  }
-}
-
-function removeStore(path: string): void {
-  for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
-}
-
-/** Before the token is used up. */
-function refuseSecond(store: Store, stateDir: string): void {
-  const held = identities.find(store);
-  if (held === undefined) return;
-  throw new Fault(
-    "ALREADY_EXISTS",
-    "ALREADY_ENROLLED",
-    `${stateDir}: this is agent ${held.agentId} already`,
-    { next: `holdfast-agent status --state ${stateDir}` },
-  );
-}
 
 /** From the running agent, or from its store when none runs. */
 export async function readReport(
@@ -135,6 +71,7 @@ export async function haltWorkloads(
 ): Promise<string> {
   const lock = takeLock(stateDir, host);
   try {
+    refuseFenced(stateDir);
     let ended = 0;
     const lives = await driver.observe(context);
     const keys = new Map(lives.map(({ key }) => [`${key.instanceId}/${key.resourceId}`, key]));
@@ -157,6 +94,28 @@ export async function haltWorkloads(
   } finally {
     lock.release();
   }
+}
+
+/** Where the workloads of an agent that does not run live. */
+export function workplaceAt(stateDir: string): string {
+  const store = openStoreToRead(join(stateDir, STORE_FILE));
+  const workplace = store === undefined ? stateDir : workplaceOf(store, stateDir);
+  store?.close();
+  return workplace;
+}
+
+/** Whoever has the claim now decides what ends here. */
+function refuseFenced(stateDir: string): void {
+  const store = openStoreToRead(join(stateDir, STORE_FILE));
+  const held = store && identities.find(store);
+  store?.close();
+  if (held === undefined || !isOutbid(workplaceAt(stateDir), held.fencing)) return;
+  throw new Fault(
+    "PERMISSION_DENIED",
+    "AGENT_FENCED",
+    `${stateDir}: another agent of this host looks after these workloads`,
+    { next: "holdfast-agent halt --state DIR_OF_THAT_AGENT" },
+  );
 }
 
 function noRendering(digest: string): never {

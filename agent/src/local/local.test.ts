@@ -21,7 +21,8 @@ import { VENDOR } from "../reconcile/release.test-world.ts";
 import { openStore } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import { STORE_FILE } from "../store/state-directory.ts";
-import { enrollInto, readReport, shownStatus, shownWhy } from "./commands.ts";
+import { readReport, shownStatus, shownWhy } from "./commands.ts";
+import { enrollInto } from "./joining.ts";
 import { localReport } from "./report.ts";
 import { askLocalServer, startLocalServer } from "./server.ts";
 import { findInstance } from "./show.ts";
@@ -110,11 +111,13 @@ describe("joining", () => {
   const enrolled = async () => ({ identity, keySets: [], incarnation: 3n });
 
   it("writes the identity once, and never uses a second token", async () => {
-    expect(await enrollInto(stateDir, host, 1, enrolled)).toContain(identity.agentId);
+    expect(await enrollInto(stateDir, host, 1, { obtain: enrolled })).toContain(identity.agentId);
     let used = false;
-    const again = enrollInto(stateDir, host, 2, async () => {
-      used = true;
-      return await enrolled();
+    const again = enrollInto(stateDir, host, 2, {
+      obtain: async () => {
+        used = true;
+        return await enrolled();
+      },
     });
     await expect(again).rejects.toMatchObject({ reason: "ALREADY_ENROLLED" });
     expect(used).toBe(false);
@@ -125,7 +128,7 @@ describe("joining", () => {
 
   it("that fails leaves nothing that looks like an agent", async () => {
     const refused = new Fault("UNAUTHENTICATED", "TOKEN_USED", "used before");
-    const failed = enrollInto(stateDir, host, 1, () => Promise.reject(refused));
+    const failed = enrollInto(stateDir, host, 1, { obtain: () => Promise.reject(refused) });
     await expect(failed).rejects.toBe(refused);
     expect(existsSync(join(stateDir, STORE_FILE))).toBe(false);
   });

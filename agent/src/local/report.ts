@@ -13,6 +13,7 @@ import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import * as identities from "../store/identity.ts";
+import { Outbox } from "../store/outbox.ts";
 import * as statuses from "../store/statuses.ts";
 
 export type LocalReport = Readonly<{
@@ -28,6 +29,8 @@ export type LocalReport = Readonly<{
   link: Readonly<{ up: boolean; message: string; since: string }> | undefined;
   /** Where a damaged store was put; empty if it never was. */
   damaged: string;
+  /** Another agent has this one's cell; `waiting` records of usage are still to be delivered. */
+  fenced: Readonly<{ since: string; waiting: string }> | undefined;
   instances: readonly LocalInstance[];
 }>;
 
@@ -103,12 +106,20 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
       since: new Date(link.since).toISOString(),
     },
     damaged: facts.findDamaged(store) ?? "",
+    fenced: fencedView(store),
     instances: all.map((status) => instanceOf(store, status)),
   };
 }
 
 function fingerprintOf(identitySeed: Uint8Array): string {
   return identityFingerprint(rawPublicKeyOf(signingKey(identitySeed).privateKey));
+}
+
+function fencedView(store: Store): LocalReport["fenced"] {
+  const since = facts.findFenced(store);
+  if (since === undefined) return undefined;
+  const waiting = String(new Outbox(store.db).waiting());
+  return { since: new Date(since).toISOString(), waiting };
 }
 
 function instanceOf(store: Store, status: InstanceStatus): LocalInstance {

@@ -12,6 +12,7 @@ export function statusText(report: LocalReport): string {
       ? `process  running, pid ${report.pid}`
       : "process  not running: this is what the store says",
     `link     ${linkText(report)}`,
+    ...fencedLines(report),
     ...(report.damaged === "" ? [] : [`store    STORE_DAMAGED: set aside as ${report.damaged}`]),
     "",
     ...table(report.instances),
@@ -24,6 +25,18 @@ function linkText({ link, running }: LocalReport): string {
   if (link === undefined) return "never connected";
   if (!running) return "down: no agent runs";
   return `${link.up ? "up" : "down"} since ${link.since}${link.message === "" ? "" : `: ${link.message}`}`;
+}
+
+function fencedLines({ fenced }: LocalReport): readonly string[] {
+  if (fenced === undefined) return [];
+  const left =
+    fenced.waiting === "0"
+      ? "all usage is delivered; this agent can be removed"
+      : `${fenced.waiting} records of usage are still to be delivered`;
+  return [
+    `fenced   AGENT_FENCED since ${fenced.since}: another agent has taken over this cell`,
+    `         nothing is started, stopped or changed here any more; ${left}`,
+  ];
 }
 
 function table(instances: readonly LocalInstance[]): readonly string[] {
@@ -112,6 +125,9 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
 }
 
 function nextOf(report: LocalReport, status: StatusJson): string {
+  if (report.fenced !== undefined) {
+    return "nothing here (AGENT_FENCED): ask the agent that has taken over; holdfast get agents shows which";
+  }
   if (!report.running) return "start the agent: holdfast-agent run";
   const inSync = status.conditions?.find(({ type }) => type === "InSync");
   if (inSync === undefined || wordOf(inSync.status) === "True") return "nothing: it is as wanted";

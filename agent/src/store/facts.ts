@@ -50,6 +50,31 @@ export function clearDamaged(store: Store): void {
   store.run("delete from fact where name = ?", "damaged");
 }
 
+/** Where the workloads live if that is not this agent's own directory. */
+export function findWorkplace(store: Store): string | undefined {
+  return find(store, "workplace");
+}
+
+export function putWorkplace(store: Store, path: string): void {
+  put(store, "workplace", path);
+}
+
+/** Wall clock, ms: since when another agent has had this one's cell; undefined while this one is active. */
+export function findFenced(store: Store): number | undefined {
+  const text = find(store, "fenced");
+  return text === undefined ? undefined : Number(text);
+}
+
+/** The first time counts. */
+export function putFenced(store: Store, at: number): void {
+  if (findFenced(store) === undefined) put(store, "fenced", String(at));
+}
+
+/** A takeover in this directory has made it active again, as another agent. */
+export function clearFenced(store: Store): void {
+  store.run("delete from fact where name = ?", "fenced");
+}
+
 function find(store: Store, name: string): string | undefined {
   return store.get<{ value: string }>("select value from fact where name = ?", name)?.value;
 }

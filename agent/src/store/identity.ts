@@ -76,6 +76,11 @@ export function insert(store: Store, identity: Identity): void {
   );
 }
 
+/** The agent that this directory belongs to gives way to the next one of its cell. */
+export function remove(store: Store): void {
+  store.run("delete from identity");
+}
+
 /** Durable when it returns. */
 export function replaceCertificate(
   store: Store,

@@ -174,6 +174,12 @@ export class Outbox {
     })();
   }
 
+  /** Records that the hub has not accepted yet. */
+  waiting(): bigint {
+    const { nextSeq, acceptedSeq } = this.state();
+    return nextSeq - 1n - acceptedSeq;
+  }
+
   /** The present epoch is not to be trusted: the next opening asks for a new one. */
   forgetEpoch(): void {
     this.#db.prepare("update usage_stream set epoch = 0").run();

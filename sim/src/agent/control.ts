@@ -146,6 +146,12 @@ export class SimControl implements ControlPort {
     );
   }
 
+  /** A simulated agent has nothing that it could do twice. */
+  takenOver(): void {
+    const { tell, agent, wall } = this.#deps;
+    tell({ type: "dropped", agent, message: "taken over", at: wall() });
+  }
+
   linkChanged(up: boolean, message: string): void {
     const { tell, agent, wall } = this.#deps;
     if (up) tell({ type: "connected", agent, at: wall() });
