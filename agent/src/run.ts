@@ -20,6 +20,7 @@ import type { Driver, DriverContext } from "./drivers/driver.ts";
 import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
 import { type Link, startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
+import { isAdopting } from "./local/adopting.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { localReport } from "./local/report.ts";
 import { startLocalServer } from "./local/server.ts";
@@ -149,7 +150,7 @@ async function runOn(
   const measured: Ground["measured"] = new Map();
   const reportBell = new Doorbell(clock);
   const telemetry = new AgentTelemetry({
-    ...{ stateDir, context, clock, log, shipsLogs: config.shipLogs },
+    ...{ stateDir: workplace, context, clock, log, shipsLogs: config.shipLogs },
     life: randomBytes(9).toString("hex"),
     ring: () => reportBell.ring(),
   });
@@ -324,8 +325,9 @@ function startSampler(
     },
     measured: (instanceId, trouble) => void measured.set(instanceId, { trouble }),
     readingsKept: async (at) => {
-      for (const driver of drivers) await driver.readingsKept(at, context);
       reportBell.ring();
+      if (isAdopting(store)) return;
+      for (const driver of drivers) await driver.readingsKept(at, context);
     },
   };
   return runSampler(deps, stop.signal);

@@ -13,8 +13,8 @@ import { vendorBlobs } from "./app/blobs.ts";
 import { CellBells } from "./app/cell-bells.ts";
 import type { AppDeps, Endpoints } from "./app/deps.ts";
 import { type Keyring, openKeyring } from "./app/keyring.ts";
-import { Rehearsals } from "./app/rehearsals.ts";
 import { Outcasts } from "./app/outcasts.ts";
+import { Rehearsals } from "./app/rehearsals.ts";
 import { VendorBells } from "./app/vendor-bells.ts";
 import { createVendor, hasVendor } from "./app/vendors.ts";
 import type { HubConfig } from "./config.ts";
@@ -122,6 +122,11 @@ export class HubState {
     await this.issueCertificate();
     const { privateKey, certificate } = this.certificate();
     this.#servers?.api.reload({ key: privateKey, certificate });
+    this.reloadAgentListeners();
+  }
+
+  /** New connections of agents are served with the present ticket keys. */
+  reloadAgentListeners(): void {
     this.#servers?.link.reload();
     this.#servers?.identity.reload();
   }

@@ -45,6 +45,8 @@ export type ServeHost = DatabaseHost &
 /** Half of the life of a context key; see CONTEXT_KEY_LIFE_MS_MAX. */
 const KEY_RENEWAL_MS = 11 * 3_600_000;
 const CERTIFICATE_CHECK_MS = 3_600_000;
+/** Also how long two processes of one hub may hold different ticket keys. */
+const TICKET_KEYS_CHECK_MS = 600_000;
 const VENDOR_CHECK_MS = 5_000;
 const READINESS_MS_MAX = 2_000;
 const RETRY = { baseMs: 500, capMs: 30_000 };
@@ -79,7 +81,7 @@ async function serveWith(
     clock: host.clock,
     random: host.random,
     log: host.log,
-    tls: () => ({ ...state.certificate(), ticketKeys: keyring.hub.ticketKeys }),
+    tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
     admission: admissionBounds(config.handshakesPerSecond, config.addressHandshakesPerSecond),
   });
@@ -235,6 +237,9 @@ function startTasks(host: ServeHost, parts: HubParts, signal: AbortSignal): Prom
     every(KEY_RENEWAL_MS, "the renewal of the context key", () => renewContextKey(database)),
     every(VENDOR_CHECK_MS, "the look for new vendors", () => keyring.refresh()),
     every(CERTIFICATE_CHECK_MS, "the renewal of the certificate", () => state.renewCertificate()),
+    every(TICKET_KEYS_CHECK_MS, "the renewal of the ticket keys", async () => {
+      if (await keyring.renewTicketKeys()) state.reloadAgentListeners();
+    }),
   ];
 }
 

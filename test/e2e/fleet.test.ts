@@ -8,12 +8,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { compare } from "../../examples/etl/src/compare.ts";
 import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
 import { shownVersion, startProber } from "./prober.ts";
+import { settledRows } from "./settled-rows.ts";
 import { until } from "./until.ts";
 
 const LOG_LINES_MAX = 40;
@@ -309,8 +309,8 @@ describe("usage and rows", () => {
   it("are exact after all of that", async () => {
     await Promise.all([fleet.stopSource("free"), fleet.stopSource("pro")]);
     const settled = await Promise.all([
-      settledRows("free", free.directory),
-      settledRows("pro", pro.directory),
+      settledRows(fleet, "free", free.directory),
+      settledRows(fleet, "pro", pro.directory),
     ]);
     const counted = Object.assign({}, ...settled) as Record<string, number>;
     await until("the hub has every row on its ledger", async () => {
@@ -370,24 +370,4 @@ function postmasterPid(hubData: string): number | undefined {
   if (file === undefined) return undefined;
   const pid = Number(readFileSync(join(hubData, file), "utf8").split("\n")[0]);
   return startTimeOf(pid) === undefined ? undefined : pid;
-}
-
-/** Every source row of a seat is in the destination once; the durable count of each seat. */
-async function settledRows(source: string, directory: string): Promise<Record<string, number>> {
-  const { seats } = JSON.parse(readFileSync(join(directory, "seats.json"), "utf8")) as {
-    seats: { seat: string; name: string; reserved: boolean }[];
-  };
-  const result = await until(`all rows of ${source} are copied`, async () => {
-    const seen = await compare({
-      source: fleet.layout.source(source).file,
-      destination: join(directory, "data", "warehouse.db"),
-      seats: seats.map(({ seat, name, reserved }) => ({ id: seat, name, reserved })),
-    });
-    expect(seen.differences).toEqual([]);
-    return seen.isComplete && seen;
-  });
-  expect(result.isExact).toBe(true);
-  return Object.fromEntries(
-    Object.entries(result.seats).map(([seat, { counted }]) => [seat, counted]),
-  );
 }

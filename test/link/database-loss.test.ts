@@ -73,7 +73,7 @@ async function serveLink({ parts, address }: TestHub): Promise<void> {
   const { app, keyring, state } = parts;
   const listener = {
     ...{ host: "127.0.0.1", port: 0, clock: systemClock, random: Math.random, log: quiet },
-    tls: () => ({ ...state.certificate(), ticketKeys: keyring.hub.ticketKeys }),
+    tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
   };
   const link = await startLinkServer({ ...listener, hub: linkHub(app, reportUseCases(app)) });

@@ -6,8 +6,7 @@ import { EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { describe, expect, it } from "vitest";
-import type { Ticket } from "../../agent/src/link/credentials.ts";
-import { clientIdentityOf, hubClient } from "../../agent/src/link/hub-client.ts";
+import { clientIdentityOf } from "../../agent/src/link/hub-client.ts";
 import { cleanups, connect, fleet } from "./fleet.ts";
 import { enrolled } from "./memory-agent.ts";
 import { clientTo, proxyTo, rawControl } from "./raw.ts";
@@ -231,31 +230,6 @@ describe("the hub's part of a session", () => {
     control.call.write(hello(3));
     await eventually("welcome and note", () => control.responses.length === 2);
     expect(control.responses.map(({ message }) => message.case)).toEqual(["welcome", "freshness"]);
-  });
-});
-
-describe("TLS sessions", () => {
-  it("are resumed after the hub restarted, and the caller is still known by its certificate", async () => {
-    const { world, running } = await fleet();
-    const agent = await enrolled(world);
-    const ticket: Ticket = {};
-    const visit = async () => {
-      const identity = clientIdentityOf(agent.identity());
-      const client = hubClient(`localhost:${world.ports.link}`, identity, { ticket });
-      const control = rawControl(client);
-      control.call.write(hello());
-      await eventually("a welcome", () => control.responses.length > 0);
-      await eventually("a ticket", () => ticket.session !== undefined);
-      control.call.cancel();
-      client.close();
-      return ticket.resumed;
-    };
-    expect(await visit()).toBe(false);
-    await running.stop();
-    const hub = new MemoryHub();
-    cleanups.push((await startHub(world, hub)).stop);
-    expect(await visit()).toBe(true);
-    expect(hub.hellos).toHaveLength(1);
   });
 });
 

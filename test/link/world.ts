@@ -372,15 +372,15 @@ export async function startHub(
   timing: Partial<LinkTiming> = {},
   admission: AdmissionBounds = ADMISSION,
   vendors: readonly AgentAuthority[] = [world.authority],
+  ticketKeys: () => Uint8Array = () => world.serverAuthority.certificate.subarray(0, 48),
 ) {
   const server = await issueServerCertificate(world.serverAuthority, ["localhost"], Date.now());
-  const ticketKeys = world.serverAuthority.certificate.subarray(0, 48);
   const shared = {
     host: "127.0.0.1",
     clock: world.clock,
     random: Math.random,
     log: quiet,
-    tls: () => ({ ...server, ticketKeys }),
+    tls: () => ({ ...server, ticketKeys: ticketKeys() }),
     authorities: () => vendors,
     timing: { ...SHORT, ...timing },
     admission,

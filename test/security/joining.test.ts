@@ -43,7 +43,7 @@ async function listen({ parts }: TestHub): Promise<number> {
     clock: systemClock,
     random: Math.random,
     log: quiet,
-    tls: () => ({ ...state.certificate(), ticketKeys: keyring.hub.ticketKeys }),
+    tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
     hub: identityHub(app),
   });
@@ -120,7 +120,7 @@ describe("a join token", () => {
     expect(await attempts(port, token, 1)).toEqual(["joined"]);
     await refuse(token);
     const ttl = durationFromMs(1_000);
-    const brief = await cells().createJoinToken({ cell: "plain", tenant: "acme", ttl });
+    const brief = await cells().createTakeoverToken({ cell: "plain", tenant: "acme", ttl });
     const ends = Number(brief.expireTime?.seconds ?? 0n) * 1_000 + 1_100;
     while (systemClock.now() < ends) await turn();
     await refuse(brief.joinToken);

@@ -95,6 +95,7 @@ async function keep(
     if (before !== undefined) giveWay(store, before, identity);
     identities.insert(store, identity);
     facts.putWorkplace(store, workplace);
+    if (takeover !== undefined && before === undefined) facts.beginAdopting(store);
     secrets.putSealingIdentity(store, sealing);
     for (const envelope of keySets) pinKeySet(store, envelope, identity.vendorId);
     facts.raiseIncarnation(store, incarnation);

@@ -29,8 +29,10 @@ export type LocalReport = Readonly<{
   link: Readonly<{ up: boolean; message: string; since: string }> | undefined;
   /** Where a damaged store was put; empty if it never was. */
   damaged: string;
-  /** Another agent has this one's cell; `waiting` records of usage are still to be delivered. */
-  fenced: Readonly<{ since: string; waiting: string }> | undefined;
+  /** Another agent has had this one's cell since then; empty while this one is active. */
+  fencedSince: string;
+  /** Records of usage that the hub has not taken yet. */
+  usageWaiting: string;
   instances: readonly LocalInstance[];
 }>;
 
@@ -88,6 +90,7 @@ export type ReportFacts = Readonly<{
 export function localReport(store: Store, known: ReportFacts): LocalReport {
   const identity = identities.find(store);
   const link = facts.findLink(store);
+  const fencedSince = facts.findFenced(store);
   const notAfter = identity?.certificate.notAfter;
   const all = known.statuses ?? statuses.list(store).map(({ status }) => status);
   return {
@@ -106,20 +109,14 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
       since: new Date(link.since).toISOString(),
     },
     damaged: facts.findDamaged(store) ?? "",
-    fenced: fencedView(store),
+    fencedSince: fencedSince === undefined ? "" : new Date(fencedSince).toISOString(),
+    usageWaiting: String(new Outbox(store.db).waiting()),
     instances: all.map((status) => instanceOf(store, status)),
   };
 }
 
 function fingerprintOf(identitySeed: Uint8Array): string {
   return identityFingerprint(rawPublicKeyOf(signingKey(identitySeed).privateKey));
-}
-
-function fencedView(store: Store): LocalReport["fenced"] {
-  const since = facts.findFenced(store);
-  if (since === undefined) return undefined;
-  const waiting = String(new Outbox(store.db).waiting());
-  return { since: new Date(since).toISOString(), waiting };
 }
 
 function instanceOf(store: Store, status: InstanceStatus): LocalInstance {

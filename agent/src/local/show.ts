@@ -27,14 +27,14 @@ function linkText({ link, running }: LocalReport): string {
   return `${link.up ? "up" : "down"} since ${link.since}${link.message === "" ? "" : `: ${link.message}`}`;
 }
 
-function fencedLines({ fenced }: LocalReport): readonly string[] {
-  if (fenced === undefined) return [];
+function fencedLines({ fencedSince, usageWaiting }: LocalReport): readonly string[] {
+  if (fencedSince === "") return [];
   const left =
-    fenced.waiting === "0"
+    usageWaiting === "0"
       ? "all usage is delivered; this agent can be removed"
-      : `${fenced.waiting} records of usage are still to be delivered`;
+      : `${usageWaiting} records of usage are still to be delivered`;
   return [
-    `fenced   AGENT_FENCED since ${fenced.since}: another agent has taken over this cell`,
+    `fenced   AGENT_FENCED since ${fencedSince}: another agent has taken over this cell`,
     `         nothing is started, stopped or changed here any more; ${left}`,
   ];
 }
@@ -125,7 +125,7 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
 }
 
 function nextOf(report: LocalReport, status: StatusJson): string {
-  if (report.fenced !== undefined) {
+  if (report.fencedSince !== "") {
     return "nothing here (AGENT_FENCED): ask the agent that has taken over; holdfast get agents shows which";
   }
   if (!report.running) return "start the agent: holdfast-agent run";

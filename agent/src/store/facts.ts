@@ -59,6 +59,19 @@ export function putWorkplace(store: Store, path: string): void {
   put(store, "workplace", path);
 }
 
+/** Workloads of another agent are there that this one has not taken in yet. */
+export function isAdopting(store: Store): boolean {
+  return find(store, "adopting") !== undefined;
+}
+
+export function beginAdopting(store: Store): void {
+  put(store, "adopting", "yes");
+}
+
+export function endAdopting(store: Store): void {
+  store.run("delete from fact where name = ?", "adopting");
+}
+
 /** Wall clock, ms: since when another agent has had this one's cell; undefined while this one is active. */
 export function findFenced(store: Store): number | undefined {
   const text = find(store, "fenced");

@@ -12,8 +12,8 @@ import type { TelemetryStore } from "../telemetry/port.ts";
 import type { Blobs } from "./blobs.ts";
 import { type Call, isStaff, principalOf } from "./caller.ts";
 import type { CellBells } from "./cell-bells.ts";
-import type { Rehearsals } from "./rehearsals.ts";
 import type { Outcasts } from "./outcasts.ts";
+import type { Rehearsals } from "./rehearsals.ts";
 
 /** The hub's keys for one vendor. */
 export type VendorKeys = Readonly<{

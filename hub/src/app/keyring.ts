@@ -23,14 +23,18 @@ import type { VendorKeys } from "./deps.ts";
 
 /** Two AES-128 keys and a name, as node:tls wants them. */
 const TICKET_KEY_BYTES = 48;
+const TICKET_KEYS = "ticket-keys";
 const SEED_BYTES = 32;
+/** After this the keys are replaced, and tickets made with the old ones mean a full handshake. */
+export const TICKET_KEYS_LIFE_MS = 24 * 3_600_000;
+/** Replaced keys that are kept, for whoever looks into an incident. */
+const TICKET_KEYS_KEPT = 2n;
 /** An unknown vendor in a token makes the list be read again, at most this often. */
 const REFRESH_PAUSE_MS = 1_000;
 
 /** Keys of the hub itself, the same for all vendors. */
 export type HubKeys = Readonly<{
   serverAuthority: Authority;
-  ticketKeys: Uint8Array;
   pageKey: Uint8Array;
 }>;
 
@@ -41,13 +45,38 @@ export type KeyringDeps = Readonly<{ database: Database; wrapper: Wrapper; clock
 export class Keyring {
   readonly hub: HubKeys;
   readonly #deps: KeyringDeps;
+  #ticketKeys: Uint8Array;
   #vendors: ReadonlyMap<string, Known> = new Map();
   #readAt = Number.NEGATIVE_INFINITY;
   #onNew: () => void = () => undefined;
 
-  constructor(deps: KeyringDeps, hub: HubKeys) {
+  constructor(deps: KeyringDeps, hub: HubKeys, ticketKeys: Uint8Array) {
     this.#deps = deps;
     this.hub = hub;
+    this.#ticketKeys = ticketKeys;
+  }
+
+  /** The same in all processes of this hub, so that a session of one is resumed by any. */
+  get ticketKeys(): Uint8Array {
+    return this.#ticketKeys;
+  }
+
+  /** Makes new ones when their time is over, or takes those that another process made. True if they changed. */
+  async renewTicketKeys(): Promise<boolean> {
+    const { database, wrapper, clock } = this.#deps;
+    const before = this.#ticketKeys;
+    this.#ticketKeys = await withContext(database, hubContext("keyring"), async (tx) => {
+      const present = await hubSecrets.newest(tx, TICKET_KEYS);
+      const age = clock.now() - (present?.createdAt.getTime() ?? 0);
+      if (present !== undefined && age >= TICKET_KEYS_LIFE_MS) {
+        const version = present.version + 1n;
+        const wrapped = wrapper.wrap(TICKET_KEYS, randomBytes(TICKET_KEY_BYTES));
+        await hubSecrets.insert(tx, { name: TICKET_KEYS, version, wrapped });
+        await hubSecrets.forget(tx, TICKET_KEYS, version - TICKET_KEYS_KEPT);
+      }
+      return ticketKeysOf(tx, wrapper);
+    });
+    return !Buffer.from(before).equals(this.#ticketKeys);
   }
 
   /** Called when vendors have come: listeners trust their agents from then on. */
@@ -104,12 +133,16 @@ export async function openKeyring(deps: KeyringDeps): Promise<Keyring> {
       // Another name than the leaves: one that names itself as its issuer counts as self-signed.
       createAuthority("holdfast hub authority", clock.now()),
     ),
-    ticketKeys: await secret(tx, wrapper, "ticket-keys", () => randomBytes(TICKET_KEY_BYTES)),
     pageKey: await secret(tx, wrapper, "page-key", () => randomBytes(SEED_BYTES)),
+    ticketKeys: await ticketKeysOf(tx, wrapper),
   }));
-  const keyring = new Keyring(deps, hub);
+  const keyring = new Keyring(deps, hub, hub.ticketKeys);
   await keyring.refresh();
   return keyring;
+}
+
+function ticketKeysOf(tx: Tx, wrapper: Wrapper): Promise<Uint8Array> {
+  return secret(tx, wrapper, TICKET_KEYS, () => randomBytes(TICKET_KEY_BYTES));
 }
 
 /** A vendor's keys, made if they are not there yet; with them the first set of assignment keys. */

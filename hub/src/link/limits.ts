@@ -28,6 +28,12 @@ export const ADDRESS_HANDSHAKES_BURST_MAX = 400;
 /** Addresses that are remembered; the one that was quiet longest is forgotten. */
 export const ADDRESSES_MAX = 10_000;
 
+/**
+ * How long a ticket may resume a TLS session: half the life of an agent's certificate. Tickets are given at the
+ * handshake only, so a shorter time would make a storm after a quiet hour one of full handshakes.
+ */
+export const TICKET_SECONDS_MAX = 12 * 3_600;
+
 /** The first message of a stream must come within this. */
 export const FIRST_MESSAGE_MS_MAX = 5_000;
 /** Offers asked for at once; a slow agent has no more than these waiting for it. */

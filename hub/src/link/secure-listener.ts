@@ -11,7 +11,7 @@ import {
 import type { Log } from "@holdfast/shared/log.ts";
 import { pemOf } from "@holdfast/shared/pem.ts";
 import type { Admission } from "./admission.ts";
-import { CONNECTIONS_MAX, HANDSHAKE_MS_MAX } from "./limits.ts";
+import { CONNECTIONS_MAX, HANDSHAKE_MS_MAX, TICKET_SECONDS_MAX } from "./limits.ts";
 
 /** Certificate and key as PEM; 48 bytes of ticket keys, shared by all replicas and kept in the secret store. */
 export type ListenerTls = Readonly<{
@@ -98,6 +98,7 @@ function contextOptions(deps: SecureListenerDeps) {
     ca: deps.clientRoots().map((der) => pemOf("CERTIFICATE", der)),
     minVersion: "TLSv1.3",
     ticketKeys: Buffer.from(ticketKeys),
+    sessionTimeout: TICKET_SECONDS_MAX,
   } as const;
 }
 

@@ -21,6 +21,11 @@ export async function insert(tx: Tx, secret: Omit<HubSecretRow, "createdAt">): P
   return rows.length === 1;
 }
 
+/** Deletes the versions below this one. */
+export async function forget(tx: Tx, name: string, below: bigint): Promise<void> {
+  await tx.query("delete from hub_secret where name = $1 and version < $2", [name, below]);
+}
+
 /** Not retired, newest first. */
 export function list(tx: Tx, name: string): Promise<HubSecretRow[]> {
   return tx.query<HubSecretRow>(
