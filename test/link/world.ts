@@ -133,7 +133,7 @@ export class MemoryHub implements LinkHub {
   refuseTelemetry: Fault | undefined;
   #sessions = 0n;
   #rings = new Set<(cell: { vendorId: string; cellId: string }) => void>();
-  readonly #outcasts = new Set<(expelled: Expelled) => void>();
+  readonly outcasts = new Set<(expelled: Expelled) => void>();
 
   async admit(principal: AgentPrincipal, hello: Hello | undefined): Promise<AgentSession> {
     const { refuse } = this;
@@ -259,12 +259,8 @@ export class MemoryHub implements LinkHub {
   }
 
   onExpelled(listener: (expelled: Expelled) => void): () => void {
-    this.#outcasts.add(listener);
-    return () => this.#outcasts.delete(listener);
-  }
-
-  expel(expelled: Expelled): void {
-    for (const listener of this.#outcasts) listener(expelled);
+    this.outcasts.add(listener);
+    return () => this.outcasts.delete(listener);
   }
 
   ring(cell: { vendorId: string; cellId: string }): void {
