@@ -179,7 +179,9 @@ describe("a simulated fleet", () => {
     await running.prepare();
     running.connect();
     await until("offers come again", () => of("offered").length >= 2 * AGENTS, 90_000);
-    expect(of("dropped")).toEqual([]);
+    // Who comes back this fast may meet a session of its own that the hub, when busy, opened late.
+    const own = "a newer session of this agent took its place";
+    expect(of("dropped").filter(({ message }) => !message.endsWith(own))).toEqual([]);
     await running.stop();
   }, 120_000);
 
