@@ -61,14 +61,15 @@ export async function serve(
   const { database, close } = await openHubDatabase(config, host, false);
   try {
     const parts = await openParts(config, host, database);
-    await serveWith(config, host, parts, signal).finally(() => parts.app.telemetry.close());
+    await serveParts(config, host, parts, signal).finally(() => parts.app.telemetry.close());
   } finally {
     await close();
     host.log.info({}, "stopped");
   }
 }
 
-async function serveWith(
+/** The same over parts that the caller has opened, and closes. */
+export async function serveParts(
   config: HubConfig,
   host: ServeHost,
   { app, keyring, bells, state }: HubParts,
