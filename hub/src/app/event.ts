@@ -31,8 +31,22 @@ export function actorOf(call: Call): Actor {
 }
 
 export async function record(tx: Tx, actor: Actor, now: number, change: Change): Promise<void> {
+  await events.append(tx, [draftOf(actor, now, change)]);
+}
+
+/** Changes by several at once, in one statement. */
+export async function recordAll(
+  tx: Tx,
+  now: number,
+  changes: readonly Readonly<{ actor: Actor; change: Change }>[],
+): Promise<void> {
+  const drafts = changes.map(({ actor, change }) => draftOf(actor, now, change));
+  await events.append(tx, drafts);
+}
+
+function draftOf(actor: Actor, now: number, change: Change): events.EventDraft {
   const { verb, kind, subject, before, after, reason = "", ordinal = 0 } = change;
-  await events.append(tx, {
+  return {
     tenantId: subject.tenantId,
     type: `${kind}.${verb}`,
     subjectKind: kind,
@@ -45,5 +59,5 @@ export async function record(tx: Tx, actor: Actor, now: number, change: Change):
     reason,
     ...(before === undefined ? {} : { before }),
     ...(after === undefined ? {} : { after }),
-  });
+  };
 }

@@ -95,12 +95,17 @@ export async function countOpen(tx: Tx, instanceId: string): Promise<number> {
   return rows[0]?.count ?? 0;
 }
 
-export async function hasOpen(tx: Tx, cellId: string): Promise<boolean> {
-  const rows = await tx.query(
-    "select from action where cell_id = $1 and ended_at is null limit 1",
-    [cellId],
+/** Those of the cells in which any order is open. */
+export async function cellsWithOpen(
+  tx: Tx,
+  cellIds: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await tx.query<{ cellId: string }>(
+    `select distinct cell_id as "cellId" from action
+      where cell_id = any ($1::uuid[]) and ended_at is null`,
+    [cellIds],
   );
-  return rows.length > 0;
+  return new Set(rows.map(({ cellId }) => cellId));
 }
 
 /** Open ones of a cell, oldest first, locked. */

@@ -24,11 +24,12 @@ export type AgentRow = Readonly<{
   bootId: string;
   seenAt: Date | null;
   deletedAt: Date | null;
+  revision: bigint;
 }>;
 
 const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", name, fencing,
   identity_key as "identityKey", sealing_key as "sealingKey", host_name as "hostName", version, platform, capabilities,
-  boot_id as "bootId", seen_at as "seenAt", deleted_at as "deletedAt"`;
+  boot_id as "bootId", seen_at as "seenAt", deleted_at as "deletedAt", revision`;
 
 export async function insert(
   tx: Tx,
@@ -54,11 +55,16 @@ export async function insert(
 }
 
 export async function get(tx: Tx, id: string): Promise<AgentRow | undefined> {
-  const rows = await tx.query<AgentRow>(
-    `select ${COLUMNS} from agent where id = $1 and gone_at is null`,
-    [id],
+  const [row] = await list(tx, [id]);
+  return row;
+}
+
+/** Those that are visible and not gone, in no order. */
+export function list(tx: Tx, ids: readonly string[]): Promise<AgentRow[]> {
+  return tx.query<AgentRow>(
+    `select ${COLUMNS} from agent where id = any ($1::uuid[]) and gone_at is null`,
+    [ids],
   );
-  return rows[0];
 }
 
 /** The active one (highest fencing number) first. At most 100. */
@@ -94,15 +100,25 @@ export async function replaceSealingKey(tx: Tx, agentId: string, key: Uint8Array
   await tx.query(sql, [agentId, key]);
 }
 
-/** What an agent's hello says of it. Leaves the revision alone, since nobody edits these. */
-export async function noteHello(
-  tx: Tx,
-  agentId: string,
-  hello: Pick<AgentRow, "version" | "platform" | "capabilities" | "bootId">,
-): Promise<void> {
+export type SaidHello = Pick<AgentRow, "id" | "version" | "platform" | "capabilities" | "bootId">;
+
+/** What agents' hellos say of them. Leaves the revisions alone, since nobody edits these. */
+export async function noteHellos(tx: Tx, hellos: readonly SaidHello[]): Promise<void> {
+  const ids = hellos.map(({ id }) => id);
+  // The second condition leads to the index; the planner would read all agents of the vendor for each hello.
   await tx.query(
-    `update agent set version = $2, platform = $3, capabilities = $4, boot_id = $5, seen_at = now()
-      where id = $1 and gone_at is null`,
-    [agentId, hello.version, hello.platform, JSON.stringify(hello.capabilities), hello.bootId],
+    `update agent a
+        set version = h.version, platform = h.platform, capabilities = h.capabilities,
+            boot_id = h.boot_id, seen_at = now()
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[])
+            as h (id, version, platform, capabilities, boot_id)
+      where a.id = h.id and a.id = any ($1::uuid[]) and a.gone_at is null`,
+    [
+      ids,
+      hellos.map(({ version }) => version),
+      hellos.map(({ platform }) => platform),
+      hellos.map(({ capabilities }) => JSON.stringify(capabilities)),
+      hellos.map(({ bootId }) => bootId),
+    ],
   );
 }

@@ -16,12 +16,17 @@ export type CellRow = Readonly<{
 }>;
 
 export async function get(tx: Tx, id: string): Promise<CellRow | undefined> {
-  const rows = await tx.query<CellRow>(
+  const [row] = await list(tx, [id]);
+  return row;
+}
+
+/** Those that are visible and not gone, in no order. */
+export function list(tx: Tx, ids: readonly string[]): Promise<CellRow[]> {
+  return tx.query<CellRow>(
     `select id, tenant_id as "tenantId", name, kind, region, facts, fencing, deleted_at as "deletedAt"
-       from cell where id = $1 and gone_at is null`,
-    [id],
+       from cell where id = any ($1::uuid[]) and gone_at is null`,
+    [ids],
   );
-  return rows[0];
 }
 
 /** Also of a cell that is gone: what its owner is to be told of it. */

@@ -35,16 +35,17 @@ export async function insert(
   );
 }
 
-export async function get(
+/** Those of the agents that have one of the serial numbers. */
+export function list(
   tx: Tx,
-  agentId: string,
-  serial: string,
-): Promise<CertificateRow | undefined> {
-  const rows = await tx.query<CertificateRow>(
-    `select ${COLUMNS} from agent_certificate where agent_id = $1 and serial = $2`,
-    [agentId, serial],
+  agentIds: readonly string[],
+  serials: readonly string[],
+): Promise<CertificateRow[]> {
+  return tx.query<CertificateRow>(
+    `select ${COLUMNS} from agent_certificate
+      where agent_id = any ($1::uuid[]) and serial = any ($2::text[])`,
+    [agentIds, serials],
   );
-  return rows[0];
 }
 
 /** The one that lasts longest, for each of the agents. */

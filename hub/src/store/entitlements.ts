@@ -22,6 +22,22 @@ export async function get(tx: Tx, instanceId: string): Promise<EntitlementRow | 
   return rows[0];
 }
 
+export type EntitlementHead = Omit<EntitlementRow, "envelope">;
+
+/** By instance, without the bytes. Instances without one are absent. */
+export async function heads(
+  tx: Tx,
+  instanceIds: readonly string[],
+): Promise<ReadonlyMap<string, EntitlementHead>> {
+  if (instanceIds.length === 0) return new Map();
+  const rows = await tx.query<EntitlementHead>(
+    `select instance_id as "instanceId", incarnation, number, digest from entitlement
+      where instance_id = any ($1::uuid[])`,
+    [instanceIds],
+  );
+  return new Map(rows.map((row) => [row.instanceId, row]));
+}
+
 /** The revision after the stored one. The caller holds the instance's lock. */
 export async function nextRevision(
   tx: Tx,

@@ -52,7 +52,7 @@ async function change(tx: Tx, tenantId: string, note: string): Promise<bigint> {
     [tenantId],
   );
   const revision = row?.revision ?? 0n;
-  await events.append(tx, draft(tenantId, revision, note));
+  await events.append(tx, [draft(tenantId, revision, note)]);
   return revision;
 }
 
@@ -243,10 +243,12 @@ describe("sequencer", () => {
     const placed = (id: string, feedPosition: bigint) => [
       { id, tenantId: NIL_UUID, position: feedPosition, feedPosition, hash: randomBytes(32) },
     ];
-    const ids = await withContext(store().database, world.context, async (tx) => [
-      await events.append(tx, { ...draft(NIL_UUID, 1n), subjectKind: "product" }),
-      await events.append(tx, { ...draft(NIL_UUID, 2n), subjectKind: "product" }),
-    ]);
+    const ids = await withContext(store().database, world.context, (tx) =>
+      events.append(tx, [
+        { ...draft(NIL_UUID, 1n), subjectKind: "product" },
+        { ...draft(NIL_UUID, 2n), subjectKind: "product" },
+      ]),
+    );
     const write = (id: string, at: bigint, fence: bigint) =>
       withContext(store().database, world.context, (tx) =>
         events.writePlaces(tx, placed(id, at), new Map(), fence),

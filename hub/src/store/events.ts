@@ -35,8 +35,36 @@ export type EventDraft = Readonly<{
   after?: unknown;
 }>;
 
-/** In the transaction of the change. Returns the event's id. Rings the sequencer once that is committed. */
-export async function append(tx: Tx, draft: EventDraft): Promise<string> {
+/** In the transaction of the change. Returns the events' ids. Rings the sequencer once that is committed. */
+export async function append(tx: Tx, drafts: readonly EventDraft[]): Promise<readonly string[]> {
+  if (drafts.length === 0) return [];
+  const rows = drafts.map((draft) => ({ ...draft, ...sealed(tx, draft) }));
+  const column = <T>(of: (row: (typeof rows)[number]) => T) => rows.map(of);
+  await tx.query(
+    `insert into event (tenant_id, id, type, subject_kind, subject_id, subject_revision, ordinal,
+       occurred_at, payload, salt, payload_hash)
+     select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bigint[],
+       $7::smallint[], $8::timestamptz[], $9::text[], $10::bytea[], $11::bytea[])`,
+    [
+      column(({ tenantId }) => tenantId),
+      column(({ id }) => id),
+      column(({ type }) => type),
+      column(({ subjectKind }) => subjectKind),
+      column(({ subjectId }) => subjectId),
+      column(({ subjectRevision }) => subjectRevision),
+      column(({ ordinal }) => ordinal ?? 0),
+      column(({ occurredAt }) => occurredAt),
+      column(({ payload }) => payload),
+      column(({ salt }) => salt),
+      column(({ hash }) => hash),
+    ],
+  );
+  tx.afterCommit(() => tx.database.eventBell.ring());
+  return column(({ id }) => id);
+}
+
+/** What is stored and hashed of an event. */
+function sealed(tx: Tx, draft: EventDraft) {
   const id = uuidV7(tx.database.clock.now(), randomBytes(10));
   const payload = JSON.stringify({
     id,
@@ -64,26 +92,7 @@ export async function append(tx: Tx, draft: EventDraft): Promise<string> {
     );
   }
   const salt = randomBytes(SALT_BYTES);
-  await tx.query(
-    `insert into event (tenant_id, id, type, subject_kind, subject_id, subject_revision, ordinal,
-       occurred_at, payload, salt, payload_hash)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-    [
-      draft.tenantId,
-      id,
-      draft.type,
-      draft.subjectKind,
-      draft.subjectId,
-      draft.subjectRevision,
-      draft.ordinal ?? 0,
-      draft.occurredAt,
-      payload,
-      salt,
-      payloadHash(salt, payload),
-    ],
-  );
-  tx.afterCommit(() => tx.database.eventBell.ring());
-  return id;
+  return { id, payload, salt, hash: Buffer.from(payloadHash(salt, payload)) };
 }
 
 export type EventRow = Readonly<{

@@ -25,6 +25,14 @@ export function listNewest(tx: Tx): Promise<KeySetRow[]> {
   );
 }
 
+/** The newest version of each purpose that has one. */
+export async function newest(tx: Tx): Promise<ReadonlyMap<number, bigint>> {
+  const rows = await tx.query<Pick<KeySetRow, "purpose" | "version">>(
+    "select purpose, max(version) as version from key_set group by purpose",
+  );
+  return new Map(rows.map(({ purpose, version }) => [purpose, version]));
+}
+
 /** All after `version`, oldest first, so that an agent can walk from the one it holds. At most 100. */
 export function listAfter(tx: Tx, purpose: number, version: bigint): Promise<KeySetRow[]> {
   return tx.query<KeySetRow>(

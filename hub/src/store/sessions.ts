@@ -14,20 +14,21 @@ export type SessionRow = Readonly<{
 const COLUMNS = `agent_id as "agentId", cell_id as "cellId", session, replica, opened_at as "openedAt",
   closed_at as "closedAt"`;
 
-/** A session number above all before it; what older sessions write is refused from now on. */
-export async function open(tx: Tx, agentId: string, replica: string): Promise<SessionRow> {
-  const rows = await tx.query<SessionRow>(
+/**
+ * For each agent a session number above all before it; what older sessions write is refused from now on. Agents that
+ * are not there get none.
+ */
+export function open(tx: Tx, agentIds: readonly string[], replica: string): Promise<SessionRow[]> {
+  // In one order, so that two transactions never wait for each other.
+  return tx.query<SessionRow>(
     `insert into agent_session as s (tenant_id, cell_id, agent_id, session, replica)
-     select tenant_id, cell_id, id, 1, $2 from agent where id = $1 and gone_at is null
+     select tenant_id, cell_id, id, 1, $2 from agent
+      where id = any ($1::uuid[]) and gone_at is null order by id
      on conflict (vendor_id, tenant_id, agent_id) do update
        set session = s.session + 1, replica = $2, opened_at = now(), closed_at = null
      returning ${COLUMNS}`,
-    [agentId, replica],
+    [agentIds, replica],
   );
-  const [row] = rows;
-  if (row === undefined) throw new Fault("NOT_FOUND", "NOT_FOUND", "the agent does not exist");
-  await tx.query("update agent set seen_at = now() where id = $1", [agentId]);
-  return row;
 }
 
 /** False when a newer session has taken over; then nothing is changed. */

@@ -234,9 +234,9 @@ describe("one-time things", () => {
 
   it("gives each session of an agent a higher number, and refuses what an older one writes", async () => {
     const opened = await Promise.all(
-      Array.from({ length: 10 }, () => run((tx) => sessions.open(tx, world.agentId, "hub-a"))),
+      Array.from({ length: 10 }, () => run((tx) => sessions.open(tx, [world.agentId], "hub-a"))),
     );
-    const numbers = opened.map(({ session }) => Number(session)).toSorted((a, b) => a - b);
+    const numbers = opened.map(([row]) => Number(row?.session)).toSorted((a, b) => a - b);
     expect(numbers).toEqual(numbers.map((_, at) => (numbers[0] ?? 0) + at));
     const newest = BigInt(numbers.at(-1) ?? 0);
     await run((tx) => sessions.guard(tx, world.agentId, newest));

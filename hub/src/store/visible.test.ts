@@ -28,6 +28,11 @@ const asStaff = <T>(work: (tx: Tx) => Promise<T>) =>
 const asAgent = <T>(work: (tx: Tx) => Promise<T>) =>
   withContext(store().database, agentContext(world.vendorId, world.cellId, world.agentId), work);
 
+async function openSession(): Promise<bigint> {
+  const [row] = await asAgent((tx) => sessions.open(tx, [world.agentId], "hub"));
+  return row?.session ?? 0n;
+}
+
 const report = (session: bigint, committedRelease = "1.0.0") => ({
   instanceId: world.instanceId,
   report: Buffer.from("report"),
@@ -90,7 +95,7 @@ describe("a tenant", () => {
 
   it("sees how its seat's pooled instance does, and not the instance nor another's seat", async () => {
     const { acme } = world.tenants;
-    const { session } = await asAgent((tx) => sessions.open(tx, world.agentId, "hub"));
+    const session = await openSession();
     expect(await asAgent((tx) => statuses.replace(tx, report(session)))).toBe(true);
     const [view, ...others] = await asTenant(acme, (tx) =>
       seats.views(tx, Object.values(world.seats)),
@@ -122,13 +127,12 @@ describe("a tenant", () => {
 
 describe("an agent", () => {
   it("reports on instances of its cell only, and an older session changes nothing", async () => {
-    const first = await asAgent((tx) => sessions.open(tx, world.agentId, "hub"));
-    const second = await asAgent((tx) => sessions.open(tx, world.agentId, "hub"));
-    expect(await asAgent((tx) => statuses.replace(tx, report(second.session, "1.1.0")))).toBe(true);
-    expect(await asAgent((tx) => statuses.replace(tx, report(first.session, "1.0.0")))).toBe(false);
+    const [first, second] = [await openSession(), await openSession()];
+    expect(await asAgent((tx) => statuses.replace(tx, report(second, "1.1.0")))).toBe(true);
+    expect(await asAgent((tx) => statuses.replace(tx, report(first, "1.0.0")))).toBe(false);
     const foreign = agentContext(world.vendorId, newId(), world.agentId);
     const elsewhere = withContext(store().database, foreign, (tx) =>
-      statuses.replace(tx, report(second.session, "6.6.6")),
+      statuses.replace(tx, report(second, "6.6.6")),
     );
     expect(await elsewhere).toBe(false);
     const status = await asStaff((tx) => statuses.get(tx, world.instanceId));

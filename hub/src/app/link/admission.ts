@@ -14,12 +14,10 @@ import * as agents from "../../store/agents.ts";
 import * as cells from "../../store/cells.ts";
 import * as certificates from "../../store/certificates.ts";
 import { agentContext, type Context, taskContext } from "../../store/context.ts";
-import { AGENTS } from "../../store/object-tables.ts";
-import { find } from "../../store/objects.ts";
 import * as sessions from "../../store/sessions.ts";
 import { type Tx, withContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { record } from "../event.ts";
+import { type Actor, type Change, recordAll } from "../event.ts";
 
 const CAPABILITIES_MAX = 100;
 const TEXT_CHARS_MAX = 200;
@@ -39,52 +37,138 @@ export function contextOfAgents(vendorId: string, agents: readonly AgentPrincipa
 
 /** Throws UNAUTHENTICATED `CERTIFICATE_UNKNOWN`, `CERTIFICATE_REVOKED` or `AGENT_GONE`. */
 export async function knownAgent(tx: Tx, principal: AgentPrincipal): Promise<agents.AgentRow> {
-  const certificate = await certificates.get(tx, principal.agentId, principal.serial);
-  const agent = await agents.get(tx, principal.agentId);
-  if (certificate === undefined || certificate.fencing !== principal.fencing) {
-    throw unwelcome("CERTIFICATE_UNKNOWN", "this hub did not issue the certificate");
-  }
-  if (certificate.revokedAt !== null) throw unwelcome("CERTIFICATE_REVOKED", "it was revoked");
-  if (agent === undefined || agent.deletedAt !== null || agent.cellId !== principal.cellId) {
-    throw unwelcome("AGENT_GONE", "its agent was removed");
-  }
-  return agent;
+  const [known] = await knownAgents(tx, [principal]);
+  if (known instanceof Fault || known === undefined) throw known ?? agentGone();
+  return known;
+}
+
+/** In the order of the principals: who it is, or what `knownAgent` would throw. */
+async function knownAgents(
+  tx: Tx,
+  principals: readonly AgentPrincipal[],
+): Promise<readonly (agents.AgentRow | Fault)[]> {
+  const ids = [...new Set(principals.map(({ agentId }) => agentId))];
+  const serials = [...new Set(principals.map(({ serial }) => serial))];
+  const issued = await certificates.list(tx, ids, serials);
+  const certificateOf = new Map(issued.map((each) => [`${each.agentId}/${each.serial}`, each]));
+  const agentOf = new Map((await agents.list(tx, ids)).map((each) => [each.id, each]));
+  return principals.map(({ agentId, serial, fencing, cellId }) => {
+    const certificate = certificateOf.get(`${agentId}/${serial}`);
+    const agent = agentOf.get(agentId);
+    if (certificate === undefined || certificate.fencing !== fencing) {
+      return unwelcome("CERTIFICATE_UNKNOWN", "this hub did not issue the certificate");
+    }
+    if (certificate.revokedAt !== null) return unwelcome("CERTIFICATE_REVOKED", "it was revoked");
+    if (agent === undefined || agent.deletedAt !== null || agent.cellId !== cellId) {
+      return agentGone();
+    }
+    return agent;
+  });
+}
+
+function agentGone(): Fault {
+  return unwelcome("AGENT_GONE", "its agent was removed");
 }
 
 function unwelcome(reason: string, message: string): Fault {
   return new Fault("UNAUTHENTICATED", reason, `client certificate: ${message}`);
 }
 
+/** Who asks to be let in; without a hello for a stream beside the control stream, which opens no session. */
+export type AdmitQuestion = Readonly<{ principal: AgentPrincipal; hello: Hello | undefined }>;
+
+/** Agents of one vendor; answers in the order of the questions. */
 export function admit(
   deps: AppDeps,
-  principal: AgentPrincipal,
-  hello: Hello | undefined,
-): Promise<AgentSession> {
-  return withContext(deps.database, contextOfAgent(principal), async (tx) => {
-    const agent = await knownAgent(tx, principal);
-    const cell = await cells.get(tx, principal.cellId);
-    if (cell === undefined) throw unwelcome("AGENT_GONE", "its cell was removed");
-    const active = agent.fencing === cell.fencing;
-    if (hello === undefined) {
-      const [present] = await sessions.listOfAgents(tx, [agent.id]);
-      return { ...principal, session: present?.session ?? 0n, active };
-    }
-    if (!active) throw sessions.fenced();
-    await agents.noteHello(tx, agent.id, {
-      version: hello.agentVersion.slice(0, TEXT_CHARS_MAX),
-      platform: hello.platform.slice(0, TEXT_CHARS_MAX),
-      bootId: hello.bootId.slice(0, TEXT_CHARS_MAX),
-      capabilities: hello.capabilities.slice(0, CAPABILITIES_MAX).map((each) => ({
-        name: shown(each.name),
-        available: each.available,
-        reason: shown(each.reason),
-      })),
+  vendorId: string,
+  questions: readonly AdmitQuestion[],
+): Promise<readonly (AgentSession | Fault)[]> {
+  const principals = questions.map(({ principal }) => principal);
+  return withContext(deps.database, contextOfAgents(vendorId, principals), async (tx) => {
+    const known = await knownAgents(tx, principals);
+    const cellIds = new Set(principals.map(({ cellId }) => cellId));
+    const cellOf = new Map((await cells.list(tx, [...cellIds])).map((each) => [each.id, each]));
+    const answers = known.map((agent, at) => {
+      const cell = agent instanceof Fault ? undefined : cellOf.get(agent.cellId);
+      if (agent instanceof Fault) return agent;
+      if (cell === undefined) return unwelcome("AGENT_GONE", "its cell was removed");
+      const question = questions[at] as AdmitQuestion;
+      const active = agent.fencing === cell.fencing;
+      return active || question.hello === undefined
+        ? { agent, active, ...question }
+        : sessions.fenced();
     });
-    await noteSealingKey(deps, tx, agent, hello.sealingKey);
-    const { session } = await sessions.open(tx, agent.id, deps.replica);
-    await recordAgent(deps, tx, agent, "connected", { version: shown(hello.agentVersion) });
-    return { ...principal, session, active };
+    const sessionOf = new Map<Welcome, bigint>();
+    for (const round of roundsOf(answers.filter(isWelcome))) {
+      const opened = await openSessions(deps, tx, round);
+      for (const each of round) sessionOf.set(each, opened.get(each.agent.id) ?? 0n);
+    }
+    return answers.map((each) =>
+      each instanceof Fault
+        ? each
+        : { ...each.principal, session: sessionOf.get(each) ?? 0n, active: each.active },
+    );
   });
+}
+
+const isWelcome = (answer: Welcome | Fault): answer is Welcome => !(answer instanceof Fault);
+
+/** An agent that asks twice, since its first connection was lost, gets two sessions, the later one the higher number. */
+function roundsOf(all: readonly Welcome[]): readonly (readonly Welcome[])[] {
+  const rounds: Welcome[][] = [];
+  const asked = new Map<string, number>();
+  for (const each of all) {
+    const round = asked.get(each.agent.id) ?? 0;
+    asked.set(each.agent.id, round + 1);
+    rounds[round] = [...(rounds[round] ?? []), each];
+  }
+  return rounds;
+}
+
+type Welcome = AdmitQuestion & Readonly<{ agent: agents.AgentRow; active: boolean }>;
+
+/** The session of each agent: a new one where it said hello, the present one where it did not. */
+async function openSessions(
+  deps: AppDeps,
+  tx: Tx,
+  welcome: readonly Welcome[],
+): Promise<ReadonlyMap<string, bigint>> {
+  const isHello = ({ hello }: Welcome) => hello !== undefined;
+  const [greeting, others] = [welcome.filter(isHello), welcome.filter((each) => !isHello(each))];
+  const present = others.length === 0 ? [] : await sessions.listOfAgents(tx, idsOf(others));
+  if (greeting.length === 0) return sessionsOf(present);
+  await agents.noteHellos(tx, greeting.map(saidHello));
+  for (const { agent, hello } of greeting) await noteSealingKey(deps, tx, agent, hello?.sealingKey);
+  const opened = await sessions.open(tx, idsOf(greeting), deps.replica);
+  await recordAll(
+    tx,
+    deps.clock.now(),
+    greeting.map(({ agent, hello }) =>
+      agentChange(agent, "connected", { version: shown(hello?.agentVersion ?? "") }),
+    ),
+  );
+  return sessionsOf([...present, ...opened]);
+}
+
+const idsOf = (all: readonly Welcome[]) => all.map(({ agent }) => agent.id);
+
+function sessionsOf(rows: readonly sessions.SessionRow[]): ReadonlyMap<string, bigint> {
+  return new Map(rows.map(({ agentId, session }) => [agentId, session]));
+}
+
+function saidHello({ agent, hello }: Welcome): agents.SaidHello {
+  const { agentVersion = "", platform = "", bootId = "", capabilities = [] } = hello ?? {};
+  return {
+    id: agent.id,
+    version: agentVersion.slice(0, TEXT_CHARS_MAX),
+    platform: platform.slice(0, TEXT_CHARS_MAX),
+    bootId: bootId.slice(0, TEXT_CHARS_MAX),
+    capabilities: capabilities.slice(0, CAPABILITIES_MAX).map((each) => ({
+      name: shown(each.name),
+      available: each.available,
+      reason: shown(each.reason),
+    })),
+  };
 }
 
 /**
@@ -143,12 +227,19 @@ export async function left(deps: AppDeps, session: AgentSession): Promise<void> 
 export async function recordAgent(
   deps: Pick<AppDeps, "clock">,
   tx: Tx,
-  agent: Pick<agents.AgentRow, "id">,
+  { id }: Pick<agents.AgentRow, "id">,
   verb: string,
   after: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const [subject] = await find(tx, AGENTS, { id: agent.id }, false);
-  if (subject === undefined) return;
-  const actor = { principal: `agent/${subject.name}`, permission: "", requestId: "" };
-  await record(tx, actor, deps.clock.now(), { verb, kind: "agent", subject, after });
+  const agent = await agents.get(tx, id);
+  if (agent !== undefined) await recordAll(tx, deps.clock.now(), [agentChange(agent, verb, after)]);
+}
+
+function agentChange(
+  agent: agents.AgentRow,
+  verb: string,
+  after: Readonly<Record<string, string>>,
+): Readonly<{ actor: Actor; change: Change }> {
+  const actor = { principal: `agent/${agent.name}`, permission: "", requestId: "" };
+  return { actor, change: { verb, kind: "agent", subject: agent, after } };
 }

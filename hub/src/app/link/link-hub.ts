@@ -4,18 +4,24 @@ import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1
 import { Fault } from "@holdfast/shared/fault.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { AgentSession, LinkHub, OfferPage, SecretName } from "../../link/port.ts";
+import type { AgentSession, LinkHub, News, OfferPage, SecretName } from "../../link/port.ts";
 import * as artefacts from "../../store/artefacts.ts";
 import * as secrets from "../../store/instance-secrets.ts";
 import * as releases from "../../store/releases.ts";
 import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
 import { told } from "../telemetry/take.ts";
-import { admit, contextOfAgent, left, mismatched } from "./admission.ts";
+import { type AdmitQuestion, admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { Batcher } from "./batcher.ts";
 import { actionEnded, actionsDue } from "./orders.ts";
 import { statusReported } from "./status-report.ts";
-import { type DifferingQuestion, differing, freshnessNotes, newsFor } from "./wishes.ts";
+import {
+  type DifferingQuestion,
+  differing,
+  freshnessNotes,
+  type NewsQuestion,
+  newsFor,
+} from "./wishes.ts";
 
 export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
 
@@ -26,14 +32,20 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
   const notes = new Batcher<AgentSession, Uint8Array>((vendorId, sessions) =>
     freshnessNotes(deps, vendorId, sessions),
   );
+  const admissions = new Batcher<AdmitQuestion, AgentSession>((vendorId, questions) =>
+    admit(deps, vendorId, questions),
+  );
+  const news = new Batcher<NewsQuestion, News>((vendorId, questions) =>
+    newsFor(deps, vendorId, questions),
+  );
   return {
     incarnation: deps.incarnation,
-    admit: (principal, hello) => admit(deps, principal, hello),
+    admit: (principal, hello) => admissions.ask(principal.vendorId, { principal, hello }),
     mismatched: (principal, claimed) => mismatched(deps, principal, claimed),
     left: (session) => left(deps, session),
     differing: (session, held, max) => offers.ask(session.vendorId, { session, held, max }),
     freshness: (session) => notes.ask(session.vendorId, session),
-    newsFor: (session, hello) => newsFor(deps, session, hello),
+    newsFor: (session, hello) => news.ask(session.vendorId, { session, hello }),
     statusReported: (session, report) => statusReported(deps, session, report),
     actionsDue: (session, max) => actionsDue(deps, session, max),
     actionEnded: (session, result) => actionEnded(deps, session, result),

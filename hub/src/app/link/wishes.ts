@@ -24,7 +24,7 @@ import * as freshness from "../../store/freshness.ts";
 import * as keySets from "../../store/key-sets.ts";
 import { readWithContext, type Tx, withContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { contextOfAgent, contextOfAgents } from "./admission.ts";
+import { contextOfAgents } from "./admission.ts";
 
 /** After this without a word of the hub an agent holds changes; workloads go on. */
 export const FRESHNESS_LIFE_MS = 24 * 3_600_000;
@@ -184,18 +184,43 @@ function signNote(
 
 const PURPOSES = [KeyPurpose.RELEASE, KeyPurpose.ASSIGNMENT, KeyPurpose.DESTROY] as const;
 
+export type NewsQuestion = Readonly<{ session: AgentSession; hello: Hello }>;
+
+/** Answers in the order of the questions. */
+export function newsFor(
+  deps: AppDeps,
+  vendorId: string,
+  questions: readonly NewsQuestion[],
+): Promise<readonly News[]> {
+  const sessions = questions.map(({ session }) => session);
+  return readWithContext(deps.database, contextOfAgents(vendorId, sessions), async (tx) => {
+    const newest = await keySets.newest(tx);
+    const cellIds = new Set(sessions.map(({ cellId }) => cellId));
+    const open = await actions.cellsWithOpen(tx, [...cellIds]);
+    const news: News[] = [];
+    for (const { session, hello } of questions) {
+      const hasActions = open.has(session.cellId);
+      news.push({ keySets: await newerKeySets(tx, hello, newest), hasActions });
+    }
+    return news;
+  });
+}
+
 /** Purposes are said by their names in the contract, such as RELEASE. */
-export function newsFor(deps: AppDeps, session: AgentSession, hello: Hello): Promise<News> {
+async function newerKeySets(
+  tx: Tx,
+  hello: Hello,
+  newest: ReadonlyMap<number, bigint>,
+): Promise<readonly Envelope[]> {
   const held = new Map(
     hello.keySets.map(({ purpose, version }) => [purpose.toUpperCase(), version]),
   );
-  return readWithContext(deps.database, contextOfAgent(session), async (tx) => {
-    const newer: Envelope[] = [];
-    for (const purpose of PURPOSES) {
-      const after = held.get(KeyPurpose[purpose]) ?? 0n;
-      const rows = await keySets.listAfter(tx, purpose, after);
-      newer.push(...rows.map(({ envelope }) => fromBinary(EnvelopeSchema, envelope)));
-    }
-    return { keySets: newer, hasActions: await actions.hasOpen(tx, session.cellId) };
-  });
+  const newer: Envelope[] = [];
+  for (const purpose of PURPOSES) {
+    const after = held.get(KeyPurpose[purpose]) ?? 0n;
+    if ((newest.get(purpose) ?? 0n) <= after) continue;
+    const rows = await keySets.listAfter(tx, purpose, after);
+    newer.push(...rows.map(({ envelope }) => fromBinary(EnvelopeSchema, envelope)));
+  }
+  return newer;
 }
