@@ -80,6 +80,7 @@ describe("usage", () => {
     expect((await run("get", "--help")).out).toContain("Usage: holdfast get");
     expect((await run("help", "release", "publish")).out).toContain("--key <file>");
     expect((await run("version")).out).toBe("holdfast 0.0.0-test\n");
+    expect(await run("--version")).toMatchObject({ code: 0, out: "holdfast 0.0.0-test\n" });
   });
 
   it("explains every exit code", async () => {
@@ -175,6 +176,20 @@ describe("contexts", () => {
     expect(prod.err).toContain(`CA file ${join(user.directory, "ca.pem")}: no such file (ENOENT)`);
     expect((await user.run("context", "use", "prd")).code).toBe(3);
     expect((await user.run("context", "use", "prod")).err).toContain("goes before it");
+  });
+
+  it("are shown without their token, and forgotten without their token file", async () => {
+    const user = new TestTerminal();
+    user.useHub("http://127.0.0.1:1", "hft_x");
+    const { out } = await user.run("context", "show");
+    expect(out).toMatch(/^name +test\napi +http:\/\/127\.0\.0\.1:1\ntoken_file +\S+\nfile +\S+\n$/);
+    expect(out).not.toContain("hft_x");
+    expect((await user.run("context", "show", "tset")).err).toContain("did you mean test?");
+    expect((await user.run("context", "delete", "tset")).code).toBe(3);
+    const gone = await user.run("context", "delete", "test");
+    expect([gone.code, gone.err]).toEqual([0, expect.stringContaining("no context is current")]);
+    expect(statSync(join(user.directory, ".holdfast/token")).isFile()).toBe(true);
+    expect((await user.run("context", "list", "-o", "name")).out).toBe("");
   });
 
   it("are refused with all that is wrong with their file", async () => {
