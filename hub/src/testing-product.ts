@@ -140,14 +140,20 @@ export type JoinedAgent = Readonly<{
   identity: SigningKey;
 }>;
 
+/** The key pair of an agent's certificate. */
+export function tlsKeyPair() {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+  return crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+}
+
 /** What an agent sends with this token. */
 export async function enrolment(
   joinToken: string,
   hostName = "host",
   { privateKey }: SigningKey = signingKey(randomBytes(32)),
+  tlsKeys = tlsKeyPair(),
 ) {
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const keys = await tlsKeys;
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: "CN=ignored",
     keys,

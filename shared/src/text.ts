@@ -2,15 +2,26 @@
 
 const VALUE_CHARS_MAX = 80;
 
-/** Control, format and bidirectional characters, which could change what a terminal or a reader sees. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is the purpose
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
+/**
+ * Control, format and bidirectional characters, which could change what a terminal or a reader sees, and halves of
+ * surrogate pairs, which no wire carries.
+ */
+const UNSAFE =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is the purpose
+  /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]/gu;
 
 /** `value` as it may stand in a message: escaped, and cut at 80 characters. */
 export function shown(value: unknown): string {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
   const escaped = escapeControls(text);
-  return escaped.length > VALUE_CHARS_MAX ? `${escaped.slice(0, VALUE_CHARS_MAX)}…` : escaped;
+  return cut(escaped, VALUE_CHARS_MAX);
+}
+
+/** At most `charsMax` of the text, and a mark where there was more; never half a character. */
+export function cut(text: string, charsMax: number): string {
+  if (text.length <= charsMax) return text;
+  const kept = text.slice(0, charsMax);
+  return `${kept.isWellFormed() ? kept : kept.slice(0, -1)}…`;
 }
 
 export function escapeControls(text: string): string {

@@ -16,7 +16,7 @@ import type {
 import type { Validator } from "@bufbuild/protovalidate";
 import {
   Code,
-  type ConnectError,
+  ConnectError,
   createContextKey,
   type HandlerContext,
   type ServiceImpl,
@@ -25,7 +25,7 @@ import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { authorise, type Call, type Caller, principalOf } from "../app/caller.ts";
-import { asConnectError } from "./errors.ts";
+import { asConnectError, nameProtocolError } from "./errors.ts";
 import { type MethodRule, methodRule } from "./methods.ts";
 import { checkRequest } from "./validation.ts";
 
@@ -48,7 +48,10 @@ export type DispatchDeps = Readonly<{
   ended(method: string, code: string, durationMs: number): void;
 }>;
 
-type Admitted = Readonly<{ call: Call; startMs: number }>;
+type Admitted = Readonly<{ call: Call; startMs: number }> & {
+  /** Whether the request was read and its use case called. */
+  begun: boolean;
+};
 
 const ADMITTED = createContextKey<Admitted | undefined>(undefined);
 
@@ -78,10 +81,33 @@ export function createGate(
       const caller = await deps.authenticate(context.requestHeader.get("authorization"));
       authorise(caller, rule.permission, rule.scope);
       const call = { caller, permission: rule.permission, callId, signal: context.signal };
-      context.values.set(ADMITTED, { call, startMs });
+      const admitted = { call, startMs, begun: false };
+      context.values.set(ADMITTED, admitted);
+      watchProtocol(deps, context, admitted);
     } catch (error) {
       throw ended(deps, context, { callId, startMs }, error);
     }
+  };
+}
+
+/** As Connect makes it: every call that fails is aborted with its error before that is sent. */
+type Abortable = HandlerContext & { abort(reason?: unknown): void };
+
+/**
+ * What Connect refuses by itself, such as a body that is no message, passes no use case. Here, on its way to the
+ * caller, it gets its details, and its end is logged and counted. The signal alone would not do: it tells one
+ * reason only, and a deadline may have come first.
+ */
+function watchProtocol(deps: DispatchDeps, context: HandlerContext, admitted: Admitted): void {
+  const abortable = context as Abortable;
+  const abort = abortable.abort;
+  abortable.abort = (error) => {
+    if (error instanceof ConnectError && error.details.length === 0) {
+      const { call, startMs, begun } = admitted;
+      nameProtocolError(error, call.callId, !begun);
+      if (!begun) ended(deps, context, { callId: call.callId, startMs, call }, error);
+    }
+    abort(error);
   };
 }
 
@@ -136,11 +162,13 @@ function streaming(
   };
 }
 
+/** Of a call whose request was read: from here on it is ours. */
 function admittedOf(context: HandlerContext): Admitted {
   const admitted = context.values.get(ADMITTED);
   if (admitted === undefined) {
     throw new Fault("INTERNAL", "GATE_MISSED", `${context.method.name} was not admitted`);
   }
+  admitted.begun = true;
   return admitted;
 }
 

@@ -44,12 +44,46 @@ export function asConnectError(error: unknown, requestId: string): ConnectError 
       ? error
       : new Fault("INTERNAL", REASON_OF_BUG, `the hub failed; request ${requestId} is in its log`);
   return new ConnectError(
-    fault.message,
+    // What no wire carries would end the call without an answer.
+    fault.message.toWellFormed(),
     CODES[fault.code],
     undefined,
     detailsOf(fault, requestId),
     error,
   );
+}
+
+/** Reasons of what the protocol itself ends, before or beside the use case. */
+const PROTOCOL_REASONS: Partial<Record<Code, string>> = {
+  [Code.InvalidArgument]: "REQUEST_MALFORMED",
+  [Code.ResourceExhausted]: "REQUEST_TOO_LARGE",
+  [Code.Unimplemented]: "REQUEST_UNSUPPORTED",
+  [Code.DeadlineExceeded]: "DEADLINE_EXCEEDED",
+  [Code.Canceled]: "CANCELLED",
+  [Code.Unavailable]: "HUB_STOPPING",
+};
+
+/**
+ * Brings an error that Connect made of a request into our form, in place: it is on its way to the caller and
+ * nobody else touches it. Where `isRequest`, what Connect calls its own failure (bytes that are no message, a
+ * compressed frame without a compression) is the caller's.
+ */
+export function nameProtocolError(
+  error: ConnectError,
+  requestId: string,
+  isRequest: boolean,
+): void {
+  if (error.details.length > 0) return;
+  const said = error.cause instanceof Fault ? asConnectError(error.cause, requestId) : undefined;
+  const isBlamed = error.code === Code.Internal || error.code === Code.Unknown;
+  const code = isRequest && isBlamed ? Code.InvalidArgument : error.code;
+  const info = { reason: PROTOCOL_REASONS[code] ?? REASON_OF_BUG, domain: ERROR_DOMAIN };
+  const value = create(ErrorInfoSchema, { ...info, metadata: { request_id: requestId } });
+  Object.assign(error, {
+    code,
+    rawMessage: error.rawMessage.toWellFormed(),
+    details: said?.details ?? [{ desc: ErrorInfoSchema, value }],
+  });
 }
 
 type Detail = NonNullable<ConstructorParameters<typeof ConnectError>[3]>[number];

@@ -46,6 +46,7 @@ import { secretUseCases } from "./services/secret.ts";
 import { subscriptionUseCases } from "./services/subscription.ts";
 import { tenantUseCases } from "./services/tenant.ts";
 import { get } from "./standard-methods.ts";
+import { strictJson } from "./strict-json.ts";
 
 /** All services of the API, whose methods all declare a permission. */
 export const API_SERVICES = [
@@ -73,6 +74,9 @@ export const CALL_LIMITS = {
   deadlineMsMax: 3_600_000,
 } as const;
 
+/** Connect reads all JSON through this decoder; its type of the options leaves that out. */
+const JSON_OPTIONS = { ignoreUnknownFields: false, textDecoder: strictJson };
+
 export type RouteDeps = Readonly<{
   app: AppDeps;
   dispatch: DispatchDeps;
@@ -92,7 +96,7 @@ export function apiListener(deps: RouteDeps): RequestListener {
     writeMaxBytes: CALL_LIMITS.messageBytesMax,
     maxTimeoutMs: CALL_LIMITS.deadlineMsMax,
     shutdownSignal: deps.shutdown,
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions: JSON_OPTIONS,
     fallback: deps.fallback,
   });
 }

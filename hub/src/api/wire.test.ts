@@ -5,6 +5,7 @@ import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -215,6 +216,106 @@ describe("what no client of ours sends", () => {
     const answer = fetch(`http://127.0.0.1:${server.address.port}/healthz`);
     expect(await (await answer).text()).toContain("https");
     await server.close(1_000);
+  });
+});
+
+describe("a message that is none", () => {
+  type Sent = Readonly<{
+    path?: string;
+    type: string;
+    headers?: Record<string, string>;
+    body: Uint8Array;
+  }>;
+  const answered = async ({ path = LIST, type, headers = {}, body }: Sent) => {
+    const token = `Bearer ${hub().tokens.owner}`;
+    const answer = await post(path, {
+      headers: { "content-type": type, authorization: token, ...headers },
+      body: new Uint8Array(body),
+    });
+    return answer.text();
+  };
+  const framed = (flags: number, length: number, body: Uint8Array) =>
+    Buffer.concat([Uint8Array.of(flags, 0, 0, 0, length), body]);
+  const broken = Uint8Array.of(0x0a, 0x7f, 0x01);
+
+  it.each([
+    ["bytes that are no protobuf", { type: "application/proto", body: broken }],
+    ["groups nested 101 deep", { type: "application/proto", body: new Uint8Array(101).fill(0x0b) }],
+    [
+      "gzip that is cut",
+      {
+        type: "application/json",
+        headers: { "content-encoding": "gzip" },
+        body: gzipSync("{}".padEnd(500)).subarray(0, 15),
+      },
+    ],
+    ["a key twice", { type: "application/json", body: Buffer.from('{"tenant":"a","tenant":"b"}') }],
+    [
+      "JSON nested 101 deep",
+      { type: "application/json", body: Buffer.from(`{"labels":${"[".repeat(101)}`) },
+    ],
+  ])("such as %s is the caller's fault, with a reason", async (_, sent) => {
+    const answer = await answered(sent);
+    expect(answer).toContain('"code":"invalid_argument"');
+    expect(answer).toContain('"reason":"REQUEST_MALFORMED"');
+    expect(answer).toContain('"request_id"');
+  });
+
+  it.each([
+    ["gRPC-Web, bytes that are no protobuf", framed(0, broken.length, broken)],
+    ["gRPC-Web, a compressed frame without a compression", framed(1, broken.length, broken)],
+    ["gRPC-Web, a frame that is cut", framed(0, 9, broken)],
+  ])("by %s is the caller's fault too", async (_, body) => {
+    const answer = await answered({ type: "application/grpc-web+proto", body });
+    expect(answer).toContain(`grpc-status: ${Code.InvalidArgument}\r\n`);
+    const details = /grpc-status-details-bin: (\S+)/.exec(answer)?.[1] ?? "";
+    expect(Buffer.from(details, "base64").toString()).toContain("REQUEST_MALFORMED");
+  });
+
+  it("is counted and logged as a call with its code", async () => {
+    const before = await callsOf("INVALID_ARGUMENT");
+    await answered({ type: "application/proto", body: broken });
+    expect(await callsOf("INVALID_ARGUMENT")).toBe(before + 1);
+  });
+
+  it("of 64 KiB that unfolds to 64 MiB is refused before it does", async () => {
+    const headers = { "content-encoding": "gzip" };
+    const body = gzipSync(new Uint8Array(64 * 1024 * 1024));
+    const answer = await answered({ type: "application/json", headers, body });
+    expect(answer).toContain('"code":"resource_exhausted"');
+    expect(answer).toContain('"reason":"REQUEST_TOO_LARGE"');
+  });
+
+  it("in an unknown encoding is refused with those that are known", async () => {
+    const headers = { "content-encoding": "zstd" };
+    const answer = await answered({ type: "application/json", headers, body: Buffer.from("{}") });
+    expect(answer).toContain('"code":"unimplemented"');
+    expect(answer).toMatch(/gzip/);
+  });
+
+  it("holds a million empty elements and is refused in time", async () => {
+    const body = Buffer.from(`{"labels":[${"{},".repeat(1_000_000)}{}]}`);
+    expect(await answered({ type: "application/json", body })).toContain("invalid_argument");
+  });
+});
+
+async function callsOf(code: string): Promise<number> {
+  const text = await (await fetch(`http://${hub().address}/metrics`)).text();
+  const method = LIST.slice(1).replaceAll(".", "\\.");
+  const found = new RegExp(`calls_total\\{method="${method}",code="${code}"\\} (\\d+)`).exec(text);
+  return Number(found?.[1] ?? 0);
+}
+
+describe("a refusal that shows what it refuses", () => {
+  it("is sent whole by gRPC though the value is cut within a character", async () => {
+    const client = createClient(
+      ReleaseService,
+      createGrpcTransport({ baseUrl: `http://${hub().address}` }),
+    );
+    const headers = { authorization: `Bearer ${hub().tokens.owner}` };
+    const digest = `${"x".repeat(79)}\u{1f600}`;
+    const refused = client.uploadArtefact({ digest, size: 9n }, { headers });
+    await expect(refused).rejects.toMatchObject({ code: Code.InvalidArgument });
   });
 });
 

@@ -5,6 +5,7 @@
 import { Metadata, type sendUnaryData, status } from "@grpc/grpc-js";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { cut } from "@holdfast/shared/text.ts";
 
 export const REASON_TRAILER = "holdfast-reason";
 export const RETRY_AFTER_TRAILER = "holdfast-retry-after-ms";
@@ -31,7 +32,7 @@ function statusFrom({ code, reason, message, retryAfterMs, next }: Fault): Statu
   metadata.set(REASON_TRAILER, reason);
   if (retryAfterMs !== undefined) metadata.set(RETRY_AFTER_TRAILER, `${Math.ceil(retryAfterMs)}`);
   if (next !== undefined && TRAILER_TEXT.test(next)) metadata.set(NEXT_TRAILER, next);
-  return { code: status[code], details: message.slice(0, DETAILS_CHARS_MAX), metadata };
+  return { code: status[code], details: cut(message.toWellFormed(), DETAILS_CHARS_MAX), metadata };
 }
 
 /** A unary handler from a function that returns or throws. */
