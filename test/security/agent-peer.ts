@@ -33,7 +33,7 @@ export async function startListeners({ parts }: TestHub): Promise<AgentListeners
     clock: systemClock,
     random: Math.random,
     log: quiet,
-    tls: () => ({ ...state.certificate(), ticketKeys: keyring.hub.ticketKeys }),
+    tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
   };
   const link = await startLinkServer({ ...deps, hub: linkHub(app, reportUseCases(app)) });

@@ -96,11 +96,10 @@ function endOfString(text: string, begin: number): number {
   return text.length;
 }
 
-const COLON_NEXT = /[ \t\n\r]*:/y;
-
 function isKey(text: string, end: number): boolean {
-  COLON_NEXT.lastIndex = end;
-  return COLON_NEXT.test(text);
+  let at = end;
+  while (" \t\n\r".includes(text[at] ?? "x")) at += 1;
+  return text[at] === ":";
 }
 
 /** What a literal means; the literal itself where the parser will refuse it. */
