@@ -1,5 +1,5 @@
 /** The program `holdfast-agent`: reads arguments, files and environment, and is the only file that uses `process`. */
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import * as fs from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
@@ -42,6 +42,7 @@ const REDACTED = [
 type Where = Readonly<{ config?: string; state?: string }>;
 
 async function main(args: readonly string[]): Promise<number> {
+  const result = { code: 0 };
   const program = new Command("holdfast-agent")
     .description("Runs what the vendor signed and the customer allows in this cell.")
     .exitOverride()
@@ -78,6 +79,25 @@ async function main(args: readonly string[]): Promise<number> {
   located(
     program.command("halt").description("end all workloads of an agent that does not run"),
   ).action(async (options: Where) => await halt(configOf(options)));
+  located(program.command("record").description("copy the flight recorder's files to a new file"))
+    .requiredOption("--out <file>", "a file that is not there yet")
+    .action(async (options: Where & { out: string }) => {
+      const { takeFlight } = await import("@holdfast/shared/flight/commands.ts");
+      const { AGENT_FLIGHT } = await import("./flight.ts");
+      const { stateDir } = configOf(options);
+      process.stdout.write(`${takeFlight(fs, AGENT_FLIGHT, stateDir, options.out)}\n`);
+    });
+  program
+    .command("replay")
+    .argument("<file>", "as record copies it")
+    .description("run a recorded flight again and show it; ends with 10 if a step goes another way")
+    .option("--of <id>", "show only the steps of this agent or instance")
+    .action(async (file: string, { of }: { of?: string }) => {
+      const { replayFile } = await import("@holdfast/shared/flight/commands.ts");
+      const { AGENT_FLIGHT } = await import("./flight.ts");
+      const print = (line: string) => void process.stdout.write(`${line}\n`);
+      result.code = replayFile(fs, AGENT_FLIGHT, { file, of, print });
+    });
   program
     .command("version")
     .description("version of this program")
@@ -86,7 +106,7 @@ async function main(args: readonly string[]): Promise<number> {
     });
   try {
     await program.parseAsync([...args], { from: "user" });
-    return 0;
+    return result.code;
   } catch (error) {
     const isHelp = error instanceof CommanderError && error.exitCode === 0;
     if (isHelp) return 0;
@@ -137,23 +157,23 @@ function readYaml(fileName: string): unknown {
 
 /** The beginning of a file, which may be a pipe or a device without an end. */
 function readAtMost(file: string | 0, bytesMax: number): string {
-  const descriptor = file === 0 ? file : openSync(file, "r");
+  const descriptor = file === 0 ? file : fs.openSync(file, "r");
   try {
     const bytes = Buffer.alloc(bytesMax);
     let length = 0;
     while (length < bytesMax) {
-      const read = readSync(descriptor, bytes, length, bytesMax - length, null);
+      const read = fs.readSync(descriptor, bytes, length, bytesMax - length, null);
       if (read === 0) break;
       length += read;
     }
     return bytes.toString("utf8", 0, length);
   } finally {
-    if (file !== 0) closeSync(descriptor);
+    if (file !== 0) fs.closeSync(descriptor);
   }
 }
 
 function versionOf(): string {
-  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  const manifest = fs.readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return String((JSON.parse(manifest) as { version: string }).version);
 }
 
@@ -175,6 +195,7 @@ function hostOf(): AgentHost {
     bootId: bootId(PROC),
     platform: `${process.platform}/${process.arch}`,
     version: versionOf(),
+    onCrash: (hear) => void process.on("uncaughtExceptionMonitor", hear),
   };
 }
 

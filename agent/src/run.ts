@@ -3,11 +3,12 @@
  * the opposite order, and never touches a workload on the way out. The only file that knows all parts.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
+import * as fs from "node:fs";
 import { join } from "node:path";
 import { type Clock, type Random, systemClock } from "@holdfast/shared/clock.ts";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { FlightRecorder } from "@holdfast/shared/flight/recorder.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { ArtefactCache } from "./artefacts/cache.ts";
 import { Control } from "./assignments/control.ts";
@@ -18,6 +19,7 @@ import { openPolicy } from "./consent/open.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
 import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
+import { AGENT_FLIGHT } from "./flight.ts";
 import { type Link, startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { isAdopting } from "./local/adopting.ts";
@@ -58,6 +60,8 @@ export type AgentHost = StateHost &
     /** Such as linux/x64. */
     platform: string;
     version: string;
+    /** Hears of an error that ends the process, just before it does. */
+    onCrash(hear: (error: unknown) => void): void;
   }>;
 
 /** Content that nothing needs any more is looked for this often. */
@@ -73,19 +77,30 @@ export async function runAgent(
   const { stateDir } = config;
   const warning = checkStateDirectory(stateDir, host.uid);
   if (warning !== undefined) log.warn({}, warning);
-  if (!existsSync(join(stateDir, STORE_FILE))) throw identities.notEnrolled(stateDir);
+  if (!fs.existsSync(join(stateDir, STORE_FILE))) throw identities.notEnrolled(stateDir);
   const lock = takeLock(stateDir, host);
   try {
     const { store, damaged } = openStore(join(stateDir, STORE_FILE), systemClock.now());
+    const recorder = startRecorder(stateDir, host, log);
     try {
       if (damaged !== undefined) facts.putDamaged(store, damaged);
-      await runOn(store, loadIdentity(store), config, host, log, signal);
+      await runOn(store, loadIdentity(store), config, host, { log, recorder }, signal);
     } finally {
+      recorder.end("stopped");
       store.close();
     }
   } finally {
     lock.release();
   }
+}
+
+function startRecorder(stateDir: string, host: AgentHost, log: Log): FlightRecorder {
+  const recorder = new FlightRecorder({
+    ...{ fs, plan: AGENT_FLIGHT, directory: stateDir, clock: systemClock, log },
+    ...{ version: host.version, life: randomBytes(9).toString("hex") },
+  });
+  host.onCrash((error) => recorder.end("crashed", error));
+  return recorder;
 }
 
 /** A damaged store takes the identity with it: nothing may change, and whatever runs goes on. */
@@ -108,6 +123,7 @@ type Ground = Readonly<{
   config: AgentConfig;
   host: AgentHost;
   log: Log;
+  recorder: FlightRecorder;
   clock: Clock;
   random: Random;
   context: DriverContext;
@@ -134,7 +150,7 @@ async function runOn(
   identity: Identity,
   config: AgentConfig,
   host: AgentHost,
-  log: Log,
+  { log, recorder }: Readonly<{ log: Log; recorder: FlightRecorder }>,
   signal: AbortSignal,
 ): Promise<void> {
   const clock = systemClock;
@@ -155,7 +171,7 @@ async function runOn(
     ring: () => reportBell.ring(),
   });
   const ground: Ground = {
-    ...{ store, identity, config, host, log, clock, random, context },
+    ...{ store, identity, config, host, log, recorder, clock, random, context },
     ...{ stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
   };
   await ensureSealingIdentity(store);
@@ -183,7 +199,7 @@ async function runOn(
   const acting = isFenced ? [] : startActing(ground, engine, drivers, outbox);
   const control = controlOn(ground, engine, drivers, fetch, fence);
   const parts = { identity: identityPort, control, report, telemetry: telemetry.report };
-  const link = startLink({ ...parts, clock, random, log }, isFenced);
+  const link = startLink({ ...parts, clock, random, log, recorder }, isFenced);
   late.fetch = link.fetch;
   late.link = link;
   log.info({ agent: identity.agentId, cell: identity.cellId, pid: host.pid }, "agent started");
@@ -249,12 +265,12 @@ async function findDrivers(
 }
 
 function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
-  const { store, clock, random, log, context, config, host, measured, hubTime } = ground;
+  const { store, clock, random, log, recorder, context, config, host, measured, hubTime } = ground;
   const missing = [...drivers.known].flatMap(([kind, why]) =>
     why === undefined ? [] : [[kind, why] as const],
   );
   return new Engine({
-    ...{ store, clock, random, log, context },
+    ...{ store, clock, random, log, recorder, context },
     drivers: drivers.usable,
     missingDrivers: new Map(missing),
     journal: storeJournal(store),

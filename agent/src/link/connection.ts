@@ -30,7 +30,7 @@ const REHEARSALS_MAX = 16;
 export type ConnectionEvents = Readonly<{
   welcomed(spreadMs: number): void;
   askedToLeave(spreadMs: number): void;
-  lost(kind: LostKind, message: string): void;
+  lost(kind: LostKind, reason: string, message: string): void;
 }>;
 
 export class Connection {
@@ -129,7 +129,7 @@ export class Connection {
     if (this.#closed) return;
     this.#closed = true;
     this.#log.debug({ error: causeChain(fault) }, "link lost");
-    this.#events.lost(lostKindOf(fault), fault.message);
+    this.#events.lost(lostKindOf(fault), fault.reason, fault.message);
   }
 }
 

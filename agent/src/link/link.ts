@@ -4,6 +4,7 @@
  */
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { type Recorder, type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { Connection } from "./connection.ts";
 import type { Ticket } from "./credentials.ts";
@@ -18,7 +19,7 @@ import {
   type SessionEffect,
   type SessionEvent,
   type SessionState,
-  step,
+  sessionMachine,
   type TimerName,
 } from "./session.ts";
 import { StatusPump } from "./status-pump.ts";
@@ -32,6 +33,8 @@ export type LinkDeps = Readonly<{
   clock: Clock;
   random: Random;
   log: Log;
+  /** Without it nothing is written down. */
+  recorder?: Recorder;
   timing?: KeepaliveTiming;
 }>;
 
@@ -59,6 +62,7 @@ class RunningLink implements Link {
   readonly #timers = new Map<TimerName, AbortController>();
   readonly #tickets = new Map<string, Ticket>();
   readonly #stop = new AbortController();
+  readonly #track: Track<SessionState, SessionEvent, SessionEffect>;
   #state: SessionState;
   #connection: Connection | undefined;
   #draining: HubClient | undefined;
@@ -67,7 +71,8 @@ class RunningLink implements Link {
 
   constructor(deps: LinkDeps) {
     this.#deps = deps;
-    const { linkEndpoints, certificate } = deps.identity.identity();
+    const { agentId, linkEndpoints, certificate } = deps.identity.identity();
+    this.#track = (deps.recorder ?? unrecorded).track(sessionMachine, agentId);
     this.#state = initialSession(linkEndpoints.length, timesOf(certificate));
     this.#statuses = new StatusPump(deps.control, deps.log);
     this.#reports = new ReportPump(deps);
@@ -96,7 +101,7 @@ class RunningLink implements Link {
 
   dispatch(event: SessionEvent): void {
     const { clock, random } = this.#deps;
-    const [state, effects] = step(this.#state, event, clock.now(), random);
+    const [state, effects] = this.#track.step(this.#state, event, clock.now(), random);
     this.#state = state;
     for (const effect of effects) this.#run(effect);
   }
@@ -137,8 +142,11 @@ class RunningLink implements Link {
         welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
         askedToLeave: (spreadMs: number) =>
           this.dispatch({ type: "asked-to-leave", connection, spreadMs }),
-        lost: (kind: LostKind, message: string) =>
-          this.dispatch({ type: "lost", connection, kind, message: `${endpoint}: ${message}` }),
+        lost: (kind: LostKind, reason: string, message: string) =>
+          this.dispatch({
+            ...{ type: "lost", connection, kind, reason },
+            message: `${endpoint}: ${message}`,
+          }),
       };
       this.#connection = new Connection(client, control, events, log);
     } catch (error) {

@@ -13,6 +13,7 @@
  * Renewal goes on beside this, in all phases but idle and stopped.
  */
 import type { Random } from "@holdfast/shared/clock.ts";
+import type { Machine } from "@holdfast/shared/flight/machine.ts";
 
 /** First ceiling of the wait after a failure, and the highest. */
 export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
@@ -61,7 +62,8 @@ export type SessionEvent =
   | Readonly<{ type: "start" | "stop" | "fenced" }>
   | Readonly<{ type: "timer"; timer: TimerName }>
   | Readonly<{ type: "welcomed" | "asked-to-leave"; connection: number; spreadMs: number }>
-  | Readonly<{ type: "lost"; connection: number; kind: LostKind; message: string }>
+  /** `reason` is the fault's, for whoever reads what happened. */
+  | Readonly<{ type: "lost"; connection: number; kind: LostKind; reason?: string; message: string }>
   | Readonly<{ type: "renewed"; certificate: CertificateTimes }>
   | Readonly<{ type: "renewal-failed"; message: string }>;
 
@@ -97,6 +99,27 @@ export function initialSession(endpoints: number, certificate: CertificateTimes)
     renewFailures: 0,
   };
 }
+
+export const sessionMachine: Machine<SessionState, SessionEvent, SessionEffect> = {
+  name: "link",
+  step,
+  words: new Set(
+    Object.keys({
+      ...{ idle: 0, connecting: 0, up: 0, waiting: 0, expired: 0, stopped: 0 },
+      ...{ connect: 0, welcome: 0, renew: 0, unreachable: 0, later: 0, refused: 0 },
+      ...{ start: 0, stop: 0, timer: 0, welcomed: 0, "asked-to-leave": 0, lost: 0 },
+      ...{ renewed: 0, "renewal-failed": 0, disconnect: 0, cancel: 0, report: 0 },
+      ...{ fenced: 0, drain: 0, draining: 0 },
+    } satisfies Record<Word, 0>),
+  ),
+};
+
+type Word =
+  | SessionState["phase"]
+  | TimerName
+  | LostKind
+  | SessionEvent["type"]
+  | SessionEffect["type"];
 
 /** `now` is wall-clock milliseconds, because certificates are; waits are durations. */
 export function step(state: SessionState, event: SessionEvent, now: number, random: Random): Step {

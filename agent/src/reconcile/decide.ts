@@ -2,17 +2,21 @@
  * What the loop of an instance does next. Pure: from what is wanted, what is committed and how the last attempt
  * ended. Absence never deletes: without a wish nothing is touched.
  */
+import type { Machine } from "@holdfast/shared/flight/machine.ts";
 import { compareGenerations, type Generation } from "@holdfast/shared/generation.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 
 export type Hold = Readonly<{ reason: string; message: string }>;
+
+/** What of the last attempt matters for the next one. */
+export type LastAttempt = Pick<AttemptRecord, "phase" | "state" | "inputsDigest" | "generation">;
 
 export type Situation = Readonly<{
   wanted: Readonly<{ generation: Generation; tombstone: boolean; removed: boolean }> | undefined;
   /** Digest of all that goes into the attempt that would be made now. */
   inputsDigest: string;
   committed: Generation | undefined;
-  attempt: AttemptRecord | undefined;
+  attempt: LastAttempt | undefined;
   hold: Hold | undefined;
 }>;
 
@@ -45,3 +49,19 @@ export function decide({ wanted, inputsDigest, committed, attempt, hold }: Situa
   if (wasTried) return { kind: "settle" };
   return hold === undefined ? { kind: "attempt" } : { kind: "hold", hold };
 }
+
+export type InstanceState = Readonly<{ phase: Decision["kind"] | "new" }>;
+
+/** The decisions of one loop, in the form of all protocol logic, so that they can be written down and run again. */
+export const decideMachine: Machine<InstanceState, Situation, Decision> = {
+  name: "instance",
+  step(_, situation) {
+    const decision = decide(situation);
+    return [{ phase: decision.kind }, [decision]];
+  },
+  words: new Set(
+    Object.keys({
+      ...{ new: 0, resume: 0, remove: 0, attempt: 0, hold: 0, settle: 0, nothing: 0 },
+    } satisfies Record<InstanceState["phase"], 0>),
+  ),
+};

@@ -8,6 +8,7 @@ import { FreshnessSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
 import { deliverSeats } from "../entitlement/deliver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
@@ -15,7 +16,13 @@ import * as attempts from "../store/attempts.ts";
 import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import type { InstanceView } from "./conditions.ts";
-import { type Decision, decide, type Hold } from "./decide.ts";
+import {
+  type Decision,
+  decideMachine,
+  type Hold,
+  type InstanceState,
+  type Situation,
+} from "./decide.ts";
 import { resumeRestart, workOff } from "./orders.ts";
 import { findHold, inputsDigestOf, judgeConsent, judgeStale, planAttempt } from "./plan.ts";
 import { outputsFile } from "./publish.ts";
@@ -30,6 +37,8 @@ export class InstanceLoop {
   readonly #work: Work;
   readonly #bell: Doorbell;
   readonly #repair: RepairState = { failures: 0, notBefore: 0 };
+  readonly #track: Track<InstanceState, Situation, Decision>;
+  #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;
   #serving: ServingView | undefined;
   #retry = { failures: 0, at: 0 };
@@ -37,6 +46,7 @@ export class InstanceLoop {
   constructor(work: Work, bell: Doorbell) {
     this.#work = work;
     this.#bell = bell;
+    this.#track = (work.recorder ?? unrecorded).track(decideMachine, work.instanceId);
   }
 
   /** What was held for lack of a link is tried again at once. */
@@ -113,12 +123,13 @@ export class InstanceLoop {
   }
 
   #decide(target: Target | undefined): Decision {
-    const { store, instanceId } = this.#work;
+    const { store, instanceId, clock, random } = this.#work;
     const held = assignments.find(store, instanceId);
-    const attempt = attempts.find(store, instanceId);
+    const last = attempts.find(store, instanceId);
     const committed = attempts.findCommitted(store, instanceId);
     const hold = target === undefined || target.tombstone ? undefined : this.#holdOf(target);
-    return decide({
+    const attempt = last && attemptFactsOf(last);
+    const situation: Situation = {
       wanted: held &&
         target && {
           generation: held.generation,
@@ -129,7 +140,10 @@ export class InstanceLoop {
       committed: committed?.generation,
       attempt,
       hold,
-    });
+    };
+    const [state, [decision]] = this.#track.step(this.#state, situation, clock.now(), random);
+    this.#state = state;
+    return decision ?? fail("no decision was made");
   }
 
   #holdOf(target: Target): Hold | undefined {
@@ -284,6 +298,11 @@ export class InstanceLoop {
     this.#serving = undefined;
     this.#work.changed();
   }
+}
+
+/** Of a record that holds far more, such as the messages of its steps. */
+function attemptFactsOf({ phase, state, inputsDigest, generation }: AttemptRecord) {
+  return { phase, state, inputsDigest, generation };
 }
 
 function fail(message: string): never {

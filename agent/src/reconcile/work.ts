@@ -1,6 +1,7 @@
 /** What the work on one instance is handed in, and how it ends early. */
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
+import type { Recorder } from "@holdfast/shared/flight/machine.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { ArtefactRef } from "../artefacts/cache.ts";
 import type { ConsentPort } from "../consent/port.ts";
@@ -38,6 +39,8 @@ export type EngineDeps = Readonly<{
   measured(instanceId: string): Measured | undefined;
   /** The hub's time as far as it is known, ms: by it an order is too late. */
   hubNow(): number;
+  /** Writes decisions down; without it nothing is. */
+  recorder?: Recorder;
   /** Loops look again after this long without a ring. */
   intervalMs: number;
 }>;

@@ -1,0 +1,85 @@
+/**
+ * What of a state or an event may stand in a recorder's file. Strings are kept by permission, not left out by
+ * suspicion: a machine's own words, reasons, ids and digests; of any other text only its size and the beginning of
+ * its digest stay. Equal texts stay equal and others stay different, so a machine that passes texts on and compares
+ * them runs the same on what was recorded.
+ */
+import { digestOf } from "../digest.ts";
+import { Fault } from "../fault.ts";
+
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json };
+
+/** Reasons, ids, digests, and what stands for a text already. */
+const PLAIN =
+  /^(?:[A-Z]{2,16}(?:_[A-Z]{1,16}){0,5}|[a-z]{3}_[0-9a-f]{32}|sha256:[0-9a-f]{64}|(?:text|bytes)\(\d{1,10}, [0-9a-f]{12}\))$/;
+/** Of the properties that machines have; anything else is foreign. */
+const KEY = /^[A-Za-z]{1,32}$/;
+const DIGEST_DIGITS = 12;
+
+/** JSON from which `revived` makes what a machine takes for the same. Throws INTERNAL `FLIGHT_NOT_PLAIN`. */
+export function recordable(value: unknown, words: ReadonlySet<string>): Json {
+  switch (typeof value) {
+    case "boolean":
+      return value;
+    case "number":
+      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: nameOf(value) };
+    case "bigint":
+      return { $int: `${value}` };
+    case "undefined":
+      return { $none: true };
+    case "string":
+      return words.has(value) || PLAIN.test(value) ? value : masked("text", Buffer.from(value));
+    case "object":
+      return value === null ? null : recordableObject(value, words);
+    default:
+      throw notPlain(typeof value);
+  }
+}
+
+function recordableObject(value: object, words: ReadonlySet<string>): Json {
+  if (Array.isArray(value)) return value.map((each) => recordable(each, words));
+  if (value instanceof Uint8Array) return masked("bytes", value);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null)
+    throw notPlain("an instance of a class");
+  const copy: Record<string, Json> = {};
+  for (const key in value) {
+    const name = KEY.test(key) || words.has(key) ? key : masked("text", Buffer.from(key));
+    copy[name] = recordable((value as Record<string, unknown>)[key], words);
+  }
+  return copy;
+}
+
+/** The other way round; texts stay what stands for them. */
+export function revived(json: Json): unknown {
+  if (typeof json !== "object" || json === null) return json;
+  if (Array.isArray(json)) return json.map(revived);
+  const entries = Object.entries(json as Readonly<Record<string, Json>>);
+  const [first] = entries;
+  if (entries.length === 1 && first !== undefined) {
+    const [key, value] = first;
+    if (key === "$none") return undefined;
+    if (key === "$int") return BigInt(String(value));
+    if (key === "$number") return Number(value);
+  }
+  return Object.fromEntries(entries.map(([key, value]) => [key, revived(value)]));
+}
+
+function masked(what: "text" | "bytes", bytes: Uint8Array): string {
+  const digest = digestOf(bytes).slice("sha256:".length, "sha256:".length + DIGEST_DIGITS);
+  return `${what}(${bytes.length}, ${digest})`;
+}
+
+function nameOf(value: number): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
+function notPlain(what: string): Fault {
+  return new Fault("INTERNAL", "FLIGHT_NOT_PLAIN", `flight recorder: ${what} is no plain data`);
+}
