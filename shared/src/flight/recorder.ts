@@ -16,7 +16,7 @@ import {
   type StepLine,
 } from "./line.ts";
 import type { Machine, Recorder, Track } from "./machine.ts";
-import { recordable } from "./redact.ts";
+import { Redaction } from "./redact.ts";
 import { type FileSystem, FlightRing } from "./ring.ts";
 
 /** Kept in memory until the job is over; more is written at once. */
@@ -41,6 +41,7 @@ export type FlightDeps = Readonly<{
 export class FlightRecorder implements Recorder {
   readonly #deps: FlightDeps;
   readonly #ring: FlightRing;
+  readonly #redactions = new Map<string, Redaction>();
   #pending = "";
   #isFlushDue = false;
   #segment = 0;
@@ -72,7 +73,9 @@ export class FlightRecorder implements Recorder {
     of: string,
   ): Track<State, Event, Effect> {
     this.#tracks += 1;
-    return new RecordedTrack(machine, of, this.#tracks, this);
+    const redaction = this.#redactions.get(machine.name) ?? new Redaction(machine.words);
+    this.#redactions.set(machine.name, redaction);
+    return new RecordedTrack(machine, of, this.#tracks, this, redaction);
   }
 
   /** The last line, written at once. The file of a process that is killed has none. */
@@ -164,8 +167,11 @@ class RecordedTrack<State extends Readonly<{ phase: string }>, Event, Effect>
   readonly #of: string;
   readonly #number: number;
   readonly #recorder: FlightRecorder;
+  readonly #redaction: Redaction;
   #segment = 0;
   #last = "";
+  /** The last state that was written or checked, and its check. */
+  #before: State | undefined;
   #state = 0;
   #same = 0;
 
@@ -174,11 +180,13 @@ class RecordedTrack<State extends Readonly<{ phase: string }>, Event, Effect>
     of: string,
     number: number,
     recorder: FlightRecorder,
+    redaction: Redaction,
   ) {
     this.#machine = machine;
     this.#of = of;
     this.#number = number;
     this.#recorder = recorder;
+    this.#redaction = redaction;
   }
 
   step(state: State, event: Event, now: number, random: Random) {
@@ -224,33 +232,26 @@ class RecordedTrack<State extends Readonly<{ phase: string }>, Event, Effect>
     drawn: readonly number[],
     outcome: readonly [State, readonly Effect[]] | undefined,
   ): void {
-    const { words, name } = this.#machine;
     const recorder = this.#recorder;
     let head = "";
     if (this.#segment !== recorder.segment) {
-      const state = recordable(before, words);
-      const line: StateLine = { t: this.#number, machine: name, of: this.#of, state };
-      head = `${JSON.stringify(line)}\n`;
+      const text = this.#redaction.text(before);
+      head = stateLine(this.#number, this.#machine.name, this.#of, text);
       this.#segment = recorder.segment;
       this.#last = "";
       this.#same = 0;
-      this.#state = checkOf(state);
+      this.#state = checkOf(text);
+      this.#before = before;
     }
-    const said = recordable(event, words);
-    const checks = outcome && checksOf(outcome, words);
+    const said = this.#redaction.text(event);
+    const checks = outcome && this.#checksOf(outcome);
     const isStill = checks?.[0] === this.#state && drawn.length === 0;
-    const key = isStill ? `${checks[1]} ${JSON.stringify(said)}` : "";
+    const key = isStill ? `${checks[1]} ${said}` : "";
     if (key !== "" && key === this.#last) {
       this.#same += 1;
       return;
     }
-    const line: StepLine = {
-      ...{ t: this.#number, at: now, event: said },
-      ...(drawn.length > 0 && { random: drawn }),
-      ...(checks !== undefined && { checks }),
-      ...(this.#same > 0 && { same: this.#same }),
-    };
-    const text = `${JSON.stringify(line)}\n`;
+    const text = stepLine(this.#number, now, said, drawn, checks, this.#same);
     if (Math.max(text.length, head.length) > LINE_BYTES_MAX) {
       this.#gap("LINE_LONG");
       return;
@@ -259,6 +260,15 @@ class RecordedTrack<State extends Readonly<{ phase: string }>, Event, Effect>
     this.#same = 0;
     this.#last = key;
     this.#state = checks?.[0] ?? 0;
+    this.#before = outcome?.[0];
+  }
+
+  #checksOf([state, effects]: readonly [State, readonly Effect[]]): readonly [number, number] {
+    const isSame = state === this.#before;
+    return [
+      isSame ? this.#state : checkOf(this.#redaction.text(state)),
+      effects.length === 0 ? NO_EFFECTS : checkOf(this.#redaction.text(effects)),
+    ];
   }
 
   /** Whatever comes next has the whole state before it. */
@@ -269,11 +279,27 @@ class RecordedTrack<State extends Readonly<{ phase: string }>, Event, Effect>
   }
 }
 
-export function checksOf(
-  [state, effects]: readonly [unknown, readonly unknown[]],
-  words: ReadonlySet<string>,
-): readonly [number, number] {
-  return [checkOf(recordable(state, words)), checkOf(recordable(effects, words))];
+const NO_EFFECTS = checkOf("[]");
+
+/** As JSON would write a StateLine. */
+function stateLine(t: number, machine: string, of: string, state: string): string {
+  const head: Omit<StateLine, "state"> = { t, machine, of };
+  return `${JSON.stringify(head).slice(0, -1)},"state":${state}}\n`;
+}
+
+/** As JSON would write a StepLine. */
+function stepLine(
+  t: number,
+  at: number,
+  event: string,
+  drawn: readonly number[],
+  checks: StepLine["checks"],
+  same: number,
+): string {
+  const chance = drawn.length === 0 ? "" : `,"random":[${drawn.join(",")}]`;
+  const became = checks === undefined ? "" : `,"checks":[${checks[0]},${checks[1]}]`;
+  const more = same === 0 ? "" : `,"same":${same}`;
+  return `{"t":${t},"at":${at},"event":${event}${chance}${became}${more}}\n`;
 }
 
 /** Never its message, which may quote anything. */

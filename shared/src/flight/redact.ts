@@ -15,45 +15,66 @@ export type Json =
   | readonly Json[]
   | { readonly [key: string]: Json };
 
-/** Reasons, ids, digests, and what stands for a text already. */
+/** Reasons, ids, digests, and what stands for a text already. None of them needs an escape in JSON. */
 const PLAIN =
   /^(?:[A-Z]{2,16}(?:_[A-Z]{1,16}){0,5}|[a-z]{3}_[0-9a-f]{32}|sha256:[0-9a-f]{64}|(?:text|bytes)\(\d{1,10}, [0-9a-f]{12}\))$/;
 /** Of the properties that machines have; anything else is foreign. */
 const KEY = /^[A-Za-z]{1,32}$/;
 const DIGEST_DIGITS = 12;
+/** Names of properties whose form is remembered; machines have fewer. */
+const KEYS_MAX = 256;
 
-/** JSON from which `revived` makes what a machine takes for the same. Throws INTERNAL `FLIGHT_NOT_PLAIN`. */
-export function recordable(value: unknown, words: ReadonlySet<string>): Json {
-  switch (typeof value) {
-    case "boolean":
-      return value;
-    case "number":
-      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: nameOf(value) };
-    case "bigint":
-      return { $int: `${value}` };
-    case "undefined":
-      return { $none: true };
-    case "string":
-      return words.has(value) || PLAIN.test(value) ? value : masked("text", Buffer.from(value));
-    case "object":
-      return value === null ? null : recordableObject(value, words);
-    default:
-      throw notPlain(typeof value);
-  }
-}
+/** Writes the values of one machine; its words must not need an escape in JSON. */
+export class Redaction {
+  readonly #words: ReadonlySet<string>;
+  readonly #keys = new Map<string, string>();
 
-function recordableObject(value: object, words: ReadonlySet<string>): Json {
-  if (Array.isArray(value)) return value.map((each) => recordable(each, words));
-  if (value instanceof Uint8Array) return masked("bytes", value);
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null)
-    throw notPlain("an instance of a class");
-  const copy: Record<string, Json> = {};
-  for (const key in value) {
-    const name = KEY.test(key) || words.has(key) ? key : masked("text", Buffer.from(key));
-    copy[name] = recordable((value as Record<string, unknown>)[key], words);
+  constructor(words: ReadonlySet<string>) {
+    this.#words = words;
   }
-  return copy;
+
+  /** JSON from which `revived` makes what a machine takes for the same. Throws INTERNAL `FLIGHT_NOT_PLAIN`. */
+  text(value: unknown): string {
+    switch (typeof value) {
+      case "boolean":
+        return value ? "true" : "false";
+      case "number":
+        return Number.isFinite(value) && !Object.is(value, -0)
+          ? `${value}`
+          : `{"$number":"${nameOf(value)}"}`;
+      case "bigint":
+        return `{"$int":"${value}"}`;
+      case "undefined":
+        return '{"$none":true}';
+      case "string":
+        return this.#words.has(value) || PLAIN.test(value) ? `"${value}"` : maskedText(value);
+      case "object":
+        return value === null ? "null" : this.#object(value);
+      default:
+        throw notPlain(typeof value);
+    }
+  }
+
+  #object(value: object): string {
+    if (Array.isArray(value)) return `[${value.map((each) => this.text(each)).join(",")}]`;
+    if (value instanceof Uint8Array) return masked("bytes", value);
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (prototype !== Object.prototype && prototype !== null) {
+      throw notPlain("an instance of a class");
+    }
+    let text = "";
+    for (const key in value) {
+      const head = this.#keys.get(key) ?? this.#keyOf(key);
+      text += `${text === "" ? "" : ","}${head}${this.text((value as Record<string, unknown>)[key])}`;
+    }
+    return `{${text}}`;
+  }
+
+  #keyOf(key: string): string {
+    const head = `${KEY.test(key) || this.#words.has(key) ? `"${key}"` : maskedText(key)}:`;
+    if (this.#keys.size < KEYS_MAX) this.#keys.set(key, head);
+    return head;
+  }
 }
 
 /** The other way round; texts stay what stands for them. */
@@ -71,9 +92,13 @@ export function revived(json: Json): unknown {
   return Object.fromEntries(entries.map(([key, value]) => [key, revived(value)]));
 }
 
+function maskedText(text: string): string {
+  return masked("text", Buffer.from(text));
+}
+
 function masked(what: "text" | "bytes", bytes: Uint8Array): string {
   const digest = digestOf(bytes).slice("sha256:".length, "sha256:".length + DIGEST_DIGITS);
-  return `${what}(${bytes.length}, ${digest})`;
+  return `"${what}(${bytes.length}, ${digest})"`;
 }
 
 function nameOf(value: number): string {

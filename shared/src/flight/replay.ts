@@ -4,10 +4,9 @@
  */
 import { Fault } from "../fault.ts";
 import { shown } from "../text.ts";
-import { FLIGHT_FORMAT, LINE_BYTES_MAX, type StateLine, type StepLine } from "./line.ts";
+import { checkOf, FLIGHT_FORMAT, LINE_BYTES_MAX, type StateLine, type StepLine } from "./line.ts";
 import type { Machine } from "./machine.ts";
-import { checksOf } from "./recorder.ts";
-import { type Json, recordable, revived } from "./redact.ts";
+import { type Json, Redaction, revived } from "./redact.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each machine has a state and events of its own; the file says which
 export type AnyMachine = Machine<any, any, any>;
@@ -110,16 +109,18 @@ function stepAgain(
     return undefined;
   }
   const [state, effects] = outcome;
-  const checks = checksOf(outcome, machine.words);
-  const said = recordable(effects, machine.words);
+  const redaction = new Redaction(machine.words);
+  const became = redaction.text(state);
+  const said = redaction.text(effects);
+  const checks = [checkOf(became), checkOf(said)] as const;
   const isSame = step.checks?.[0] === checks[0] && step.checks[1] === checks[1];
   if (!isSame || random.length > 0) {
     const chance = random.length > 0 ? `; drew ${random.length} numbers less` : "";
-    const became = JSON.stringify(recordable(state, machine.words));
-    const now = `checks ${checks.join(" ")}${chance}: ${became} and ${JSON.stringify(said)}`;
+    const now = `checks ${checks.join(" ")}${chance}: ${became} and ${said}`;
     return { line, then, now };
   }
-  told.step({ ...shownStep, after: phaseOf(state), effects: said, same: step.same ?? 0 });
+  const same = step.same ?? 0;
+  told.step({ ...shownStep, after: phaseOf(state), effects: JSON.parse(said) as Json, same });
   flying.state = state;
   return undefined;
 }
