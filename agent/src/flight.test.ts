@@ -16,7 +16,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { AGENT_FLIGHT } from "./flight.ts";
 import { initialSession, type SessionEvent, sessionMachine } from "./link/session.ts";
-import { enrollInto } from "./local/commands.ts";
+import { enrollInto } from "./local/joining.ts";
 import { decideMachine, type Situation } from "./reconcile/decide.ts";
 import { CELL } from "./reconcile/engine.test-world.ts";
 import { VENDOR } from "./reconcile/release.test-world.ts";
@@ -64,7 +64,7 @@ const certificate = fc.record({ renewAt: fc.nat(), notAfter: fc.nat() }).map((ti
 }));
 const connection = fc.integer({ min: 1, max: 5 });
 const sessionEvents: fc.Arbitrary<SessionEvent> = fc.oneof(
-  fc.constant({ type: "start" as const }),
+  fc.constantFrom<SessionEvent>({ type: "start" }, { type: "stop" }, { type: "fenced" }),
   fc.record({
     type: fc.constant("timer" as const),
     timer: fc.constantFrom("connect" as const, "welcome" as const, "renew" as const),
@@ -77,7 +77,7 @@ const sessionEvents: fc.Arbitrary<SessionEvent> = fc.oneof(
   fc.record({
     type: fc.constant("lost" as const),
     connection,
-    kind: fc.constantFrom("unreachable" as const, "later" as const, "expired" as const),
+    kind: fc.constantFrom("unreachable" as const, "later" as const, "fenced" as const),
     reason: fc.constant("HUB_UNREACHABLE"),
     message: text,
   }),
@@ -163,7 +163,9 @@ describe("a real agent", () => {
       certificate: create(CertificateSchema),
       ...{ linkEndpoints: ["127.0.0.1:1"], identityEndpoints: ["127.0.0.1:1"] },
     };
-    await enrollInto(state(), host, NOW, async () => ({ identity, keySets: [], incarnation: 1n }));
+    await enrollInto(state(), host, NOW, {
+      obtain: async () => ({ identity, keySets: [], incarnation: 1n }),
+    });
     const killed = begun();
     await recorded("renewal-failed");
     await ended(killed, "SIGKILL");
