@@ -79,6 +79,31 @@ async function main(args: readonly string[]): Promise<number> {
   located(
     program.command("halt").description("end all workloads of an agent that does not run"),
   ).action(async (options: Where) => await halt(configOf(options)));
+  addFlightCommands(program, located, result);
+  program
+    .command("version")
+    .description("version of this program")
+    .action(() => {
+      process.stdout.write(`holdfast-agent ${versionOf()}\n`);
+    });
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return result.code;
+  } catch (error) {
+    const isHelp = error instanceof CommanderError && error.exitCode === 0;
+    if (isHelp) return 0;
+    const fault = error instanceof CommanderError ? usage(error) : asFault(error, "it failed");
+    if (fault.code === "INTERNAL") process.stderr.write(`cause: ${causeChain(error)}\n`);
+    process.stderr.write(failureText(fault));
+    return exitCodeOf(fault);
+  }
+}
+
+function addFlightCommands(
+  program: Command,
+  located: (command: Command) => Command,
+  result: { code: number },
+): void {
   located(program.command("record").description("copy the flight recorder's files to a new file"))
     .requiredOption("--out <file>", "a file that is not there yet")
     .action(async (options: Where & { out: string }) => {
@@ -98,23 +123,6 @@ async function main(args: readonly string[]): Promise<number> {
       const print = (line: string) => void process.stdout.write(`${line}\n`);
       result.code = replayFile(fs, AGENT_FLIGHT, { file, of, print });
     });
-  program
-    .command("version")
-    .description("version of this program")
-    .action(() => {
-      process.stdout.write(`holdfast-agent ${versionOf()}\n`);
-    });
-  try {
-    await program.parseAsync([...args], { from: "user" });
-    return result.code;
-  } catch (error) {
-    const isHelp = error instanceof CommanderError && error.exitCode === 0;
-    if (isHelp) return 0;
-    const fault = error instanceof CommanderError ? usage(error) : asFault(error, "it failed");
-    if (fault.code === "INTERNAL") process.stderr.write(`cause: ${causeChain(error)}\n`);
-    process.stderr.write(failureText(fault));
-    return exitCodeOf(fault);
-  }
 }
 
 function usage(error: CommanderError): Fault {

@@ -3,12 +3,12 @@
  * the opposite order, and never touches a workload on the way out. The only file that knows all parts.
  */
 import { randomBytes } from "node:crypto";
-import * as fs from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, type Random, systemClock } from "@holdfast/shared/clock.ts";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { FlightRecorder } from "@holdfast/shared/flight/recorder.ts";
+import type { FlightRecorder } from "@holdfast/shared/flight/recorder.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { ArtefactCache } from "./artefacts/cache.ts";
 import { Control } from "./assignments/control.ts";
@@ -19,7 +19,8 @@ import { openPolicy } from "./consent/open.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
 import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
-import { AGENT_FLIGHT } from "./flight.ts";
+import { type FlyingHost, startRecorder } from "./flight.ts";
+import { lateFetch } from "./link/late-fetch.ts";
 import { type Link, startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { isAdopting } from "./local/adopting.ts";
@@ -53,15 +54,13 @@ import { AgentTelemetry } from "./telemetry/telemetry.ts";
 
 /** What main.ts takes from its own process. */
 export type AgentHost = StateHost &
+  FlyingHost &
   Readonly<{
     process: ProcessGround;
     random: Random;
     bootId: string;
     /** Such as linux/x64. */
     platform: string;
-    version: string;
-    /** Hears of an error that ends the process, just before it does. */
-    onCrash(hear: (error: unknown) => void): void;
   }>;
 
 /** Content that nothing needs any more is looked for this often. */
@@ -77,11 +76,11 @@ export async function runAgent(
   const { stateDir } = config;
   const warning = checkStateDirectory(stateDir, host.uid);
   if (warning !== undefined) log.warn({}, warning);
-  if (!fs.existsSync(join(stateDir, STORE_FILE))) throw identities.notEnrolled(stateDir);
+  if (!existsSync(join(stateDir, STORE_FILE))) throw identities.notEnrolled(stateDir);
   const lock = takeLock(stateDir, host);
   try {
     const { store, damaged } = openStore(join(stateDir, STORE_FILE), systemClock.now());
-    const recorder = startRecorder(stateDir, host, log);
+    const recorder = startRecorder(stateDir, host, systemClock, log);
     try {
       if (damaged !== undefined) facts.putDamaged(store, damaged);
       await runOn(store, loadIdentity(store), config, host, { log, recorder }, signal);
@@ -92,15 +91,6 @@ export async function runAgent(
   } finally {
     lock.release();
   }
-}
-
-function startRecorder(stateDir: string, host: AgentHost, log: Log): FlightRecorder {
-  const recorder = new FlightRecorder({
-    ...{ fs, plan: AGENT_FLIGHT, directory: stateDir, clock: systemClock, log },
-    ...{ version: host.version, life: randomBytes(9).toString("hex") },
-  });
-  host.onCrash((error) => recorder.end("crashed", error));
-  return recorder;
 }
 
 /** A damaged store takes the identity with it: nothing may change, and whatever runs goes on. */
@@ -379,23 +369,6 @@ async function inTime({ clock, log, config }: Ground, ended: Promise<void>): Pro
   });
   await Promise.race([ended, late]);
   deadline.abort();
-}
-
-/** The link is made last, since it needs all the others; until then there is none. */
-function lateFetch(find: () => FetchPort | undefined): FetchPort {
-  const present = () => {
-    const found = find();
-    if (found !== undefined) return found;
-    throw new Fault("UNAVAILABLE", "LINK_DOWN", "the agent has not connected yet");
-  };
-  return {
-    fetchRelease: async (digest, signal) => await present().fetchRelease(digest, signal),
-    async *fetchArtefact(digest, offset, signal) {
-      yield* present().fetchArtefact(digest, offset, signal);
-    },
-    fetchSecret: async (instanceId, name, version, signal) =>
-      await present().fetchSecret(instanceId, name, version, signal),
-  };
 }
 
 async function pruneRegularly(engine: Engine, signal: AbortSignal): Promise<void> {
