@@ -5,6 +5,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { AgentService } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import {
@@ -137,6 +138,20 @@ describe("a join token", () => {
       .poll(() => causesIn("plain"), { timeout: 10_000 })
       .toEqual(["TOKEN_WRONG_SECRET", "TOKEN_USED", "TOKEN_EXPIRED"]);
     await expect.poll(() => causesIn("gone"), { timeout: 10_000 }).toEqual(["TOKEN_REVOKED"]);
+  });
+});
+
+describe("a host name", () => {
+  it("of any characters is kept as text that shows them, and names nothing", async () => {
+    await newCell("odd-host");
+    const request = await enrolment(
+      await tokenFor("odd-host"),
+      "../../etc/\0\u202egnp.exe\u{1f600}",
+    );
+    await identityHub(hub().parts.app).enroll(request, { address: "127.0.0.1" });
+    const listed = await hub().client(AgentService, hub().tokens.owner).listAgents({});
+    const odd = listed.agents.find(({ metadata }) => metadata?.name === "odd-host-1");
+    expect(odd?.status?.hostName).toBe("../../etc/\\u0000\\u202egnp.exe\u{1f600}");
   });
 });
 

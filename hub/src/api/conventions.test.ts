@@ -83,6 +83,77 @@ describe("names and ids", () => {
   });
 });
 
+describe("names of new objects", () => {
+  it.each([
+    ["nothing", ""],
+    ["64 characters", "x".repeat(64)],
+    ["a leading dash", "-rf"],
+    ["a Cyrillic letter that looks like ours", "p\u0430ypal"],
+    ["a zero-width character", "a\u200bb"],
+    ["an accent, composed", "caf\u00e9"],
+    ["an accent, decomposed", "cafe\u0301"],
+    ["upper case", "Default"],
+    ["a path", "../etl"],
+    ["a quote and a comment", "' OR 1=1 --"],
+  ])("are refused with %s", async (_, name) => {
+    const answer = await refusal(products().createProduct({ product: product(name) }));
+    expect(answer).toMatchObject({ code: "InvalidArgument", reason: "REQUEST_INVALID" });
+    expect(answer.fields[0]).toBe("product.metadata.name");
+  });
+});
+
+describe("labels", () => {
+  const labelled = (labels: Record<string, string>) =>
+    products().createProduct({ product: { metadata: { name: newName(), labels }, spec: {} } });
+
+  it("are at most 64, of values of at most 256", async () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`key-${n}`, "x"]));
+    expect((await labelled(many(64))).product?.metadata?.labels).toEqual(many(64));
+    for (const labels of [
+      many(65),
+      many(10_000),
+      { a: "x".repeat(257) },
+      { a: "x".repeat(1 << 20) },
+    ]) {
+      const answer = await refusal(labelled(labels));
+      expect(answer).toMatchObject({ code: "InvalidArgument", reason: "REQUEST_INVALID" });
+      expect(answer.message).toMatch(/64|256/);
+      expect(answer.message.length).toBeLessThan(1_000);
+    }
+  });
+
+  it("named like parts of Object are labels like others, or refused", async () => {
+    const { product: made } = await labelled({ constructor: "x", tostring: "y" });
+    expect(made?.metadata?.labels).toEqual({ constructor: "x", tostring: "y" });
+    expect({}).not.toHaveProperty("tostring");
+  });
+});
+
+describe("numbers", () => {
+  const sized = async (pageSize: string) => {
+    const answer = await fetch(
+      `http://${hub().address}/holdfast.api.v1.TenantService/ListTenants`,
+      {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          authorization: `Bearer ${hub().tokens.owner}`,
+        },
+        body: `{"pageSize":${pageSize}}`,
+      },
+    );
+    const { code } = (await answer.json()) as { code?: string };
+    return [answer.status, code];
+  };
+  it.each(['"1e999"', '"1_000"', '"NaN"', "1e999", "1.5", "2147483648", '" 1"', "true"])(
+    "are refused as %s",
+    async (given) => {
+      expect(await sized(given)).toEqual([400, "invalid_argument"]);
+    },
+  );
+});
+
 describe("etags", () => {
   it("refuse a stale version and name the present one", async () => {
     const name = newName();
