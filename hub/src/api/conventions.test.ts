@@ -92,9 +92,6 @@ describe("names of new objects", () => {
     ["a zero-width character", "a\u200bb"],
     ["an accent, composed", "caf\u00e9"],
     ["an accent, decomposed", "cafe\u0301"],
-    ["upper case", "Default"],
-    ["a path", "../etl"],
-    ["a quote and a comment", "' OR 1=1 --"],
   ])("are refused with %s", async (_, name) => {
     const answer = await refusal(products().createProduct({ product: product(name) }));
     expect(answer).toMatchObject({ code: "InvalidArgument", reason: "REQUEST_INVALID" });
