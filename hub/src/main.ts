@@ -41,6 +41,7 @@ process.exitCode = await run(process.argv.slice(2), {
   clock: systemClock,
   random: Math.random,
   stop: stopSignal(),
+  onCrash: (hear) => void process.on("uncaughtExceptionMonitor", hear),
   print: (line) => void process.stdout.write(`${line}\n`),
   printError: (line) => void process.stderr.write(`${line}\n`),
 });

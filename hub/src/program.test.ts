@@ -24,6 +24,7 @@ async function said(args: readonly string[], env: Record<string, string> = {}) {
     version: "test",
     clock: systemClock,
     random: Math.random,
+    onCrash: () => undefined,
     stop: new AbortController().signal,
     print: (line) => void lines.push(line),
     printError: (line) => void errors.push(line),
@@ -38,6 +39,16 @@ function fileWith(text: string): string {
 }
 
 describe("holdfast-hub", () => {
+  it("takes a flight only where there is one, and replays only what is one", async () => {
+    const config = fileWith(`data_dir: ${join(directory, "never-ran")}\n`);
+    const out = join(directory, "flight.jsonl");
+    const missing = await said(["record", "--config", config, "--out", out]);
+    expect([missing.code, missing.err]).toEqual([3, expect.stringContaining("FLIGHT_MISSING")]);
+    const damaged = await said(["replay", config]);
+    expect([damaged.code, damaged.err]).toEqual([2, expect.stringContaining(`${config}:1: got`)]);
+    expect((await said(["replay", join(directory, "absent")])).code).toBe(2);
+  });
+
   it.each([
     { it: "is missing", path: () => join(directory, "absent.yaml"), says: "no such file (ENOENT)" },
     {

@@ -1,5 +1,5 @@
 /** The command line of holdfast-hub: what there is to run, and how failures look and end. */
-import { createReadStream } from "node:fs";
+import * as fs from "node:fs";
 import { dirname, resolve } from "node:path";
 import {
   asFault,
@@ -8,6 +8,7 @@ import {
   Fault,
   type FaultCode,
 } from "@holdfast/shared/fault.ts";
+import { replayFile, takeFlight } from "@holdfast/shared/flight/commands.ts";
 import { unreadable } from "@holdfast/shared/settings.ts";
 import { escapeControls, shown } from "@holdfast/shared/text.ts";
 import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
@@ -15,6 +16,7 @@ import { Command, CommanderError } from "commander";
 import { createVendor } from "./app/vendors.ts";
 import { type HubConfig, readConfig } from "./config.ts";
 import { doctor, doctorText } from "./doctor.ts";
+import { HUB_FLIGHT } from "./flight.ts";
 import { createLog } from "./log.ts";
 import { openHubDatabase, privateCluster } from "./open-database.ts";
 import { readKeyFile, wrapperOf } from "./secrets.ts";
@@ -89,6 +91,21 @@ function commands(process: Process, result: { code: number }): Command {
       );
       result.code = report.healthy ? 0 : 1;
     });
+  configured(
+    program.command("record").description("copy the flight recorder's files to a new file"),
+  )
+    .requiredOption("--out <file>", "a file that is not there yet")
+    .action(async (options: Options & { out: string }) => {
+      const { dataDir } = await configOf(options, process);
+      process.print(takeFlight(fs, HUB_FLIGHT, dataDir, options.out));
+    });
+  program
+    .command("replay <file>")
+    .description("run a recorded flight again and show it; ends with 10 if a step goes another way")
+    .option("--of <id>", "show only the steps of this agent")
+    .action((file: string, { of }: { of?: string }) => {
+      result.code = replayFile(fs, HUB_FLIGHT, { file, of, print: process.print });
+    });
   const vendor = program.command("vendor").description("vendors that this hub serves");
   configured(vendor.command("create <name>").description("make a vendor and its owner")).action(
     async (name: string, options: Options) =>
@@ -119,7 +136,8 @@ async function configOf({ config }: Options, process: Process): Promise<HubConfi
 async function readConfigFile(path: string): Promise<string> {
   try {
     const chunks: Buffer[] = [];
-    for await (const chunk of createReadStream(path, { end: YAML_BYTES_MAX })) chunks.push(chunk);
+    for await (const chunk of fs.createReadStream(path, { end: YAML_BYTES_MAX }))
+      chunks.push(chunk);
     return Buffer.concat(chunks).toString("utf8");
   } catch (error) {
     throw unreadable("configuration file", path, error);

@@ -41,6 +41,7 @@ async function start(changed: Readonly<Record<string, string>> = {}): Promise<Ru
   const host: ServeHost = {
     ...clusterDeps(dataDir),
     version: "test",
+    onCrash: () => undefined,
     print: (line) => void printed.push(line),
   };
   const stop = new AbortController();

@@ -21,6 +21,7 @@ import { linkHub } from "./app/link/link-hub.ts";
 import { signIn } from "./app/sign-in.ts";
 import { reportUseCases } from "./app/usage.ts";
 import type { HubConfig } from "./config.ts";
+import { type FlyingHost, startRecorder } from "./flight.ts";
 import { type HubParts, type HubState, openParts, type Servers } from "./hub-parts.ts";
 import { startIdentityServer } from "./link/identity-server.ts";
 import { admissionBounds, startLinkServer } from "./link/link-server.ts";
@@ -36,8 +37,8 @@ import { runPrune } from "./tasks/prune.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
 export type ServeHost = DatabaseHost &
+  FlyingHost &
   Readonly<{
-    version: string;
     /** To people, on standard output. */
     print(line: string): void;
   }>;
@@ -76,6 +77,7 @@ export async function serveParts(
   signal: AbortSignal,
 ): Promise<void> {
   const metrics = createMetrics();
+  const recorder = startRecorder(config.dataDir, host);
   const stopping = new AbortController();
   const listenerDeps = (at: ListenAddress) => ({
     ...at,
@@ -90,7 +92,7 @@ export async function serveParts(
   const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
   try {
     servers.link = await listening("link_listen", config.linkListen, (at) =>
-      startLinkServer({ ...listenerDeps(at), hub: linkHub(app, reportUseCases(app)) }),
+      startLinkServer({ ...listenerDeps(at), hub: linkHub(app, reportUseCases(app)), recorder }),
     );
     servers.identity = await listening("identity_listen", config.identityListen, (at) =>
       startIdentityServer({ ...listenerDeps(at), hub: identityHub(app) }),
@@ -119,6 +121,7 @@ export async function serveParts(
     state.isStopping = true;
     stopping.abort();
     await stopServers(servers, config.shutdownMsMax);
+    recorder.end("stopped");
     await Promise.allSettled(tasks);
   }
 }

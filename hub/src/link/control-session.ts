@@ -1,7 +1,7 @@
 /**
- * One control stream, from Welcome to its end. Level-triggered: it knows what the agent holds (from Hello and
- * from what was written since) and, whenever it is woken, asks for what differs and writes the latest. A slow
- * agent costs one page of offers and a flag: nothing queues behind what it has not read yet.
+ * One control stream, from Welcome to its end: runs the effects of the control reducer. It knows what the agent holds
+ * (from Hello and from what was written since), asks for what differs and writes the latest. A slow agent costs one
+ * page of offers and a flag: nothing queues behind what it has not read yet.
  */
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
@@ -18,16 +18,20 @@ import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js"
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { type Recorder, type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
 import type { Encodable } from "@holdfast/shared/grpc-service.ts";
+import { idOf } from "@holdfast/shared/ids.ts";
 import type { Log } from "@holdfast/shared/log.ts";
-import { written } from "./grpc-status.ts";
 import {
-  ACTIONS_PAGE_MAX,
-  NOTE_JITTER_MS,
-  NOTE_MS_MIN,
-  OFFERS_PAGE_MAX,
-  RETRY_BACKOFF,
-} from "./limits.ts";
+  CONTROL_START,
+  type ControlEffect,
+  type ControlEvent,
+  type ControlState,
+  controlMachine,
+  type LookName,
+} from "./control-machine.ts";
+import { written } from "./grpc-status.ts";
+import { ACTIONS_PAGE_MAX, OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
 import { freshnessPauseMs, isNewer } from "./offered.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
 
@@ -35,7 +39,14 @@ export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlRe
 
 type ResponseInit = NonNullable<MessageInitShape<typeof ControlResponseSchema>["message"]>;
 
-export type ControlSessionDeps = Readonly<{ hub: LinkHub; clock: Clock; random: Random; log: Log }>;
+export type ControlSessionDeps = Readonly<{
+  hub: LinkHub;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Without it nothing is written down. */
+  recorder?: Recorder;
+}>;
 
 export class ControlSession {
   readonly agent: AgentSession;
@@ -43,11 +54,8 @@ export class ControlSession {
   readonly #deps: ControlSessionDeps;
   readonly #stop = new AbortController();
   readonly #held = new Map<string, Held>();
-  #stale = false;
-  #refreshing = false;
-  #isNoteComing = false;
-  #hasOrders = false;
-  #ordering = false;
+  readonly #track: Track<ControlState, ControlEvent, ControlEffect>;
+  #state = CONTROL_START;
   /** Open orders that this session was given. */
   #ordered: ReadonlySet<string> = new Set();
   #end: ((fault: Fault | undefined) => void) | undefined;
@@ -58,6 +66,7 @@ export class ControlSession {
     this.agent = agent;
     this.#call = call;
     this.#deps = deps;
+    this.#track = (deps.recorder ?? unrecorded).track(controlMachine, idOf("agent", agent.agentId));
     this.ended = new Promise((resolve, reject) => {
       this.#end = (fault) => (fault === undefined ? resolve() : reject(fault));
     });
@@ -84,23 +93,13 @@ export class ControlSession {
     const note = await hub.freshness(this.agent);
     await this.#writeBytes(note);
     this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
-    this.refresh(false);
-    if (hasActions) this.order();
+    this.#dispatch({ type: "welcomed", held: hello.held.length, hasOrders: hasActions });
   }
 
   /** Something may differ now. Returns at once; at most one look is under way. */
-  refresh(isChange = true): void {
+  refresh(): void {
     this.#deps.log.debug({}, "a wish may have changed");
-    this.#stale = true;
-    if (this.#refreshing) return;
-    this.#refreshing = true;
-    this.#offerAll(isChange)
-      .catch((error: unknown) => this.end(asEnd(error)))
-      .finally(() => {
-        this.#refreshing = false;
-        // Rung after the last look and before its end.
-        if (this.#stale && !this.#stop.signal.aborted) this.refresh();
-      });
+    this.#dispatch({ type: "changed" });
   }
 
   keySet(value: Envelope): Promise<void> {
@@ -109,16 +108,7 @@ export class ControlSession {
 
   /** There may be orders now. Returns at once; at most one look is under way. */
   order(): void {
-    if (!this.agent.active) return;
-    this.#hasOrders = true;
-    if (this.#ordering) return;
-    this.#ordering = true;
-    this.#orderAll()
-      .catch((error: unknown) => this.end(asEnd(error)))
-      .finally(() => {
-        this.#ordering = false;
-        if (this.#hasOrders && !this.#stop.signal.aborted) this.order();
-      });
+    this.#dispatch({ type: "ordered" });
   }
 
   /** The answer comes as any other message; without one the caller gives up in time. */
@@ -145,81 +135,82 @@ export class ControlSession {
 
   /** Ends the stream; with a fault the agent is told it. The first call counts. */
   end(fault: Fault | undefined): void {
-    this.#stop.abort();
+    if (!this.#stop.signal.aborted) {
+      this.#dispatch({ type: "ended", reason: fault?.reason ?? "LEFT" });
+      this.#stop.abort();
+    }
     this.#end?.(fault);
   }
 
-  async #orderAll(): Promise<void> {
-    const { hub, random, log } = this.#deps;
-    for (let failures = 0; this.#hasOrders && !this.#stop.signal.aborted; ) {
-      this.#hasOrders = false;
-      try {
-        const due = await hub.actionsDue(this.agent, ACTIONS_PAGE_MAX);
-        const news = due.filter(({ id }) => !this.#ordered.has(id));
-        // What has ended is forgotten, so this never grows beyond a page.
-        this.#ordered = new Set(due.map(({ id }) => id));
-        for (const value of news) await this.#write({ case: "action", value });
-        failures = 0;
-      } catch (error) {
-        if (!(error instanceof Fault) || !error.retryable) throw error;
-        log.warn({ error: causeChain(error) }, "no orders to be had; trying again");
-        this.#hasOrders = true;
-        await this.#pause(fullJitter(RETRY_BACKOFF, failures++, random));
-      }
-    }
+  #dispatch(event: ControlEvent): void {
+    const { clock, random } = this.#deps;
+    const [state, effects] = this.#track.step(this.#state, event, clock.now(), random);
+    this.#state = state;
+    for (const effect of effects) this.#run(effect);
   }
 
-  async #offerAll(isChange: boolean): Promise<void> {
-    let isNoteDue = false;
-    for (let failures = 0; this.#stale && !this.#stop.signal.aborted; ) {
-      this.#stale = false;
-      try {
-        isNoteDue = (await this.#offerPage()) || isNoteDue;
-        failures = 0;
-      } catch (error) {
-        if (!(error instanceof Fault) || !error.retryable) throw error;
-        this.#deps.log.warn(
-          { error: causeChain(error) },
-          "no desired state to be had; trying again",
+  #run(effect: ControlEffect): void {
+    switch (effect.type) {
+      case "look": {
+        const { look } = effect;
+        const work = look === "offers" ? this.#offerPage() : this.#giveOrders();
+        work.then(
+          (event) => this.#dispatch(event),
+          (error: unknown) => this.#failed(look, error),
         );
-        this.#stale = true;
-        await this.#pause(fullJitter(RETRY_BACKOFF, failures++, this.#deps.random));
+        return;
+      }
+      case "note":
+        this.#note().catch((error: unknown) => this.end(asEnd(error)));
+        return;
+      case "timer": {
+        const { timer, afterMs } = effect;
+        void this.#pause(afterMs).then(() => {
+          if (!this.#stop.signal.aborted) this.#dispatch({ type: "timer", timer });
+        });
+        return;
       }
     }
-    // The note lists the latest digests, so a change makes a new one due.
-    if (isNoteDue && isChange) {
-      this.#noteSoon().catch((error: unknown) => this.end(asEnd(error)));
+  }
+
+  #failed(look: LookName, error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    if (error instanceof Fault && error.retryable) {
+      this.#deps.log.warn({ look, error: causeChain(error) }, "a look failed; trying again");
+      this.#dispatch({ type: "failed", look, reason: error.reason });
+    } else {
+      this.end(asEnd(error));
     }
   }
 
-  /** Not at once: several changes share one note, and a change of a whole fleet is told before its notes are signed. */
-  async #noteSoon(): Promise<void> {
-    if (this.#isNoteComing) return;
-    this.#isNoteComing = true;
-    const { hub, random } = this.#deps;
-    await this.#pause(
-      NOTE_MS_MIN + fullJitter({ baseMs: NOTE_JITTER_MS, capMs: NOTE_JITTER_MS }, 0, random),
-    );
-    this.#isNoteComing = false;
-    if (!this.#stop.signal.aborted) await this.#writeBytes(await hub.freshness(this.agent));
+  async #giveOrders(): Promise<ControlEvent> {
+    const due = await this.#deps.hub.actionsDue(this.agent, ACTIONS_PAGE_MAX);
+    const news = due.filter(({ id }) => !this.#ordered.has(id));
+    // What has ended is forgotten, so this never grows beyond a page.
+    this.#ordered = new Set(due.map(({ id }) => id));
+    for (const value of news) await this.#write({ case: "action", value });
+    return { type: "orders-given", written: news.length };
   }
 
-  /** Whether anything was written. */
-  async #offerPage(): Promise<boolean> {
+  async #offerPage(): Promise<ControlEvent> {
     const held = [...this.#held.values()];
     const { frames, more } = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
     let isNews = false;
+    let written = 0;
     for (const { held: after, bytes } of frames) {
-      if (this.#stop.signal.aborted) return false;
+      if (this.#stop.signal.aborted) break;
       isNews ||= isNewer(after, this.#held.get(after.instanceId));
       this.#held.set(after.instanceId, after);
       await this.#writeBytes(bytes);
+      written += 1;
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
-      if (this.#stale) return true;
+      if (this.#state.offers.isDue) break;
     }
-    // A page that told nothing new would come again for ever.
-    if (more && isNews) this.#stale = true;
-    return frames.length > 0;
+    return { type: "offered", written, isNews, more };
+  }
+
+  async #note(): Promise<void> {
+    await this.#writeBytes(await this.#deps.hub.freshness(this.agent));
   }
 
   async #keepFresh(first: Uint8Array): Promise<void> {

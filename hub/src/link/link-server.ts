@@ -4,6 +4,7 @@
  */
 import { LinkService } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
+import type { Recorder } from "@holdfast/shared/flight/machine.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { BucketBounds } from "@holdfast/shared/token-bucket.ts";
@@ -66,7 +67,7 @@ export type ListenerDeps = Readonly<{
   admission?: AdmissionBounds;
 }>;
 
-export type LinkServerDeps = ListenerDeps & Readonly<{ hub: LinkHub }>;
+export type LinkServerDeps = ListenerDeps & Readonly<{ hub: LinkHub; recorder?: Recorder }>;
 
 export interface LinkServer {
   readonly port: number;

@@ -28,6 +28,7 @@ export interface FileSystem {
 export const INCIDENTS_MAX = 4;
 const CURRENT = "current.jsonl";
 const PREVIOUS = "previous.jsonl";
+const FRESH = "incident.new";
 const INCIDENT = /^incident-.+\.jsonl$/;
 /** Its owner alone reads it. */
 export const FILE_MODE = 0o600;
@@ -58,7 +59,9 @@ export class FlightRing {
     const isSameLife = lifeOf(previous) === lifeOf(current);
     const name = `incident-${new Date(now).toISOString().replaceAll(/[:-]/g, "")}.jsonl`;
     const text = isSameLife ? previous + current : current;
-    this.#fs.writeFileSync(this.#path(name), text, { mode: FILE_MODE, flag: "w" });
+    // A kill in the middle leaves no half of an incident.
+    this.#fs.writeFileSync(this.#path(FRESH), text, { mode: FILE_MODE, flag: "w" });
+    this.#fs.renameSync(this.#path(FRESH), this.#path(name));
     this.#fs.rmSync(this.#path(CURRENT), { force: true });
     if (isSameLife) this.#fs.rmSync(this.#path(PREVIOUS), { force: true });
     this.#forgetOldest();

@@ -45,6 +45,7 @@ const host = {
   platform: { os: process.platform, cpu: process.arch },
   version: "bench",
   print: () => undefined,
+  onCrash: () => undefined,
 };
 
 const { database, close } = await openHubDatabase(config, host, false);

@@ -1,5 +1,10 @@
 /** What must hold after a round. Each gives what is wrong, in lines; none is well. */
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { AGENT_FLIGHT } from "../../../agent/src/flight.ts";
+import { HUB_FLIGHT } from "../../../hub/src/flight.ts";
 import { startTimeOf } from "../../../scripts/fleet/processes.ts";
+import { type FlightPlan, replayFile, takeFlight } from "../../../shared/src/flight/commands.ts";
 import { until } from "../../e2e/until.ts";
 import { INSTANCES, type InstanceName } from "./plan.ts";
 import { type Alive, workloadsOf } from "./processes.ts";
@@ -50,6 +55,29 @@ export async function journalsEmpty(world: World): Promise<readonly string[]> {
     });
   }
   return wrong;
+}
+
+/** Whatever was killed and frozen: the flights of hub and agents, and of their earlier lives, go the same way again. */
+export function flightsSame({ fleet, home }: World): readonly string[] {
+  const { hub } = fleet.layout;
+  const agents = Object.values(PLACES).map(({ cell }) => fleet.layout.agent(cell).state);
+  return [
+    ...flightProblems(HUB_FLIGHT, hub.data, home),
+    ...agents.flatMap((state) => flightProblems(AGENT_FLIGHT, state, home)),
+  ];
+}
+
+function flightProblems(plan: FlightPlan, directory: string, home: string): readonly string[] {
+  const taken = join(home, "flight.jsonl");
+  fs.rmSync(taken, { force: true });
+  takeFlight(fs, plan, directory, taken);
+  const folder = plan.folderIn(directory);
+  const incidents = fs.readdirSync(folder).filter((name) => /^incident-.*\.jsonl$/.test(name));
+  return [taken, ...incidents.map((name) => join(folder, name))].flatMap((file) => {
+    const lines: string[] = [];
+    const code = replayFile(fs, plan, { file, print: (line) => void lines.push(line) });
+    return code === 0 ? [] : [`${plan.program}, ${directory}: ${lines.at(-1)}`];
+  });
 }
 
 /** With the sources at rest: every row copied once, and the hub bills exactly what the workloads counted. */

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
-import { exact, journalsEmpty, runningNow, untouched } from "./checks.ts";
+import { exact, flightsSame, journalsEmpty, runningNow, untouched } from "./checks.ts";
 import { INSTANCES, planRound } from "./plan.ts";
 import { processesOf, workloadsOf } from "./processes.ts";
 import { runRound } from "./round.ts";
@@ -126,6 +126,7 @@ async function oneRound(
       ...(await untouched(world, plan.quiet, before)),
       ...(await exact(world)),
       ...(await journalsEmpty(world)),
+      ...flightsSame(world),
     ];
     tell(`round ${round}: ${plan.actions.length} troubles, ${problems.length} problems`);
     return problems;
@@ -157,7 +158,7 @@ async function noteState(world: World, home: string): Promise<void> {
   writeFileSync(join(home, "state.json"), `${JSON.stringify(state, undefined, 2)}\n`);
 }
 
-/** Story, logs, configuration and the agents' stores; no database, no data of workloads, no secrets. */
+/** Story, logs, configuration, the agents' stores and all flights; no database, no data of workloads, no secrets. */
 function keep(home: string, failures: string, seed: number): string {
   const folder = join(failures, `kill-loop-${seed}`);
   rmSync(folder, { recursive: true, force: true });
