@@ -35,7 +35,7 @@ async function main(): Promise<number> {
   const options = { portsFrom: portsFromOf(process.env), sampleWindowMs: 2_000, say };
   const first = await Promise.race([bringUp(fleet, options).then(() => "up" as const), ended]);
   if (first === "up") {
-    process.stdout.write(await finalScreen(fleet));
+    process.stdout.write(await finalScreen(fleet, process.cwd()));
     await ended;
   }
   say("ending: workloads and agents, sources, hub");

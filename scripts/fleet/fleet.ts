@@ -15,8 +15,9 @@ const STOP_MS_MAX = 20_000;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 const POLL_MS = 50;
 
-/** Settings of somebody else's hub or agent: this fleet has its own database and its own state. Not how much is logged. */
-const FOREIGN = /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|(OWNER_|KEY_)?DATABASE_URL$)/;
+/** Settings of somebody else's hub or agent: this fleet has its own database, state and contexts. Not how much is logged. */
+const FOREIGN =
+  /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|HOLDFAST_CONTEXT|(OWNER_|KEY_)?DATABASE_URL$)/;
 
 export type CommandResult = Readonly<{ code: number; stdout: string; stderr: string }>;
 
@@ -34,7 +35,8 @@ export class Fleet {
   ) {
     this.layout = layout;
     this.#agentPrefix = agentPrefix;
-    this.#env = Object.fromEntries(Object.entries(env).filter(([name]) => !FOREIGN.test(name)));
+    const kept = Object.entries(env).filter(([name]) => !FOREIGN.test(name));
+    this.#env = { ...Object.fromEntries(kept), HOLDFAST_CONTEXT_FILE: layout.context };
     mkdirSync(layout.home, { recursive: true, mode: 0o700 });
     for (const folder of ["agents", "logs", "manifests", "processes", "sources", "tokens"]) {
       mkdirSync(join(layout.home, folder), { recursive: true, mode: 0o700 });
@@ -165,13 +167,12 @@ export class Fleet {
     return this.#run(program, args, { input, signal: this.#ending.signal });
   }
 
-  /** The commands find the fleet's context by looking up from their working directory. */
   #run(
     program: "holdfast" | "holdfast-agent",
     args: readonly string[],
     { input = "", ...bounds }: Readonly<{ input?: string; signal?: AbortSignal }> = {},
   ): Promise<CommandResult> {
-    const cwd = join(this.layout.home, "..");
+    const cwd = this.layout.home;
     return new Promise((resolve) => {
       const child = execFile(
         this.#program(program),

@@ -1,11 +1,12 @@
 /** What `npm start` shows when everything runs: what is where, and what to try next. */
-import { basename, dirname, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import type { Fleet } from "./fleet.ts";
 import { manifestPath, RELEASES } from "./setup.ts";
 
 const [FIRST, UPGRADE] = RELEASES;
 
-export async function finalScreen(fleet: Fleet): Promise<string> {
+/** `directory` is where the person is, so that the commands work as they are shown. */
+export async function finalScreen(fleet: Fleet, directory: string): Promise<string> {
   const [instances, seats, agents] = await Promise.all(
     ["instances", "seats", "agents"].map((kind) => fleet.cli(["get", kind])),
   );
@@ -16,17 +17,22 @@ export async function finalScreen(fleet: Fleet): Promise<string> {
   const isUpgraded = items.every(({ status }) => status.committedRelease === UPGRADE);
   const other = isUpgraded ? FIRST : UPGRADE;
   const api = `https://${fleet.endpoints()?.api}`;
-  const { home } = fleet.layout;
-  const path = (release: string) => relative(dirname(home), manifestPath(fleet, release));
+  const { home, context } = fleet.layout;
+  const isFound = home === join(directory, ".holdfast");
+  const given = isFound ? "" : `  export HOLDFAST_CONTEXT_FILE=${context}\n`;
+  const path = (release: string) => {
+    const manifest = manifestPath(fleet, release);
+    return isFound ? relative(directory, manifest) : manifest;
+  };
   return `
-Holdfast is running.  hub ${api}  state ${basename(home)}
+Holdfast is running.  hub ${api}  state ${isFound ? basename(home) : home}
 
 ${instances}
 ${seats}
 ${agents}
 ${urls}
 Try, in another terminal:
-  ./holdfast apply -f ${path(other)} --wait   ${isUpgraded ? "take both instances back to" : "upgrade both instances to"} ${other}
+${given}  ./holdfast apply -f ${path(other)} --wait   ${isUpgraded ? "take both instances back to" : "upgrade both instances to"} ${other}
   ./holdfast apply -f ${path("1.2.0")} --wait   1.2.0 never gets ready: it returns by itself
   ./holdfast describe instance etl-free                        what happened and why
   npm run hub -- stop                                          workloads go on; back with: npm run hub -- start

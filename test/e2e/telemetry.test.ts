@@ -14,7 +14,8 @@ import { until } from "./until.ts";
 
 const root = join(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "holdfast-e2e-telemetry-"));
-const fleet = new Fleet(layoutOf(root, join(home, ".holdfast")), {
+// A fleet's folder may have any name.
+const fleet = new Fleet(layoutOf(root, join(home, "fleet")), {
   ...process.env,
   NO_COLOR: "1",
 });

@@ -1,7 +1,8 @@
 /**
- * Which hub the CLI talks to, and as whom: named contexts from `.holdfast/context.yaml`, found upwards from the
- * working directory, and from the user's own `holdfast/contexts.yaml`. Tokens stay in files of their own and
- * are never taken from the command line, which other users of a machine can read.
+ * Which hub the CLI talks to, and as whom: named contexts from the file that `HOLDFAST_CONTEXT_FILE` names or else
+ * `.holdfast/context.yaml`, found upwards from the working directory, and from the user's own
+ * `holdfast/contexts.yaml`. Tokens stay in files of their own and are never taken from the command line, which other
+ * users of a machine can read.
  */
 import { chmod, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
@@ -50,22 +51,39 @@ export function userContextsPath(terminal: Pick<Terminal, "env" | "homeDirectory
   return join(base, "holdfast", "contexts.yaml");
 }
 
-/** Those that are there; the nearest first, the user's own last. */
+/** Those that are there; the one that was named or is nearest first, the user's own last. */
 export async function contextFiles(terminal: Terminal): Promise<readonly ContextFile[]> {
-  const files: ContextFile[] = [];
-  let directory = terminal.workingDirectory;
+  const named = terminal.env["HOLDFAST_CONTEXT_FILE"] ?? "";
+  const first =
+    named === ""
+      ? await nearestContextFile(terminal.workingDirectory)
+      : await namedContextFile(resolve(terminal.workingDirectory, named));
+  const own = await readContextFile(userContextsPath(terminal));
+  return [first, own].filter((file) => file !== undefined);
+}
+
+/** Never falls back to another file, whose hub is not the one that was meant. */
+async function namedContextFile(path: string): Promise<ContextFile> {
+  const file = await readContextFile(path);
+  if (file !== undefined) return file;
+  throw new Fault(
+    "INVALID_ARGUMENT",
+    "CONTEXT_MISSING",
+    `HOLDFAST_CONTEXT_FILE names ${shown(path)}, which is not there`,
+    { next: "unset HOLDFAST_CONTEXT_FILE" },
+  );
+}
+
+async function nearestContextFile(from: string): Promise<ContextFile | undefined> {
+  let directory = from;
   for (let up = 0; up < DIRECTORIES_UP_MAX; up++) {
     const found = await readContextFile(join(directory, ".holdfast", "context.yaml"));
-    if (found !== undefined) {
-      files.push(found);
-      break;
-    }
+    if (found !== undefined) return found;
     const parent = dirname(directory);
-    if (parent === directory) break;
+    if (parent === directory) return undefined;
     directory = parent;
   }
-  const own = await readContextFile(userContextsPath(terminal));
-  return own === undefined ? files : [...files, own];
+  return undefined;
 }
 
 /** Undefined if there is no such file. Throws INVALID_ARGUMENT `CONTEXT_INVALID`. */

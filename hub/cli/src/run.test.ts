@@ -178,6 +178,22 @@ describe("contexts", () => {
     expect((await user.run("context", "use", "prod")).err).toContain("goes before it");
   });
 
+  it("come from the file that HOLDFAST_CONTEXT_FILE names, and never from another instead", async () => {
+    const user = new TestTerminal();
+    user.useHub("http://127.0.0.1:1", "hft_x");
+    const named = user.file(
+      "fleet.yaml",
+      "current: own\ncontexts: {own: {api: 'http://127.0.0.1:2'}}",
+    );
+    user.env = { HOLDFAST_CONTEXT_FILE: named };
+    expect((await user.run("context", "list", "-o", "name")).out).toBe("own\n");
+    user.env = { HOLDFAST_CONTEXT_FILE: "gone.yaml" };
+    const { code, err } = await user.run("get", "tenants");
+    expect(code).toBe(2);
+    expect(err).toContain("CONTEXT_MISSING");
+    expect(err).toContain(join(user.directory, "gone.yaml"));
+  });
+
   it("are shown without their token, and forgotten without their token file", async () => {
     const user = new TestTerminal();
     user.useHub("http://127.0.0.1:1", "hft_x");
