@@ -15,6 +15,7 @@ export default defineConfig({
     ],
     exclude: ["**/node_modules/**", "**/dist/**", ".toolchain*/**", "test/bench/**"],
     env: { HOLDFAST_TEST_SEED: seed },
+    globalSetup: "test/run-folder.ts",
     // The machines that must pass have two cores; the suites with servers of their own need both.
     pool: "forks",
     maxWorkers: 2,
