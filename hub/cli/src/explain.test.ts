@@ -16,7 +16,10 @@ describe("explain KIND.FIELD", () => {
     );
     expect((await explain("instance.spec.run_state")).out).toMatch(/running \| stopped\n/);
     const { out } = await explain("instance.spec");
-    expect(out).toMatch(/^cell +text +not empty; never changes$/m);
+    expect(out).toMatch(
+      /^cell +text +at most 100 characters; never changes +Empty: the hub picks one/m,
+    );
+    expect(out).toMatch(/^product +text +not empty/m);
   });
 
   it.each(KINDS.map(({ name }) => name))("knows %s, its metadata and its spec", async (kind) => {
