@@ -16,7 +16,7 @@ import {
 
 export const RELEASES = ["1.0.0", "1.1.0", "1.2.0"] as const;
 const FIRST_ROWS = 500;
-const READY_TIMEOUT = "60s";
+const READY_TIMEOUT = "180s";
 /** Exit code of `holdfast wait` if the attempt was returned from: the release before serves. */
 const ROLLED_BACK = 7;
 

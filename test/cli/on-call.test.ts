@@ -155,9 +155,7 @@ describe("what changed", () => {
   it("is told newest first with the fields, and without the agents' reports on demand", async () => {
     const user = owner();
     await expect
-      .poll(async () => (await user.run("events", "--changes", "--limit", "1")).out, {
-        timeout: 20_000,
-      })
+      .poll(async () => (await user.run("events", "--changes", "--limit", "1")).out)
       .toContain("instance.updated");
     const { out } = await user.run("events", "--changes", "--subject", "instance/etl");
     expect(out).toContain("spec.runState: stopped -> running");

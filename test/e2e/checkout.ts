@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { until } from "./until.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
-export const COMMAND_MS_MAX = 90_000;
+const COMMAND_MS_MAX = 180_000;
 const NAMES = [
   ...[".toolchain", "examples", "holdfast", "holdfast-agent", "holdfast-hub"],
   ...["node_modules", "package.json", "scripts"],

@@ -81,7 +81,7 @@ beforeAll(async () => {
     id: (await instance("etl", "initech")).metadata.id,
     directory: await directoryOf("byoa", "etl", "initech"),
   };
-}, 180_000);
+});
 
 /** A failure in CI has nothing but this to tell what went on. */
 afterEach(({ task }) => {
@@ -97,7 +97,7 @@ afterEach(({ task }) => {
 afterAll(async () => {
   await takeDown(fleet);
   rmSync(home, { recursive: true, force: true });
-}, 60_000);
+});
 
 describe("a running fleet", () => {
   it("serves release 1.0.0 in both cells", async () => {
@@ -200,7 +200,7 @@ describe("an upgrade", () => {
       expect(probe.requests).toBeGreaterThan(10);
       expect(probe.versions).toEqual(["1.0.0", "1.1.0"]);
     }
-  }, 90_000);
+  });
 
   it("that never gets ready returns by itself and is held", async () => {
     const before = workloadPids(free.id);
@@ -210,14 +210,10 @@ describe("an upgrade", () => {
     ]);
     expect(applied.code).toBe(7);
     expect(applied.stderr).toMatch(/next: /);
-    const { status } = await until(
-      "the attempt was returned",
-      async () => {
-        const seen = await instance("etl-free");
-        return seen.status?.attempt?.state === "ATTEMPT_STATE_RETURNED" ? seen : undefined;
-      },
-      60_000,
-    );
+    const { status } = await until("the attempt was returned", async () => {
+      const seen = await instance("etl-free");
+      return seen.status?.attempt?.state === "ATTEMPT_STATE_RETURNED" ? seen : undefined;
+    });
     expect(status?.committedRelease).toBe("1.1.0");
     expect(status?.attempt?.releaseVersion).toBe("1.2.0");
     expect(status?.attempt?.message).not.toBe("");
@@ -225,7 +221,7 @@ describe("an upgrade", () => {
     expect(probe.failures).toEqual([]);
     expect(probe.versions).toEqual(["1.1.0"]);
     expect(workloadPids(free.id)).toEqual(before);
-  }, 180_000);
+  });
 
   it("is explained in one screen on the agent's host, hub or no hub", async () => {
     const { state } = fleet.layout.agent("hosted");
@@ -240,13 +236,13 @@ describe("an upgrade", () => {
     await bringUp(fleet, { ...options, say: (line) => void lines.push(line) });
     expect(lines.join("\n")).toContain("ROLLED_BACK: instance/etl-free");
     expect((await instance("etl-free")).status?.committedRelease).toBe("1.1.0");
-  }, 120_000);
+  });
 
   it("goes back to what serves when that is asked for", async () => {
     await fleet.cli(["apply", "-f", manifestPath(fleet, "1.1.0"), "--wait", "--timeout", "60s"]);
     const { status } = await instance("etl-free");
     expect(status?.committedRelease).toBe("1.1.0");
-  }, 90_000);
+  });
 });
 
 describe("with the plug pulled", () => {
@@ -274,7 +270,7 @@ describe("with the plug pulled", () => {
         )
       );
     });
-  }, 120_000);
+  });
 
   it("an agent killed and started again adopts what runs and restarts nothing", async () => {
     const before = workloadPids(pro.id);
@@ -289,7 +285,7 @@ describe("with the plug pulled", () => {
       return status?.conditions?.some((each) => each.type === "Ready" && each.status === "True");
     });
     expect(workloadPids(pro.id)).toEqual(before);
-  }, 120_000);
+  });
 
   it("the database killed comes back under the hub by itself", async () => {
     const postmaster = await until("the postmaster's pid", () =>
@@ -302,7 +298,7 @@ describe("with the plug pulled", () => {
     });
     const next = await until("another postmaster", () => postmasterPid(fleet.layout.hub.data));
     expect(next).not.toBe(postmaster);
-  }, 120_000);
+  });
 });
 
 describe("usage and rows", () => {
@@ -329,7 +325,7 @@ describe("usage and rows", () => {
       expect(lines.map(({ tenant }) => tenant).sort()).toEqual(["acme", "globex", "initech"]);
       return true;
     });
-  }, 120_000);
+  });
 
   it("are shown to each tenant for itself alone", async () => {
     const acme = await fleet.cli(["--context", "acme", "usage", "-o", "json"]);
@@ -347,7 +343,7 @@ describe("the end", () => {
     expect(workloadPids(pro.id)).toEqual([]);
     expect(existsSync(join(pro.directory, "data", "warehouse.db"))).toBe(true);
     expect(existsSync(join(pro.directory, "run"))).toBe(false);
-  }, 90_000);
+  });
 
   it("of the fleet leaves no process behind", async () => {
     await takeDown(fleet);
@@ -360,7 +356,7 @@ describe("the end", () => {
     });
     expect(left).toEqual([]);
     expect(workloadPids(free.id)).toEqual([]);
-  }, 60_000);
+  });
 });
 
 function postmasterPid(hubData: string): number | undefined {

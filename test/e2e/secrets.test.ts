@@ -61,7 +61,7 @@ beforeAll(async () => {
   writeContext(fleet);
   await offerVault(fleet, join(home, "product"));
   await fleet.startAgent("first", {}, () => fleet.cli(["cell", "token", "hosted"]));
-}, 180_000);
+});
 
 afterEach(({ task }) => {
   if (task.result?.state !== "fail") return;
@@ -76,7 +76,7 @@ afterAll(async () => {
   for (const agent of ["first", "second"]) await fleet.haltAgent(agent);
   await fleet.stopHub();
   rmSync(home, { recursive: true, force: true });
-}, 60_000);
+});
 
 describe("a secret", () => {
   it("that nobody entered is a hold that names it and the command", async () => {
@@ -94,7 +94,7 @@ describe("a secret", () => {
     const { state } = fleet.layout.agent("first");
     const why = await fleet.agent("why", "vault", "--state", state);
     expect(why).toMatch(/next +enter the secret with the command above/);
-  }, 180_000);
+  });
 
   it("that is entered reaches the workload, in a file of its owner", async () => {
     const { code, stdout, stderr } = await set(VALUES.first, ...waiting);
@@ -108,7 +108,7 @@ describe("a secret", () => {
     const status = await fleet.agent("status", "--state", state);
     const [, fingerprint = ""] = /identity (sha256:[0-9a-f]{64})/.exec(status) ?? [];
     expect(stderr).toContain(fingerprint || "no fingerprint");
-  }, 180_000);
+  });
 
   it("that changes is an upgrade without one failed request", async () => {
     const stop = startProber(await outputsOn("first"));
@@ -121,7 +121,7 @@ describe("a secret", () => {
     const probe = await stop();
     expect(probe.failures).toEqual([]);
     expect(probe.versions).toEqual([hashOf(VALUES.first), hashOf(VALUES.second)]);
-  }, 180_000);
+  });
 
   it("that breaks the workload returns to the one before, and is told of without its value", async () => {
     const stop = startProber(await outputsOn("first"));
@@ -135,7 +135,7 @@ describe("a secret", () => {
     // The workload has said it; what people and the hub are told of its last line has it blotted out.
     expect(status?.attempt?.message).toContain("the token is [redacted]");
     expect(stderr).toContain("the token is [redacted]");
-  }, 180_000);
+  });
 
   it("is listed and described by version, agent and person, never by value", async () => {
     const listed = JSON.parse(await fleet.cli(["secret", "list", "vault", "-o", "json"]));
@@ -145,7 +145,7 @@ describe("a secret", () => {
     const described = await fleet.cli(["describe", "instance", "vault"]);
     expect(described).toMatch(/token +3 +sealed to hosted-1/);
     expect(described).toMatch(/instance\.secret_set/);
-  }, 180_000);
+  });
 });
 
 describe("another agent in the cell", () => {
@@ -170,7 +170,7 @@ describe("another agent in the cell", () => {
       "set it again: sealed to hosted-1",
     );
     expect(await shownVersion(await outputsOn("first"))).toBe(before);
-  }, 180_000);
+  });
 
   it("gets it only once a person has compared fingerprints", async () => {
     const refused = await set(VALUES.again);
@@ -181,7 +181,7 @@ describe("another agent in the cell", () => {
     const confirmed = await set(VALUES.again, "--agent-fingerprint", fingerprint, ...waiting);
     expect([confirmed.code, confirmed.stderr]).toEqual([0, expect.any(String)]);
     expect(await shownVersion(await outputsOn("second"))).toBe(hashOf(VALUES.again));
-  }, 180_000);
+  });
 });
 
 describe("what is left behind", () => {
@@ -198,7 +198,7 @@ describe("what is left behind", () => {
     // The same look finds what is there: names and sealed bytes.
     expect(filesWith("age-encryption.org/v1").some((path) => path.includes("agent.db"))).toBe(true);
     expect(filesWith("age-encryption.org/v1").some((path) => path.includes("/hub/"))).toBe(true);
-  }, 180_000);
+  });
 });
 
 /** Below the fleet's home: database, write-ahead log, stores, logs, everything. */

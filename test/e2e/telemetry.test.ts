@@ -30,12 +30,12 @@ type Logs = Readonly<{
 beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
   await bringUp(fleet, { ...options, say: () => undefined });
-}, 180_000);
+});
 
 afterAll(async () => {
   await takeDown(fleet);
   rmSync(home, { recursive: true, force: true });
-}, 60_000);
+});
 
 /** The file that the instance's one copy writes to: what is appended here is its output. */
 async function logOf(cell: string, name: string, whose: readonly string[]): Promise<string> {
@@ -88,7 +88,7 @@ describe("lines of a workload", () => {
     const seen = await logs("etl-free", "steady");
     expect(numbers(seen)).toEqual(Array.from({ length: written }, (_, n) => n));
     expect(seen.missing).toEqual([]);
-  }, 180_000);
+  });
 
   it("that come too fast are told up to the rate and counted beyond it, and usage goes on", async () => {
     const whose = ["--tenant", "initech"];
@@ -107,7 +107,7 @@ describe("lines of a workload", () => {
     const { stderr } = await fleet.tryCli(["logs", "etl", ...whose, "--limit", "1"]);
     expect(stderr).toMatch(/^-- [\d,]+ lines of worker are missing between .* \(RATE_LIMITED\)$/m);
     await fleet.cli(["wait", "instance", "etl", ...whose, "--for", "Metered", "--timeout", "30s"]);
-  }, 90_000);
+  });
 
   it("that try to drive a terminal come escaped", async () => {
     const file = await logOf("hosted", "etl-free", []);
@@ -115,7 +115,7 @@ describe("lines of a workload", () => {
     await until("the line", async () => (await logs("etl-free", "evil")).lines.length === 1);
     const out = await fleet.cli(["logs", "etl-free", "--grep", "evil "]);
     expect(out).toContain("evil \\u001b]52;c;aGk=\\u0007\\u001b[2J");
-  }, 60_000);
+  });
 
   it("of the pool are nobody's but the vendor's, and a tenant's own are its own", async () => {
     const asked = await fleet.tryCli(["--context", "acme", "logs", "etl-free"]);

@@ -7,7 +7,7 @@ const POLL_MS = 50;
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  msMax = 30_000,
+  msMax = 90_000,
 ): Promise<T> {
   const deadline = performance.now() + msMax;
   for (let last: unknown; ; ) {

@@ -82,7 +82,7 @@ export class MovableClock implements Clock {
   sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(ms, signal);
 }
 
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 60_000;
 
 /** Waits until `probe` gives a value; fails with what was waited for. */
 export async function eventually<T>(what: string, probe: () => T | undefined | false): Promise<T> {

@@ -84,13 +84,13 @@ beforeAll(async () => {
   execFileSync(join(ROOT, "holdfast"), ["release", "key", "create", "--out", file("key.pem")], {
     stdio: "ignore",
   });
-}, 90_000);
+});
 
 afterAll(async () => {
   await Promise.all(fleets.map((each) => each.stop()));
   await stopHub("SIGTERM");
   rmSync(home, { recursive: true, force: true });
-}, 60_000);
+});
 
 describe("a simulated fleet", () => {
   it("offers its product, joins, takes a different signed assignment each, and ends, by one command", async () => {
@@ -120,7 +120,7 @@ describe("a simulated fleet", () => {
     expect(new Set(offered.map(({ digest }) => digest)).size).toBe(AGENTS);
     for (const { at, receivedAt } of offered) expect(at).toBeGreaterThanOrEqual(receivedAt);
     expect([...of("dropped"), ...of("refused")]).toEqual([]);
-  }, 120_000);
+  });
 
   it("keeps its identities, private, and joins nobody twice", async () => {
     const kept = readdirSync(stateDir);
@@ -172,7 +172,7 @@ describe("a simulated fleet", () => {
     await until("all are back", () => of("connected").length === 2 * AGENTS, 60_000);
     expect(of("offered")).toHaveLength(AGENTS);
     await running.stop();
-  }, 150_000);
+  });
 
   it("forgets, flaps and fails where it is told to", async () => {
     const { running, of } = fleet({ faults: parseFaults(["forget=4s", "fail=50%"]), seed: 7 });
@@ -183,7 +183,7 @@ describe("a simulated fleet", () => {
     const own = "a newer session of this agent took its place";
     expect(of("dropped").filter(({ message }) => !message.endsWith(own))).toEqual([]);
     await running.stop();
-  }, 120_000);
+  });
 
   it("refuses what another key has signed", async () => {
     const forged = file("forged");

@@ -30,7 +30,7 @@ export type DriverScenario = Readonly<{
   end(): Promise<void>;
 }>;
 
-const READY_MS_MAX = 20_000;
+const READY_MS_MAX = 60_000;
 const LOOK_AGAIN_MS = 20;
 
 type Crash = string;

@@ -50,5 +50,5 @@ describe("a crash loop", () => {
     expect(why).toMatch(/Ready=False +CRASH_LOOP: worker: failed after [3-9] restarts/);
     const attempt = status.attempt;
     expect(attempt?.reason).toBe("COMMITTED");
-  }, 120_000);
+  });
 });

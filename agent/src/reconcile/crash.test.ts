@@ -114,7 +114,7 @@ describe.each([
         world.dispose();
       }
     }
-  }, 120_000);
+  });
 
   it("survives a second crash at one of the first writes of the recovery", async () => {
     for (const at of [2, 3, 4]) {
@@ -131,5 +131,5 @@ describe.each([
         ]);
       }
     }
-  }, 120_000);
+  });
 });

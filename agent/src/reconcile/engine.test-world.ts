@@ -55,7 +55,7 @@ import { blueprintOf, PROGRAM, type ResourceInput, tarOf, VENDOR } from "./relea
 
 export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
 export const AGENT = idOf("agent", "00000000-0000-7000-8000-000000000003");
-export const DEADLINE_MS = 15_000;
+export const DEADLINE_MS = 60_000;
 
 export function instanceId(n = 1): string {
   return idOf("instance", `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`);

@@ -135,7 +135,7 @@ describe("an init that restarts the agent", () => {
     expect(failures).toEqual([]);
     expect(answers).toBeGreaterThan(10);
     expect(await ask(first.port)).toBe(workload);
-  }, 180_000);
+  });
 
   it("learns of a workload that ended meanwhile, with a status that nobody can know", async () => {
     const first = await init.until(isReady, 0);
@@ -150,5 +150,5 @@ describe("an init that restarts the agent", () => {
     expect(drifted.drifted).toContain("exit status unknown after adoption: hello");
     const again = await init.until((line) => isReady(line) && line.restarts === 1, since);
     expect(await ask(again.port)).not.toBe(workload);
-  }, 180_000);
+  });
 });

@@ -75,5 +75,5 @@ describe.each([
       await agent.end();
     }
     expect(killed).toBeGreaterThanOrEqual(6);
-  }, 120_000);
+  });
 });

@@ -13,7 +13,7 @@ import * as attempts from "../store/attempts.ts";
 import { type AgentWorld, agentWorld, instanceId, type RunningAgent } from "./engine.test-world.ts";
 
 const CHILD = fileURLToPath(new URL("./restart.test-world.ts", import.meta.url));
-const READY_MS_MAX = 15_000;
+const READY_MS_MAX = 60_000;
 
 /** The signal that ended it, or its exit code. */
 function runChild(args: readonly string[]): Promise<string> {
@@ -32,9 +32,7 @@ function runChild(args: readonly string[]): Promise<string> {
 
 /** Process numbers in the order of their starts, once there are so many. */
 async function started(world: AgentWorld, count: number): Promise<readonly string[]> {
-  await expect
-    .poll(() => starts(world).length, { timeout: READY_MS_MAX })
-    .toBeGreaterThanOrEqual(count);
+  await expect.poll(() => starts(world).length).toBeGreaterThanOrEqual(count);
   return starts(world);
 }
 
@@ -90,5 +88,5 @@ describe.each([
       }
     }
     expect(killed).toBeGreaterThanOrEqual(10);
-  }, 240_000);
+  });
 });

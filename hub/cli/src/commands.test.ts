@@ -21,7 +21,7 @@ beforeEach(async () => {
 afterEach(() => hub.stop());
 
 /** For what a command is to say by itself: as long as its own timeout. */
-const WAITING = { timeout: 20_000, interval: 20 };
+const WAITING = { interval: 20 };
 
 const file = (name: string, text: string) => user.file(name, text);
 

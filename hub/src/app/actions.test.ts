@@ -140,7 +140,7 @@ describe("an action", () => {
         .filter(({ after }) => after?.["action"] === made.id)
         .map(({ type, principal, permission, reason }) => [type, principal, permission, reason]);
     };
-    await expect.poll(read, { timeout: 20_000 }).toEqual([
+    await expect.poll(read).toEqual([
       ["instance.action_created", "member/owner", "action.create", ""],
       ["instance.action_failed", expect.stringMatching(/^agent\/./), "", "FAILED"],
     ]);

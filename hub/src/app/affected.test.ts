@@ -175,16 +175,13 @@ describe("events, the newest first", () => {
   /** The sequencer needs a moment. */
   const settled = () =>
     expect
-      .poll(
-        async () => {
-          const { events } = await hub().client(EventService, owner()).listEvents({
-            order,
-            subject: "instance/pool",
-          });
-          return events.map(({ type }) => type);
-        },
-        { timeout: 20_000 },
-      )
+      .poll(async () => {
+        const { events } = await hub().client(EventService, owner()).listEvents({
+          order,
+          subject: "instance/pool",
+        });
+        return events.map(({ type }) => type);
+      })
       .toContain("instance.created");
 
   it.each([

@@ -326,15 +326,12 @@ describe("joining", () => {
     expect(ends.find((end) => end !== "OK")).toContain("UNAUTHENTICATED TOKEN_REFUSED");
     const events = hub().client(EventService, hub().tokens.globexOwner);
     await expect
-      .poll(
-        async () => {
-          const found = (await events.listEvents({ pageSize: 500 })).events;
-          return found.filter(
-            ({ type, reason }) => type === "cell.join_refused" && reason === "TOKEN_USED",
-          ).length;
-        },
-        { timeout: 10_000 },
-      )
+      .poll(async () => {
+        const found = (await events.listEvents({ pageSize: 500 })).events;
+        return found.filter(
+          ({ type, reason }) => type === "cell.join_refused" && reason === "TOKEN_USED",
+        ).length;
+      })
       .toBe(19);
   });
 

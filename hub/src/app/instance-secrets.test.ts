@@ -45,7 +45,7 @@ beforeAll(async () => {
     subscription: { metadata: { name: "pro", tenant: "acme" }, spec: { plan: "pro" } },
   });
   return () => hub.close();
-}, 60_000);
+});
 
 const owner = () => hub.client(SecretService, hub.tokens.owner);
 const acme = () => hub.client(SecretService, hub.tokens.acmeOwner);

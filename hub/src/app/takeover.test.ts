@@ -124,7 +124,7 @@ describe("a fenced agent", () => {
         return type === "cell.taken_over" && subjectName === cell;
       });
     };
-    await expect.poll(find, { timeout: 10_000 }).toMatchObject({
+    await expect.poll(find).toMatchObject({
       before: { activeAgent: `${cell}-1`, fencing: "1" },
       after: { activeAgent: `${cell}-2`, fencing: "2" },
     });

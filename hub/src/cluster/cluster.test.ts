@@ -14,7 +14,7 @@ import { lockDataDir } from "./data-lock.ts";
 import { findLauncher } from "./launch.ts";
 import { isAlive, isTaken, startOf } from "./processes.ts";
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 let dataDir: string;
 const clusters: Cluster[] = [];
 
@@ -24,7 +24,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const cluster of clusters.splice(0)) await cluster.stop();
   await rm(dataDir, { recursive: true, force: true });
-}, 60_000);
+});
 
 /** From the cached directory: making a cluster takes a second. */
 async function startMade(): Promise<Cluster> {

@@ -111,7 +111,7 @@ describe("in a large fleet", () => {
   beforeAll(async () => {
     large = await makeWorld(store().database);
     await withClient(store().connection("postgres"), "fill", (client) => fill(client, large));
-  }, 60_000);
+  });
 
   /** Runs what it explains, and keeps the plans. */
   async function plansOf(read: (tx: Tx) => Promise<unknown>): Promise<string> {

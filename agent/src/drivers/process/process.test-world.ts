@@ -25,7 +25,7 @@ import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
 
 export const INSTANCE = `ins_${"a".repeat(32)}`;
-export const DEADLINE_MS = 15_000;
+export const DEADLINE_MS = 60_000;
 
 const quiet: Log = {
   debug() {},

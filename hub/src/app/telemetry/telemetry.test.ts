@@ -97,7 +97,7 @@ beforeAll(async () => {
   await say("acme-cell", saying(ids["acme"] ?? "", [`${CANARY}acme`, "second"]));
   await say("globex-cell", saying(ids["globex"] ?? "", [`${CANARY}globex`]));
   await say("hosted", saying(ids["pooled"] ?? "", [`${CANARY}the pool`]));
-}, 60_000);
+});
 
 const codeOf = async (call: Promise<unknown>) =>
   call.then(
