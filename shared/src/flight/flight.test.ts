@@ -178,8 +178,8 @@ describe("a flight", () => {
     };
     const { code, lines } = replayed(taken(), changed);
     expect(code).toBe(10);
-    expect(lines.at(-1)).toMatch(
-      /jsonl:5: step 3 goes another way\n {2}then: checks .*\n {2}now: .*"total":\{"\$int":"4"\}/,
+    expect(lines.join("\n")).toMatch(
+      /jsonl:5: step 3 goes another way\n {2}then: checks .*\n {2}now: .*"total":\{"\$int":"4"\}.*$/,
     );
     const hungry: typeof toyMachine = {
       ...toyMachine,
@@ -204,6 +204,18 @@ describe("a flight", () => {
       "FLIGHT_FOREIGN",
       /:2: machine/,
     ],
+    [
+      "has a number that is none",
+      ["H", "S", '{"t":1,"at":1,"event":{"by":{"$int":"x"}}}', ""],
+      "FLIGHT_DAMAGED",
+      /:3: event: /,
+    ],
+    [
+      "is too deep",
+      ["H", "S", `{"t":1,"at":1,"event":${"[".repeat(8_000)}${"]".repeat(8_000)}}`, ""],
+      "FLIGHT_DAMAGED",
+      /:3: event: /,
+    ],
     ["has no time", ["H", "S", '{"t":1,"event":{}}', ""], "FLIGHT_DAMAGED", /:3: at: /],
   ])("that %s is refused with the line", (_, lines, reason, says) => {
     const whole: Record<string, string> = {
@@ -214,6 +226,26 @@ describe("a flight", () => {
     expect(() => replayed(file)).toThrow(
       expect.objectContaining({ reason, message: expect.stringMatching(says) }),
     );
+  });
+
+  it("from elsewhere moves nobody's cursor, and says where it ends without an end", () => {
+    const header = {
+      flight: 1,
+      program: "toy",
+      version: "\u001b[2J",
+      life: "a",
+      segment: 1,
+      at: 1,
+    };
+    const state = { t: 1, machine: "toy", of: "\u001b]0;x\u0007", state: TOY_START };
+    const { total: _, ...plain } = state.state;
+    const step = { t: 1, at: 1, event: { type: "break", note: "\u009b" } };
+    const all = [header, { ...state, state: plain }, step].map((line) => JSON.stringify(line));
+    const { code, lines } = replayed(written(...all, ""));
+    expect(code).toBe(0);
+    expect(lines.at(-2)).toBe("no end: the program was killed after this, or ran on");
+    expect(lines.join()).toContain("calm threw");
+    for (const line of lines) expect(line).toMatch(/^[\x20-\x7e…]*$/);
   });
 
   it("of a life that did not end is put aside at the next start, without the line that was cut off", () => {

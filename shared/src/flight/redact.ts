@@ -77,10 +77,24 @@ export class Redaction {
   }
 }
 
-/** The other way round; texts stay what stands for them. */
-export function revived(json: Json): unknown {
+/** No machine's data is as deep. */
+const DEPTH_MAX = 32;
+
+/** The other way round; texts stay what stands for them. Undefined for what no recorder wrote. */
+export function revived(json: Json): Readonly<{ value: unknown }> | undefined {
+  try {
+    return { value: revivedAt(json, 0) };
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Throws SyntaxError for a number that is none, RangeError for what is too deep. */
+function revivedAt(json: Json, depth: number): unknown {
   if (typeof json !== "object" || json === null) return json;
-  if (Array.isArray(json)) return json.map(revived);
+  if (depth > DEPTH_MAX) throw new RangeError("too deep");
+  if (Array.isArray(json)) return json.map((each) => revivedAt(each, depth + 1));
   const entries = Object.entries(json as Readonly<Record<string, Json>>);
   const [first] = entries;
   if (entries.length === 1 && first !== undefined) {
@@ -89,7 +103,7 @@ export function revived(json: Json): unknown {
     if (key === "$int") return BigInt(String(value));
     if (key === "$number") return Number(value);
   }
-  return Object.fromEntries(entries.map(([key, value]) => [key, revived(value)]));
+  return Object.fromEntries(entries.map(([key, value]) => [key, revivedAt(value, depth + 1)]));
 }
 
 function maskedText(text: string): string {

@@ -55,6 +55,7 @@ export function replay(
   const tracks = new Map<number, Flying>();
   let steps = 0;
   let hasHeader = false;
+  let hasEnded = false;
   for (let from = 0, line = 1; from < text.length; line++) {
     const end = text.indexOf("\n", from);
     const at: Place = { fileName, line };
@@ -66,11 +67,14 @@ export function replay(
       // Numbers of tracks go on in the next segment of a life, and its first lines have their states.
       tracks.clear();
       hasHeader = true;
+      hasEnded = false;
       continue;
     }
     if (!hasHeader) throw damaged(at, "no header comes before it");
-    if ("end" in read) told.note(endOf(read));
-    else if ("gap" in read) {
+    if ("end" in read) {
+      told.note(endOf(read));
+      hasEnded = true;
+    } else if ("gap" in read) {
       tracks.delete(numberOf(read, "t", at));
       told.note(`${idOf(read, tracks)}a step is missing: ${shown(read["gap"])}`);
     } else if ("state" in read) {
@@ -85,22 +89,20 @@ export function replay(
     }
   }
   if (!hasHeader) throw damaged({ fileName, line: 1 }, "the file is empty");
+  if (!hasEnded) told.note("no end: the program was killed after this, or ran on");
   return { steps, difference: undefined };
 }
 
 type Place = Readonly<{ fileName: string; line: number }>;
 type Line = Readonly<Record<string, unknown>>;
 
-function stepAgain(
-  flying: Flying,
-  step: StepLine,
-  { line }: Place,
-  told: Told,
-): Difference | undefined {
+function stepAgain(flying: Flying, step: StepLine, at: Place, told: Told): Difference | undefined {
   const { machine, of } = flying;
+  const { line } = at;
   const random = [...(step.random ?? [])];
   const before = phaseOf(flying.state);
-  const outcome = outcomeOf(flying, step, random);
+  const event = revivedOf(step.event, "event", at);
+  const outcome = outcomeOf(flying, event, step.at, random);
   const then = step.checks === undefined ? "it threw" : `checks ${step.checks.join(" ")}`;
   const shownStep = { line, at: step.at, machine: machine.name, of, event: step.event, before };
   if (typeof outcome === "string") {
@@ -126,14 +128,14 @@ function stepAgain(
 }
 
 /** What comes of it now, or how it fails. Takes the numbers that it draws from the list. */
-function outcomeOf({ machine, state }: Flying, step: StepLine, random: number[]) {
+function outcomeOf({ machine, state }: Flying, event: unknown, at: number, random: number[]) {
   const draw = () => {
     const next = random.shift();
     if (next === undefined) throw new DrawsMore();
     return next;
   };
   try {
-    return machine.step(state, revived(step.event), step.at, draw);
+    return machine.step(state, event, at, draw);
   } catch (error) {
     return error instanceof DrawsMore ? "it draws more numbers" : `it throws ${shown(error)}`;
   }
@@ -159,7 +161,7 @@ function opened(
     });
   }
   if (!Number.isSafeInteger(t)) throw damaged(at, "t: not a number of a track");
-  return { t, flying: { machine, of: String(of), state: revived(state) } };
+  return { t, flying: { machine, of: String(of), state: revivedOf(state, "state", at) } };
 }
 
 function stepOf(line: Line, at: Place): StepLine {
@@ -224,6 +226,12 @@ export function timeOf(ms: number, at?: Place): string {
   if (Math.abs(ms) <= TIME_MS_MAX) return new Date(ms).toISOString();
   if (at !== undefined) throw damaged(at, `at: got ${ms}; allowed: milliseconds since 1970`);
   return String(ms);
+}
+
+function revivedOf(json: Json, name: string, at: Place): unknown {
+  const found = revived(json);
+  if (found === undefined) throw damaged(at, `${name}: no recorder writes such a value`);
+  return found.value;
 }
 
 function placeOf({ fileName, line }: Place): string {

@@ -1,7 +1,10 @@
 /** A replayed flight for people: one line for each step, and how it ended. Pure. */
+import { escapeControls } from "../text.ts";
 import type { Json } from "./redact.ts";
 import { type AnyMachine, type Outcome, replay, timeOf } from "./replay.ts";
 
+/** All of a digest says no more to people than its beginning. */
+const DIGEST = /^(sha256:[0-9a-f]{12})[0-9a-f]{52}$/;
 /** Differences found, as all programs of Holdfast have it. */
 const DIFFERENT = 10;
 
@@ -15,7 +18,10 @@ export type ReplayOptions = Readonly<{
 }>;
 
 /** The exit code. Throws what `replay` throws. */
-export function showReplay({ fileName, text, machines, of, print }: ReplayOptions): number {
+export function showReplay(options: ReplayOptions): number {
+  const { fileName, text, machines, of } = options;
+  // A file from elsewhere must not move anybody's cursor.
+  const print = (line: string) => options.print(escapeControls(line));
   const outcome = replay(fileName, text, machines, {
     step(step) {
       if (of !== undefined && step.of !== of) return;
@@ -30,14 +36,18 @@ export function showReplay({ fileName, text, machines, of, print }: ReplayOption
     },
     note: print,
   });
-  print(summaryOf(fileName, outcome));
+  for (const line of summaryOf(fileName, outcome)) print(line);
   return outcome.difference === undefined ? 0 : DIFFERENT;
 }
 
-function summaryOf(fileName: string, { steps, difference }: Outcome): string {
-  if (difference === undefined) return `${steps} steps, bit for bit the same`;
+function summaryOf(fileName: string, { steps, difference }: Outcome): readonly string[] {
+  if (difference === undefined) return [`${steps} steps, bit for bit the same`];
   const { line, then, now } = difference;
-  return `${fileName}:${line}: step ${steps} goes another way\n  then: ${then}\n  now:  ${now}`;
+  return [
+    `${fileName}:${line}: step ${steps} goes another way`,
+    `  then: ${then}`,
+    `  now:  ${now}`,
+  ];
 }
 
 function describeAll(effects: Json): string {
@@ -57,10 +67,15 @@ function describe(json: Json): string {
 }
 
 function textOf(json: Json): string {
-  if (typeof json !== "object" || json === null) return String(json);
+  if (typeof json !== "object" || json === null) {
+    return String(json).replace(DIGEST, "$1…");
+  }
   if (Array.isArray(json)) return `[${json.map(textOf).join(", ")}]`;
-  const { $int, $number } = json as Readonly<Record<string, Json>>;
+  const { $int, $number, incarnation, number } = json as Readonly<Record<string, Json>>;
   if ($int !== undefined || $number !== undefined) return String($int ?? $number);
+  if (incarnation !== undefined && number !== undefined) {
+    return `${textOf(incarnation)}.${textOf(number)}`;
+  }
   return `{${describe(json)}}`;
 }
 
