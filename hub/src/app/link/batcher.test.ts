@@ -49,6 +49,24 @@ describe("a batcher", () => {
     expect(batches).toEqual([[0], [1], [2, 3]]);
   });
 
+  it("answers in order where it is to have one batch in flight", async () => {
+    const gate = Promise.withResolvers<void>();
+    const batches: (readonly number[])[] = [];
+    const batcher = new Batcher<number, number>(async (_vendor, questions) => {
+      batches.push(questions);
+      await gate.promise;
+      return questions;
+    }, 1);
+    const asked = [batcher.ask("v", 0)];
+    await turn();
+    asked.push(batcher.ask("v", 1));
+    await turn();
+    expect(batches).toEqual([[0]]);
+    gate.resolve();
+    expect(await Promise.all(asked)).toEqual([0, 1]);
+    expect(batches).toEqual([[0], [1]]);
+  });
+
   it("never mixes vendors", async () => {
     const seen: string[] = [];
     const batcher = new Batcher<number, number>(async (vendor, questions) => {

@@ -7,7 +7,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 /** Questions of one vendor that go together. */
 export const BATCH_MAX = 128;
 /** Batches of one vendor that are under way at once; more would only wait for each other in the database. */
-const BATCHES_IN_FLIGHT_MAX = 2;
+export const BATCHES_IN_FLIGHT_MAX = 2;
 
 /** Answers in the order of the questions. One that has no answer gets a Fault in its place. */
 export type AskAll<Question, Answer> = (
@@ -29,10 +29,13 @@ type Queue<Question, Answer> = {
 
 export class Batcher<Question, Answer> {
   readonly #askAll: AskAll<Question, Answer>;
+  readonly #inFlightMax: number;
   readonly #queues = new Map<string, Queue<Question, Answer>>();
 
-  constructor(askAll: AskAll<Question, Answer>) {
+  /** With one batch in flight questions are answered in the order in which they came. */
+  constructor(askAll: AskAll<Question, Answer>, inFlightMax = BATCHES_IN_FLIGHT_MAX) {
     this.#askAll = askAll;
+    this.#inFlightMax = inFlightMax;
   }
 
   ask(vendorId: string, question: Question): Promise<Answer> {
@@ -47,7 +50,7 @@ export class Batcher<Question, Answer> {
 
   /** After what is being read from the sockets now, so that questions of one moment go together. */
   #wake(vendorId: string, queue: Queue<Question, Answer>): void {
-    if (queue.isDue || queue.inFlight >= BATCHES_IN_FLIGHT_MAX) return;
+    if (queue.isDue || queue.inFlight >= this.#inFlightMax) return;
     queue.isDue = true;
     setImmediate(() => {
       queue.isDue = false;

@@ -32,8 +32,10 @@ export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
   const notes = new Batcher<AgentSession, Uint8Array>((vendorId, sessions) =>
     freshnessNotes(deps, vendorId, sessions),
   );
-  const admissions = new Batcher<AdmitQuestion, AgentSession>((vendorId, questions) =>
-    admit(deps, vendorId, questions),
+  // In the order in which they come: a stream that was given up must not end the one that came after it.
+  const admissions = new Batcher<AdmitQuestion, AgentSession>(
+    (vendorId, questions) => admit(deps, vendorId, questions),
+    1,
   );
   const news = new Batcher<NewsQuestion, News>((vendorId, questions) =>
     newsFor(deps, vendorId, questions),
