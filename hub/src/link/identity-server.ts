@@ -15,7 +15,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import { RENEW_GRACE_MS, verifyAgentCertificate } from "../pki/agent-certificate.ts";
 import { Admission, KeyedBuckets, networkOf } from "./admission.ts";
-import { callerOf, peerOf } from "./caller.ts";
+import { certificateOf, peerOf } from "./caller.ts";
 import { createGrpcServer } from "./grpc-server.ts";
 import { unary } from "./grpc-status.ts";
 import {
@@ -101,7 +101,12 @@ async function renew(
   deps: IdentityServerDeps,
   renewals: KeyedBuckets,
 ): Promise<RenewResponse> {
-  const agent = callerOf(call, deps.authorities(), deps.clock.now(), RENEW_GRACE_MS);
+  const agent = verifyAgentCertificate(
+    certificateOf(call),
+    deps.authorities(),
+    deps.clock.now(),
+    RENEW_GRACE_MS,
+  );
   if (!renewals.take(agent.agentId)) {
     const what = `more than ${RENEWALS_PER_HOUR_MAX} renewals an hour of this agent`;
     throw busy("RENEWALS_TOO_MANY", what, ENROLL_FAILURES_WINDOW_MS);

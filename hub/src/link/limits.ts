@@ -8,6 +8,8 @@ export const STREAMS_PER_CONNECTION_MAX = 64;
 export const SESSION_MEMORY_MB_MAX = 16;
 export const HEADER_LIST_BYTES_MAX = 16 * 1024;
 export const CONNECTIONS_MAX = 20_000;
+/** Of agents that are remembered as good, about 1 KiB each: one for each connection. */
+export const CERTIFICATES_MAX = CONNECTIONS_MAX;
 
 export const KEEPALIVE_MS = 10_000;
 export const KEEPALIVE_TIMEOUT_MS = 5_000;

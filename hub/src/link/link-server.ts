@@ -8,9 +8,9 @@ import type { Recorder } from "@holdfast/shared/flight/machine.ts";
 import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { BucketBounds } from "@holdfast/shared/token-bucket.ts";
-import type { AgentAuthority } from "../pki/agent-certificate.ts";
+import { type AgentAuthority, AgentCertificates } from "../pki/agent-certificate.ts";
 import { Admission, type AdmissionBounds } from "./admission.ts";
-import { callerOf } from "./caller.ts";
+import { certificateOf } from "./caller.ts";
 import { control } from "./control.ts";
 import type { ControlCall } from "./control-session.ts";
 import { fetchArtefact, fetchRelease, fetchSecret } from "./fetch.ts";
@@ -20,6 +20,7 @@ import {
   ADDRESS_HANDSHAKES_BURST_MAX,
   ADDRESS_HANDSHAKES_PER_SECOND_MAX,
   ADDRESSES_MAX,
+  CERTIFICATES_MAX,
   HANDSHAKES_BURST_MAX,
   HANDSHAKES_PER_SECOND_MAX,
   LINK_TIMING,
@@ -177,8 +178,10 @@ function addHandlers(
   { sessions, reports, running, timing, stopped }: Serving,
 ): void {
   const { log, clock } = deps;
-  const caller = (call: Parameters<typeof callerOf>[0]) =>
-    callerOf(call, deps.authorities(), clock.now());
+  const certificates = new AgentCertificates(CERTIFICATES_MAX);
+  // At each call: a resumed TLS session skips the check, and a connection may outlive its certificate.
+  const caller = (call: Parameters<typeof certificateOf>[0]) =>
+    certificates.verify(certificateOf(call), deps.authorities(), clock.now());
   const afterwards = (work: (stopped: AbortSignal) => Promise<void>) =>
     void tracked(running, work(stopped));
   const shared = { ...deps, timing, sessions, afterwards, reports, callerOf: caller };

@@ -11,6 +11,7 @@ import {
   type Certificate,
   CertificateSchema,
 } from "@holdfast/proto/holdfast/link/v1/identity_pb.js";
+import { digestOf } from "@holdfast/shared/digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { isUuid } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
@@ -111,16 +112,61 @@ export function verifyAgentCertificate(
   graceMs: number,
 ): VerifiedAgent {
   if (der === undefined) throw refused("MISSING", "none of this hub's was presented");
+  return inTime(judged(der, authorities), now, graceMs);
+}
+
+/** What does not change about a certificate while the authority that issued it is trusted. */
+type Judged = Readonly<{ agent: VerifiedAgent; notBefore: number; authority: AgentAuthority }>;
+
+function judged(der: Uint8Array, authorities: readonly AgentAuthority[]): Judged {
   const { leaf, agent } = readAgent(der);
   const own = authorities.filter(({ vendorId }) => vendorId === agent.vendorId);
-  if (!own.some((authority) => isIssuedBy(leaf, authority))) {
+  const authority = own.find((each) => isIssuedBy(leaf, each));
+  if (authority === undefined) {
     throw refused("ISSUER", "it was not issued by this hub for that vendor");
   }
-  if (now < Date.parse(leaf.validFrom)) {
-    throw refused("NOT_YET_VALID", `valid from ${leaf.validFrom}`);
-  }
-  if (now > agent.notAfter + graceMs) throw refused("EXPIRED", `expired ${leaf.validTo}`);
+  return { agent, notBefore: Date.parse(leaf.validFrom), authority };
+}
+
+function inTime({ agent, notBefore }: Judged, now: number, graceMs: number): VerifiedAgent {
+  const at = (ms: number) => new Date(ms).toISOString();
+  if (now < notBefore) throw refused("NOT_YET_VALID", `valid from ${at(notBefore)}`);
+  if (now > agent.notAfter + graceMs) throw refused("EXPIRED", `expired ${at(agent.notAfter)}`);
   return agent;
+}
+
+/**
+ * The same, for a listener that sees a certificate at each call: signature and names of those that it has seen are
+ * not judged again, their time and the trust in their authority are. Certificates that were refused are not remembered.
+ */
+export class AgentCertificates {
+  readonly #max: number;
+  readonly #judged = new Map<string, Judged>();
+
+  /** The one that was seen first is forgotten first. */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  verify(
+    der: Uint8Array | undefined,
+    authorities: readonly AgentAuthority[],
+    now: number,
+  ): VerifiedAgent {
+    if (der === undefined) return verifyAgentCertificate(der, authorities, now, 0);
+    const key = digestOf(der);
+    const known = this.#judged.get(key);
+    if (known !== undefined && authorities.includes(known.authority)) return inTime(known, now, 0);
+    const fresh = judged(der, authorities);
+    this.#remember(key, fresh);
+    return inTime(fresh, now, 0);
+  }
+
+  #remember(key: string, certificate: Judged): void {
+    this.#judged.set(key, certificate);
+    const [oldest] = this.#judged.keys();
+    if (this.#judged.size > this.#max && oldest !== undefined) this.#judged.delete(oldest);
+  }
 }
 
 function isIssuedBy(leaf: X509Certificate, { certificate, publicKey }: AgentAuthority): boolean {

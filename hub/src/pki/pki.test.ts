@@ -5,6 +5,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import * as x509 from "@peculiar/x509";
 import { describe, expect, it } from "vitest";
 import {
+  AgentCertificates,
   agentAuthority,
   issueAgentCertificate,
   RENEW_GRACE_MS,
@@ -99,6 +100,26 @@ describe("agent certificates", () => {
     expect(verify(authority.certificate)).toBe("CERTIFICATE_PURPOSE");
     expect(verify(undefined)).toBe("CERTIFICATE_MISSING");
     expect(verify(new Uint8Array([1, 2, 3]))).toBe("CERTIFICATE_MALFORMED");
+  });
+
+  it("that a listener has seen are judged again where it may have changed: time, and who is trusted", async () => {
+    const authority = await createAuthority("agents", NOW);
+    const { publicKey } = await readCertificateRequest(await requestOf(await keysOf(P256)));
+    const issued = await issueAgentCertificate(authority, SUBJECT, publicKey, [], NOW);
+    const [leaf] = issued.certificate.chain;
+    const good = [agentAuthority(VENDOR, authority.certificate)];
+    const certificates = new AgentCertificates(1);
+    const verify = (der: Uint8Array | undefined, authorities = good, at = NOW) =>
+      reasonOf(() => certificates.verify(der, authorities, at));
+    expect([verify(leaf), verify(leaf)]).toEqual(["none", "none"]);
+    expect(verify(leaf, good, NOW + DAY_MS + 1_000)).toBe("CERTIFICATE_EXPIRED");
+    expect(verify(leaf, [])).toBe("CERTIFICATE_ISSUER");
+    // Of another authority than then, though of the same vendor: a key that was replaced trusts none of the old.
+    const replaced = await createAuthority("agents", NOW);
+    expect(verify(leaf, [agentAuthority(VENDOR, replaced.certificate)])).toBe("CERTIFICATE_ISSUER");
+    expect(verify(undefined)).toBe("CERTIFICATE_MISSING");
+    const other = await issueAgentCertificate(authority, SUBJECT, publicKey, [], NOW);
+    expect([verify(other.certificate.chain[0]), verify(leaf)]).toEqual(["none", "none"]);
   });
 });
 

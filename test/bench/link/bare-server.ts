@@ -66,7 +66,7 @@ async function answer(message: ToServer): Promise<void> {
     say({ type: "changed", calledAt, committedAt });
     return;
   }
-  globalThis.gc?.();
+  globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" } as never);
   const { user, system } = process.cpuUsage();
   const rssBytes = process.memoryUsage.rss();
   say({ type: "measured", rssBytes, cpuMs: (user + system) / 1_000, connected: watching.size });
