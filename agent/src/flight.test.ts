@@ -124,6 +124,9 @@ describe("a recorded machine goes the same way again", () => {
   });
 });
 
+/** An error that nobody catches, in the middle of a run. */
+const CRASHES_ON_SIGNAL = `data:text/javascript,process.on("SIGUSR2",()=>{throw new TypeError("${SECRET}")})`;
+
 describe("a real agent", () => {
   const main = fileURLToPath(new URL("./main.ts", import.meta.url));
   const env = { PATH: "/nowhere" };
@@ -132,8 +135,11 @@ describe("a real agent", () => {
     return { code: ended.status, said: ended.stdout, error: ended.stderr };
   };
   const state = () => join(directory, "state");
-  const begun = (): ChildProcess =>
-    spawn(process.execPath, [main, "run", "--state", state()], { env, stdio: "ignore" });
+  const begun = (...options: readonly string[]): ChildProcess =>
+    spawn(process.execPath, [...options, main, "run", "--state", state()], {
+      env,
+      stdio: "ignore",
+    });
   const current = () => {
     const file = join(state(), "flight", "current.jsonl");
     return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
@@ -152,7 +158,7 @@ describe("a real agent", () => {
     await end;
   };
 
-  it("that was killed left a flight, which is kept when it starts again", {
+  it("that was killed or crashed left a flight, which is kept when it starts again", {
     timeout: 60_000,
   }, async () => {
     fs.mkdirSync(state(), { mode: 0o700 });
@@ -179,14 +185,24 @@ describe("a real agent", () => {
       /renewal-failed message=text\(\d+, [0-9a-f]{12}\) {2}expired -> /,
     );
 
-    const before = current();
-    const again = begun();
+    const incidents = () =>
+      fs.readdirSync(join(state(), "flight")).filter((name) => name.startsWith("incident-"));
+    let before = current();
+    const crashed = begun("--import", CRASHES_ON_SIGNAL);
     await recorded("renewal-failed", before);
-    await ended(again, "SIGTERM");
-    const names = fs.readdirSync(join(state(), "flight"));
-    const incidents = names.filter((name) => name.startsWith("incident-"));
-    expect(incidents).toHaveLength(1);
-    expect(run("replay", join(state(), "flight", incidents[0] ?? ""))).toMatchObject({ code: 0 });
+    expect(incidents()).toHaveLength(1);
+    expect(run("replay", join(state(), "flight", incidents()[0] ?? ""))).toMatchObject({
+      code: 0,
+      said: expect.stringContaining("no end: the program was killed"),
+    });
+    await ended(crashed, "SIGUSR2");
+    expect(current()).toMatch(/\{"end":"crashed","at":\d+,"error":"TypeError"\}\n$/);
+
+    before = current();
+    const stopped = begun();
+    await recorded("renewal-failed", before);
+    await ended(stopped, "SIGTERM");
+    expect(incidents()).toHaveLength(2);
     expect(current()).toMatch(/\{"end":"stopped","at":\d+\}\n$/);
 
     const damaged = run("replay", fs.writeFileSync(out, "{oops}\n") ?? out);
