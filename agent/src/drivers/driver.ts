@@ -30,7 +30,7 @@ export type Wanted = Readonly<{
 /** One copy of a resource as found on this host. There may be two of a resource while one replaces the other. */
 export type Live = Readonly<{
   key: ResourceKey;
-  /** The driver's name of this copy; unique for ever. */
+  /** The driver's name of this copy. May come back once nothing is left of the copy that had it. */
   handle: string;
   digest: string;
   generation: Generation;

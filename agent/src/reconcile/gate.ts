@@ -7,6 +7,7 @@ import {
   driverOf,
   HEALTH_MS_MAX,
   Interrupted,
+  identityOf,
   outside,
   servingCopy,
   within,
@@ -22,7 +23,7 @@ const READY_PAUSE_SHARE = 0.1;
 
 const NONE: ReadonlySet<string> = new Set();
 
-/** No copy in `replaced` counts. Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
+/** No copy in `replaced`, by identity, counts. Throws Interrupted with NOT_READY (it said so) or READY_DEADLINE. */
 export async function waitUntilReady(
   run: AttemptRun,
   wanted: Wanted,
@@ -60,7 +61,7 @@ async function find(
   const lives = await work.snapshots.fresh(kind, scope);
   const copies = copiesOf(lives, work.instanceId, key.resourceId);
   return servingCopy(
-    copies.filter(({ handle }) => !replaced.has(handle)),
+    copies.filter((copy) => !replaced.has(identityOf(copy))),
     digest,
   );
 }

@@ -26,7 +26,7 @@ import type { Store } from "../store/database.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import { findHold, judgeConsent, planAttempt } from "./plan.ts";
 import { findServing, type Target } from "./target.ts";
-import { copiesOf, type Work } from "./work.ts";
+import { copiesOf, identityOf, type Work } from "./work.ts";
 
 export type Tell = (result: ActionResult) => void;
 
@@ -248,7 +248,7 @@ async function recordOf(
   for (const { id, kind } of target.templates) {
     if (!resources.includes(id)) continue;
     const copies = copiesOf(await work.snapshots.recent(kind), instanceId, id);
-    replaced.push(...copies.map(({ handle }) => handle));
+    replaced.push(...copies.map(identityOf));
   }
   const wishDigest = assignments.find(work.store, instanceId)?.digest ?? "";
   return {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ActionState } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { systemClock } from "@holdfast/shared/clock.ts";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import * as attempts from "../store/attempts.ts";
 import { type AgentWorld, agentWorld, instanceId, type RunningAgent } from "./engine.test-world.ts";
 
@@ -42,6 +42,11 @@ function starts({ stateDir }: AgentWorld): readonly string[] {
   return existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
 }
 
+/** What a test that fails leaves running. */
+function endAll(world: AgentWorld): void {
+  for (const pid of starts(world)) if (exists(pid)) process.kill(Number(pid), "SIGKILL");
+}
+
 const exists = (pid: string | undefined) => {
   try {
     return process.kill(Number(pid), 0);
@@ -67,6 +72,7 @@ describe.each([
     for (let at = 0, isOver = false; !isOver; at++) {
       for (const when of ["before", "after"]) {
         const world = await agentWorld();
+        onTestFinished(() => endAll(world));
         const first = world.begin({ isReal: true });
         const resources = [{ readyMsMax: READY_MS_MAX, portless }];
         await first.intake.offered(world.offerOf({ number: 1n, resources }));

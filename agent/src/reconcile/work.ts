@@ -104,6 +104,11 @@ export function copiesOf(lives: readonly Live[], instanceId: string, resourceId:
     .sort((a, b) => a.startedAt - b.startedAt);
 }
 
+/** Of this one copy for ever: its handle may come back once nothing is left of it. */
+export function identityOf({ handle, startedAt }: Live): string {
+  return `${handle}@${startedAt}`;
+}
+
 /** The copy that serves or is to serve this rendering. */
 export function servingCopy(copies: readonly Live[], digest: string): Live | undefined {
   const same = copies.filter((copy) => copy.digest === digest && copy.phase !== "stopping");

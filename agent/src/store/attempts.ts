@@ -46,7 +46,7 @@ export type AttemptRecord = Readonly<{
 export type Restart = Readonly<{
   actionId: string;
   resources: readonly string[];
-  /** Handles of their copies: none of these counts as the new one. */
+  /** Identities of their copies: none of these counts as the new one. */
   replaced: readonly string[];
   /** Of the assignment that was held then: another one ends the restart. */
   wishDigest: string;
