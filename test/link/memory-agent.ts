@@ -53,6 +53,9 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
   readonly pending: SignedBatch[] = [];
   fencing: bigint | undefined;
   renewals = 0;
+  readonly candidates: (Envelope | undefined)[] = [];
+  /** Each rehearsal waits for this. */
+  rehearsing: Promise<void> = Promise.resolve();
   /** Each offer waits for this. */
   gate: Promise<void> = Promise.resolve();
   #identity: Identity;
@@ -125,7 +128,9 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
     });
   }
 
-  async rehearse(id: string) {
+  async rehearse(id: string, candidate: Envelope | undefined) {
+    this.candidates.push(candidate);
+    await this.rehearsing;
     return create(RehearsalSchema, { id });
   }
 
