@@ -1,0 +1,63 @@
+/**
+ * The agent as it ships: one bundled file and the SQLite addon of one platform, beside the manifest that says its
+ * version. Runs on any Node 24, without a package manager and without the checkout.
+ * usage: node scripts/agent/bundle.mjs FOLDER [linux-x64|linux-arm64]
+ */
+import { copyFileSync, mkdirSync, realpathSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { esbuildOf } from "../cli/bundle.mjs";
+
+const ROOT = join(import.meta.dirname, "../..");
+/** Those that the agent runs on. */
+export const PLATFORMS = ["linux-x64", "linux-arm64"];
+
+/** Libraries of the CommonJS kind ask for Node's modules by `require`. */
+const REQUIRE = [
+  'import { createRequire as createRequireHere } from "node:module";',
+  "const require = createRequireHere(import.meta.url);",
+].join("\n");
+
+/**
+ * Gives the entry; what it needs lies beside it.
+ * @param {string} folder
+ * @param {string} [platform]
+ * @returns {Promise<string>}
+ */
+export async function bundleAgent(folder, platform = `${process.platform}-${process.arch}`) {
+  if (!PLATFORMS.includes(platform)) {
+    throw new Error(`platform: got ${platform}; allowed: ${PLATFORMS.join(", ")}`);
+  }
+  mkdirSync(folder, { recursive: true });
+  await esbuildOf(ROOT).build({
+    absWorkingDir: join(ROOT, "agent"),
+    entryPoints: { agent: "src/main.ts" },
+    outdir: join(resolve(folder), "bin"),
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node24",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: "none",
+    // The addon of this platform alone, by the entry that names it.
+    alias: { "better-sqlite3": `./node_modules/better-sqlite3/lib/${platform}.js` },
+    loader: { ".node": "copy" },
+    assetNames: "[name]",
+    banner: { js: REQUIRE },
+    logLevel: "warning",
+  });
+  copyFileSync(join(ROOT, "agent/package.json"), join(folder, "package.json"));
+  return join(folder, "bin/agent.mjs");
+}
+
+const [, program = "", folder, platform] = process.argv;
+if (realpathSync(program) === fileURLToPath(import.meta.url)) {
+  if (folder === undefined) {
+    console.error("usage: node scripts/agent/bundle.mjs FOLDER [linux-x64|linux-arm64]");
+    process.exitCode = 2;
+  } else {
+    console.log(await bundleAgent(folder, platform));
+  }
+}
