@@ -23,6 +23,9 @@ import type { Call } from "./caller.ts";
 import { linkHub } from "./link/link-hub.ts";
 import { reportUseCases } from "./usage.ts";
 
+/** Each that was aborted has waited for seconds. */
+const TRIES_MAX = 20;
+
 export type Refused = Readonly<{
   code: string;
   reason: string;
@@ -52,6 +55,15 @@ export async function refusal(call: Promise<unknown>): Promise<Refused> {
     };
   }
   return { code: "OK", reason: "", text: "", metadata: {}, next: "" };
+}
+
+/** As a caller does it: tries again what the API says may be tried again, such as a lock that was not to be had. */
+export async function finalRefusal(call: () => Promise<unknown>): Promise<Refused> {
+  for (let attempt = 1; ; attempt++) {
+    const refused = await refusal(call());
+    const isPassing = refused.code === "Aborted" || refused.reason === "TOO_MANY_AT_ONCE";
+    if (!isPassing || attempt === TRIES_MAX) return refused;
+  }
 }
 
 export type CellWish = Readonly<{

@@ -8,7 +8,14 @@ import { uuidOf } from "@holdfast/shared/ids.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { useTestHub } from "../testing-hub.ts";
 import { offerProduct } from "../testing-product.ts";
-import { type CellWish, counted, makeCell, otherReplica, refusal } from "./placement.test-world.ts";
+import {
+  type CellWish,
+  counted,
+  finalRefusal,
+  makeCell,
+  otherReplica,
+  refusal,
+} from "./placement.test-world.ts";
 
 const AT_ONCE = 50;
 const hub = useTestHub();
@@ -208,7 +215,9 @@ describe("50 creations at once", () => {
     for (const at of [1, 2, 3, 4]) await cell(`rush-${at}`, { region: "rush", instancesMax: 10 });
     const ends = await Promise.all(
       Array.from({ length: AT_ONCE }, (_, at) =>
-        refusal(instances().createInstance({ instance: wanted(`rush-${at}`, "std", "rush") })),
+        finalRefusal(() =>
+          instances().createInstance({ instance: wanted(`rush-${at}`, "std", "rush") }),
+        ),
       ),
     );
     const tally = Object.groupBy(ends, ({ code, reason }) => `${code} ${reason}`);
@@ -224,7 +233,7 @@ describe("50 creations at once", () => {
     const instance = (at: number) => wanted(`narrow-${at}`, "std", "narrow", { cell: "narrow" });
     const ends = await Promise.all(
       Array.from({ length: AT_ONCE }, (_, at) =>
-        refusal(instances().createInstance({ instance: instance(at) })),
+        finalRefusal(() => instances().createInstance({ instance: instance(at) })),
       ),
     );
     expect(ends.filter(({ code }) => code === "OK")).toHaveLength(7);
@@ -237,7 +246,9 @@ describe("50 creations at once", () => {
     await subscribe("acme", "few");
     const ends = await Promise.all(
       Array.from({ length: 12 }, (_, at) =>
-        refusal(instances().createInstance({ instance: wanted(`few-${at}`, "few", "") })),
+        finalRefusal(() =>
+          instances().createInstance({ instance: wanted(`few-${at}`, "few", "") }),
+        ),
       ),
     );
     expect(ends.filter(({ code }) => code === "OK")).toHaveLength(3);
@@ -262,8 +273,8 @@ describe("50 creations at once", () => {
     const ends = await Promise.all(
       tenants.map((tenant, at) =>
         at % 2 === 0
-          ? refusal(subscribe(tenant, "shared", { placement }))
-          : refusal(replica(tenant, "shared", { region: "pool" })),
+          ? finalRefusal(() => subscribe(tenant, "shared", { placement }))
+          : finalRefusal(() => replica(tenant, "shared", { region: "pool" })),
       ),
     );
     const tally = Object.groupBy(ends, ({ code, reason }) => `${code} ${reason}`);
