@@ -19,22 +19,22 @@ import { openPolicy } from "./consent/open.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
 import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
+import { agentFigures } from "./figures.ts";
 import { type FlyingHost, startRecorder } from "./flight.ts";
 import { lateFetch } from "./link/late-fetch.ts";
 import { type Link, startLink } from "./link/link.ts";
 import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
 import { isAdopting } from "./local/adopting.ts";
 import { instanceDirectories } from "./local/directories.ts";
-import { localReport } from "./local/report.ts";
-import { startLocalServer } from "./local/server.ts";
 import { workplaceOf } from "./local/workplace.ts";
 import { UsageReport } from "./metering/report.ts";
 import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
-import { createRegistry, serveMetrics } from "./metrics.ts";
+import { type AgentMetrics, createMetrics } from "./metrics.ts";
+import { servePages } from "./pages.ts";
 import type { Measured } from "./reconcile/conditions.ts";
 import { Engine } from "./reconcile/engine.ts";
-import { storeJournal } from "./reconcile/journal.ts";
-import { figuresOf, sampledInstances } from "./reconcile/observe.ts";
+import { storeJournal, watchedJournal } from "./reconcile/journal.ts";
+import { sampledInstances } from "./reconcile/observe.ts";
 import { localSecrets } from "./secrets/local.ts";
 import { ensureSealingIdentity } from "./secrets/sealing-key.ts";
 import { agentSecrets } from "./secrets/secrets.ts";
@@ -45,7 +45,6 @@ import * as identities from "./store/identity.ts";
 import { Outbox } from "./store/outbox.ts";
 import {
   checkStateDirectory,
-  SOCKET_FILE,
   STORE_FILE,
   type StateHost,
   takeLock,
@@ -122,6 +121,7 @@ type Ground = Readonly<{
   /** How each instance's last window was measured. */
   measured: Map<string, Measured>;
   telemetry: AgentTelemetry;
+  metrics: AgentMetrics;
   /** There may be something to report. */
   reportBell: Doorbell;
   hubTime: HubTime;
@@ -155,13 +155,17 @@ async function runOn(
   const late: Ground["late"] = {};
   const measured: Ground["measured"] = new Map();
   const reportBell = new Doorbell(clock);
+  const outbox = new Outbox(store.db);
+  const metrics = createMetrics(() => agentFigures({ ...ground, outbox }));
+  store.watch = { monotonic: clock.monotonic, written: metrics.storeWritten };
   const telemetry = new AgentTelemetry({
     ...{ stateDir: workplace, context, clock, log, shipsLogs: config.shipLogs },
     life: randomBytes(9).toString("hex"),
     ring: () => reportBell.ring(),
+    lost: metrics.telemetryLost,
   });
   const ground: Ground = {
-    ...{ store, identity, config, host, log, recorder, clock, random, context },
+    ...{ store, identity, config, host, log, recorder, clock, random, context, metrics },
     ...{ stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
   };
   await ensureSealingIdentity(store);
@@ -174,22 +178,15 @@ async function runOn(
     identity: () => identities.load(store),
     renewed: (tlsKey, certificate) => identities.replaceCertificate(store, tlsKey, certificate),
   };
-  const outbox = new Outbox(store.db);
-  const report = new UsageReport({
-    ...{ outbox, log },
-    identity: () => identityPort.identity(),
-    batchBell: reportBell,
-    bootId: host.bootId,
-    nonce: () => randomBytes(16),
-  });
+  const report = reportOn(ground, outbox, identityPort);
   const pages = await servePages(ground, engine);
   const isFenced = fence.isFenced();
   if (isFenced) fence.fenced();
   else claim(workplace, identity);
   const acting = isFenced ? [] : startActing(ground, engine, drivers, outbox);
   const control = controlOn(ground, engine, drivers, fetch, fence);
-  const parts = { identity: identityPort, control, report, telemetry: telemetry.report };
-  const link = startLink({ ...parts, clock, random, log, recorder }, isFenced);
+  const parts = { identity: identityPort, control, report, telemetry: telemetry.report, recorder };
+  const link = startLink({ ...parts, clock, random, log, watch: metrics }, isFenced);
   late.fetch = link.fetch;
   late.link = link;
   log.info({ agent: identity.agentId, cell: identity.cellId, pid: host.pid }, "agent started");
@@ -203,6 +200,16 @@ async function runOn(
     await pages.close();
   })();
   await inTime(ground, ended);
+}
+
+function reportOn({ log, reportBell, host }: Ground, outbox: Outbox, port: IdentityPort) {
+  return new UsageReport({
+    ...{ outbox, log },
+    identity: () => port.identity(),
+    batchBell: reportBell,
+    bootId: host.bootId,
+    nonce: () => randomBytes(16),
+  });
 }
 
 /** Whether another agent has this one's cell, as the hub said or as its claim on this host does. */
@@ -263,7 +270,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
     ...{ store, clock, random, log, recorder, context },
     drivers: drivers.usable,
     missingDrivers: new Map(missing),
-    journal: storeJournal(store),
+    journal: watchedJournal(storeJournal(store), ground.metrics.attemptEnded),
     artefacts: new ArtefactCache(context.stateDir, fetch),
     consent: openPolicy(config.deny, config.processUsers),
     secrets: agentSecrets(
@@ -305,7 +312,7 @@ function controlOn(
 }
 
 function startSampler(
-  { clock, log, config, context, store, stop, measured, telemetry, reportBell }: Ground,
+  { clock, log, config, context, store, stop, measured, telemetry, metrics, reportBell }: Ground,
   engine: Engine,
   { usable }: Drivers,
   outbox: Outbox,
@@ -316,7 +323,9 @@ function startSampler(
     outbox: {
       lastEnd: (digest) => outbox.lastEnd(digest),
       append: (records) => {
+        const startMs = clock.monotonic();
         outbox.append(records);
+        metrics.storeWritten(clock.monotonic() - startMs);
         telemetry.used(records);
       },
       rollUp: (now) => outbox.rollUp(now),
@@ -337,27 +346,6 @@ function startSampler(
     },
   };
   return runSampler(deps, stop.signal);
-}
-
-/** What can be asked of this agent on its own host. */
-async function servePages({ store, config, host }: Ground, engine: Engine) {
-  const local = await startLocalServer(join(config.stateDir, SOCKET_FILE), () =>
-    localReport(store, {
-      running: true,
-      pid: host.pid,
-      version: host.version,
-      statuses: engine.statuses().map(({ status }) => status),
-    }),
-  );
-  const registry = createRegistry(() => figuresOf(store, engine));
-  const { metricsListen } = config;
-  const metrics = metricsListen && (await serveMetrics(registry, metricsListen));
-  return {
-    close: async () => {
-      metrics?.close();
-      await local.close();
-    },
-  };
 }
 
 /** Waits until all has ended, but not for ever: what is cut off is in the journal. */

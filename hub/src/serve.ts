@@ -25,14 +25,15 @@ import { type FlyingHost, startRecorder } from "./flight.ts";
 import { type HubParts, type HubState, openParts, type Servers } from "./hub-parts.ts";
 import { startIdentityServer } from "./link/identity-server.ts";
 import { admissionBounds, startLinkServer } from "./link/link-server.ts";
-import { createMetrics, type HubMetrics } from "./metrics.ts";
+import { createMetrics, type FleetFigures, type HubFigures, type HubMetrics } from "./metrics.ts";
 import { type DatabaseHost, openHubDatabase } from "./open-database.ts";
 import { replaceFile } from "./replace-file.ts";
 import { hubContext } from "./store/context.ts";
-import { renewContextKey } from "./store/database.ts";
+import { poolUse, renewContextKey } from "./store/database.ts";
 import { readWithContext } from "./store/tx.ts";
 import * as vendors from "./store/vendors.ts";
 import { runExpireActions } from "./tasks/expire-actions.ts";
+import { runFleetLook } from "./tasks/fleet-look.ts";
 import { runPrune } from "./tasks/prune.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
@@ -76,7 +77,10 @@ export async function serveParts(
   { app, keyring, bells, state }: HubParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const metrics = createMetrics();
+  const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
+  const seen: { fleet?: FleetFigures | undefined } = {};
+  const metrics = createMetrics(() => hubFigures(app, state, servers.link?.connected, seen.fleet));
+  app.database.watch = metrics.databaseEnded;
   const recorder = startRecorder(config.dataDir, host);
   const stopping = new AbortController();
   const listenerDeps = (at: ListenAddress) => ({
@@ -87,18 +91,22 @@ export async function serveParts(
     tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
     admission: admissionBounds(config.handshakesPerSecond, config.addressHandshakesPerSecond),
+    watch: metrics,
   });
   const tasks: Promise<void>[] = [];
-  const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
   try {
     servers.link = await listening("link_listen", config.linkListen, (at) =>
-      startLinkServer({ ...listenerDeps(at), hub: linkHub(app, reportUseCases(app)), recorder }),
+      startLinkServer({
+        ...listenerDeps(at),
+        hub: linkHub(app, reportUseCases(app, metrics.usageTaken), metrics.batched),
+        recorder,
+      }),
     );
     servers.identity = await listening("identity_listen", config.identityListen, (at) =>
       startIdentityServer({ ...listenerDeps(at), hub: identityHub(app) }),
     );
     const { link, identity } = servers;
-    const apiParts = { app, keyring, metrics, state, connected: () => link.connected, stopping };
+    const apiParts = { app, keyring, metrics, state, stopping };
     servers.api = await listening("api_listen", config.apiListen, () => startApi(config, apiParts));
     if (config.metricsListen !== undefined) {
       const listener = withSecurityHeaders(plainListener(plainDeps(apiParts)));
@@ -111,7 +119,13 @@ export async function serveParts(
       link.reload();
       identity.reload();
     });
-    tasks.push(...startTasks(host, { app, keyring, bells, state }, stopping.signal));
+    tasks.push(
+      ...startTasks(host, { app, keyring, bells, state }, stopping.signal),
+      runFleetLook(
+        { ...app, seen: (figures) => void Object.assign(seen, { fleet: figures }) },
+        stopping.signal,
+      ),
+    );
     await writeEndpoints(config, state.endpoints(), host.pid);
     host.log.info({ ...state.endpoints(), incarnation: app.incarnation.toString() }, "serving");
     await aborted(signal);
@@ -162,8 +176,6 @@ export type ApiParts = Readonly<{
   keyring: Keyring;
   metrics: HubMetrics;
   state: HubState;
-  /** How many agents are connected here. */
-  connected: () => number;
   stopping: AbortController;
 }>;
 
@@ -195,13 +207,21 @@ export function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer>
   return listenApi(config.apiListen, pair, withSecurityHeaders(listener));
 }
 
-function plainDeps({ app, state, metrics, connected }: ApiParts) {
+function plainDeps({ app, state, metrics }: ApiParts) {
+  return { readiness: () => readiness(app, state), metrics: metrics.expose };
+}
+
+export function hubFigures(
+  app: AppDeps,
+  state: HubState,
+  agentsConnected = 0,
+  fleet?: FleetFigures,
+): HubFigures {
   return {
-    readiness: () => readiness(app, state),
-    async metrics() {
-      metrics.sessionsChanged(connected());
-      return { contentType: metrics.registry.contentType, text: await metrics.registry.metrics() };
-    },
+    ...{ agentsConnected, fleet, version: app.version, incarnation: app.incarnation },
+    certificateEndsAtMs: state.certificate().notAfter,
+    pool: poolUse(app.database),
+    telemetryWaitingBytes: app.telemetry.waitingBytes,
   };
 }
 

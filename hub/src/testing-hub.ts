@@ -17,7 +17,7 @@ import { createVendor } from "./app/vendors.ts";
 import { readConfig } from "./config.ts";
 import { type HubParts, openParts } from "./hub-parts.ts";
 import { createMetrics } from "./metrics.ts";
-import { startApi } from "./serve.ts";
+import { hubFigures, startApi } from "./serve.ts";
 import { silentLog, startTestStore, type TestStore } from "./store/testing.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
@@ -62,13 +62,12 @@ export async function startTestHub(prepared?: TestStore): Promise<TestHub> {
   const parts = await openParts(config, host, store.database);
   const { app, keyring, bells, state } = parts;
   const stopping = new AbortController();
-  const metrics = createMetrics();
+  const metrics = createMetrics(() => hubFigures(app, state));
   const server = await startApi(config, {
     app,
     keyring,
     metrics,
     state,
-    connected: () => 0,
     stopping,
   });
   const sequencer = runSequencer(

@@ -65,6 +65,7 @@ import {
 import { createAuthority } from "../../hub/src/pki/authority.ts";
 import { readCertificateRequest } from "../../hub/src/pki/certificate-request.ts";
 import { issueServerCertificate } from "../../hub/src/pki/server-certificate.ts";
+import { recordingWatch } from "./recording-watch.ts";
 
 export const quiet: Log = {
   debug: () => undefined,
@@ -371,6 +372,7 @@ export async function startHub(
   ticketKeys: () => Uint8Array = () => world.serverAuthority.certificate.subarray(0, 48),
 ) {
   const server = await issueServerCertificate(world.serverAuthority, ["localhost"], Date.now());
+  const watched: string[] = [];
   const shared = {
     host: "127.0.0.1",
     clock: world.clock,
@@ -380,6 +382,7 @@ export async function startHub(
     authorities: () => vendors,
     timing: { ...SHORT, ...timing },
     admission,
+    watch: recordingWatch(watched),
   };
   const link = await startLinkServer({ ...shared, port: world.ports.link, hub });
   const identity = await startIdentityServer({
@@ -390,10 +393,7 @@ export async function startHub(
   world.ports.link = link.port;
   world.ports.identity = identity.port;
   return {
-    link,
-    identity,
-    stop: async (msMax = 1_000) => {
-      await Promise.all([link.stop(msMax), identity.stop(msMax)]);
-    },
+    ...{ link, identity, watched },
+    stop: (msMax = 1_000) => Promise.all([link.stop(msMax), identity.stop(msMax)]),
   };
 }

@@ -36,6 +36,14 @@ export type LinkDeps = Readonly<{
   /** Without it nothing is written down. */
   recorder?: Recorder;
   timing?: KeepaliveTiming;
+  watch?: LinkWatch;
+}>;
+
+/** Hears what becomes of connections: to be counted, never to be decided by. */
+export type LinkWatch = Readonly<{
+  connecting(): void;
+  connected(): void;
+  linkLost(why: LostKind | "asked_to_leave"): void;
 }>;
 
 export interface Link {
@@ -135,18 +143,23 @@ class RunningLink implements Link {
   #connect(connection: number, at: number): void {
     const { identity, control, log } = this.#deps;
     let client: HubClient | undefined;
+    this.#deps.watch?.connecting();
     try {
       const endpoint = endpointAt(identity.identity().linkEndpoints, at);
       client = this.#clientTo(endpoint);
       const events = {
         welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
-        askedToLeave: (spreadMs: number) =>
-          this.dispatch({ type: "asked-to-leave", connection, spreadMs }),
-        lost: (kind: LostKind, reason: string, message: string) =>
+        askedToLeave: (spreadMs: number) => {
+          this.#deps.watch?.linkLost("asked_to_leave");
+          this.dispatch({ type: "asked-to-leave", connection, spreadMs });
+        },
+        lost: (kind: LostKind, reason: string, message: string) => {
+          this.#deps.watch?.linkLost(kind);
           this.dispatch({
             ...{ type: "lost", connection, kind, reason },
             message: `${endpoint}: ${message}`,
-          }),
+          });
+        },
       };
       this.#connection = new Connection(client, control, events, log);
     } catch (error) {
@@ -185,6 +198,7 @@ class RunningLink implements Link {
     this.dispatch({ type: "welcomed", connection, spreadMs });
     if (open === undefined || this.#connection !== open) return;
     this.#isUp = true;
+    this.#deps.watch?.connected();
     this.#statuses.connected(open.call);
     this.#reports.connected(open.client);
   }

@@ -23,6 +23,17 @@ export interface Journal {
   removed(instanceId: string, generation: Generation): void;
 }
 
+/** Tells of each attempt that has ended how it did, once that is written. */
+export function watchedJournal(journal: Journal, ended: (state: string) => void): Journal {
+  return {
+    ...journal,
+    end: (attempt) => {
+      journal.end(attempt);
+      ended(attempt.state);
+    },
+  };
+}
+
 export function storeJournal(store: Store): Journal {
   return {
     note: (attempt) => attempts.put(store, attempt),

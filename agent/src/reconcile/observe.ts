@@ -9,7 +9,6 @@ import type { Driver, Live } from "../drivers/driver.ts";
 import type { SampledInstance } from "../metering/sampler.ts";
 import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
-import * as facts from "../store/facts.ts";
 import type { Engine } from "./engine.ts";
 import { findServing } from "./target.ts";
 
@@ -46,13 +45,22 @@ function seatsOf(store: Store, instanceId: string): readonly SeatEntitlement[] {
   return held === undefined ? [] : fromBinary(EntitlementSchema, held.envelope.payload).seats;
 }
 
-export function figuresOf(store: Store, engine: Engine) {
-  const instances: Record<string, number> = {};
+/** How many instances have a condition in a status. */
+export function conditionCounts(
+  engine: Engine,
+): readonly Readonly<{ condition: string; status: string; count: number }>[] {
+  const counts = new Map<string, { condition: string; status: string; count: number }>();
   for (const { status } of engine.statuses()) {
     for (const { type, status: state } of status.conditions) {
-      const add = state === ConditionStatus.TRUE ? 1 : 0;
-      instances[type] = (instances[type] ?? 0) + add;
+      const key = `${type}/${state}`;
+      const known = counts.get(key) ?? { condition: type, status: nameOf(state), count: 0 };
+      counts.set(key, { ...known, count: known.count + 1 });
     }
   }
-  return { linkUp: facts.findLink(store)?.up ?? false, instances };
+  return [...counts.values()];
+}
+
+function nameOf(status: ConditionStatus): string {
+  if (status === ConditionStatus.TRUE) return "True";
+  return status === ConditionStatus.FALSE ? "False" : "Unknown";
 }

@@ -227,6 +227,11 @@ export function listJournal(store: Store, instanceId: string): readonly JournalE
     }));
 }
 
+/** Entries of all attempts under way. */
+export function countJournal(store: Store): number {
+  return Number(store.get<{ n: bigint }>("select count(*) as n from journal")?.n ?? 0n);
+}
+
 /** Makes the new generation the committed one; what is left to do is `after`. */
 export function commit(
   store: Store,

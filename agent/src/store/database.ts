@@ -24,6 +24,9 @@ export class Store {
   readonly db: Database.Database;
   readonly #statements = new Map<string, Database.Statement<SqlValue[], unknown>>();
 
+  /** Told how long each transaction took until it was on the disk; undefined: nobody measures. */
+  watch: Readonly<{ monotonic(): number; written(ms: number): void }> | undefined;
+
   constructor(db: Database.Database) {
     this.db = db;
   }
@@ -45,7 +48,16 @@ export class Store {
   /** All of `work` or nothing, synced to the disk when it returns. Nested calls join the outer one. */
   transaction<Result>(work: () => Result): Result {
     if (this.db.inTransaction) return work();
-    return this.db.transaction(work).immediate();
+    const startMs = this.watch?.monotonic() ?? 0;
+    const result = this.db.transaction(work).immediate();
+    this.watch?.written(this.watch.monotonic() - startMs);
+    return result;
+  }
+
+  /** Without the write-ahead log. */
+  bytes(): number {
+    const size = "select page_count * page_size as bytes from pragma_page_count, pragma_page_size";
+    return Number(this.get<{ bytes: bigint }>(size)?.bytes ?? 0n);
   }
 
   close(): void {

@@ -180,6 +180,20 @@ export class Outbox {
     return nextSeq - 1n - acceptedSeq;
   }
 
+  /** Records that the hub has not accepted, when the oldest of them ended (ms), and how many series there are. */
+  backlog(): Readonly<{ waiting: number; oldestEndMs: number | undefined; series: number }> {
+    const { acceptedSeq } = this.state();
+    const oldest = this.#db
+      .prepare("select window_end_ms as at from usage_record where seq > ? order by seq limit 1")
+      .safeIntegers(false)
+      .get(acceptedSeq) as { at: number } | undefined;
+    const { series } = this.#db
+      .prepare("select count(*) as series from usage_series")
+      .safeIntegers(false)
+      .get() as { series: number };
+    return { waiting: Number(this.waiting()), oldestEndMs: oldest?.at, series };
+  }
+
   /** The present epoch is not to be trusted: the next opening asks for a new one. */
   forgetEpoch(): void {
     this.#db.prepare("update usage_stream set epoch = 0").run();

@@ -67,14 +67,30 @@ export class TelemetryBuffer {
   readonly #points: Ring<WaitingPoint>;
   readonly #lines: Ring<WaitingLine>;
   readonly #missing: MissingNotes;
+  readonly #counted: (loss: Loss) => void;
 
-  constructor(life: string, bounds: BufferBounds = BUFFER_BOUNDS) {
+  /** `counted` hears of each loss once. */
+  constructor(
+    life: string,
+    bounds: BufferBounds = BUFFER_BOUNDS,
+    counted: (loss: Loss) => void = () => undefined,
+  ) {
     const { healthSamplesMax, metricPointsMax, logLinesMax, logBytesMax } = bounds;
     const light = Number.POSITIVE_INFINITY;
     this.#health = new Ring({ itemsMax: healthSamplesMax, weightMax: light }, () => 0);
     this.#points = new Ring({ itemsMax: metricPointsMax, weightMax: light }, () => 0);
     this.#lines = new Ring({ itemsMax: logLinesMax, weightMax: logBytesMax }, sizeOfLine);
     this.#missing = new MissingNotes(life);
+    this.#counted = counted;
+  }
+
+  /** What waits, by class. */
+  get waiting(): Readonly<{ logs: number; metrics: number; health: number }> {
+    return {
+      logs: this.#lines.size,
+      metrics: this.#points.size,
+      health: this.#health.size,
+    };
   }
 
   putHealth(sample: HealthInit): void {
@@ -90,13 +106,14 @@ export class TelemetryBuffer {
   }
 
   lost(loss: Loss): void {
+    this.#counted(loss);
     this.#missing.add(loss);
   }
 
   /** It will not be told: it counts as missing, and its own notes go again. */
   refused({ losses, notes }: Parcel, reason: string): void {
     for (const loss of losses) this.lost({ ...loss, reason });
-    for (const note of notes) this.lost(note);
+    for (const note of notes) this.#missing.add(note);
   }
 
   /** The next message; undefined if nothing waits. */

@@ -1,12 +1,13 @@
 /** The agent's telemetry as one part: what is sampled, what waits, and what the link hands on. */
 import { join } from "node:path";
+import { TelemetryClass } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.js";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { Driver, DriverContext, DriverReading } from "../drivers/driver.ts";
 import type { TelemetryPort } from "../link/port.ts";
 import type { NewRecord } from "../metering/records.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
-import { TelemetryBuffer } from "./buffer.ts";
+import { BUFFER_BOUNDS, TelemetryBuffer } from "./buffer.ts";
 import { readCursors } from "./cursors.ts";
 import { HealthSampler } from "./health.ts";
 import { LogShipper } from "./log-shipper.ts";
@@ -26,6 +27,8 @@ export type TelemetryDeps = Readonly<{
   /** Whether the workloads' output may leave this host. */
   shipsLogs: boolean;
   ring(): void;
+  /** Hears of what the hub will never have. */
+  lost(ofClass: string, reason: string, count: number): void;
 }>;
 
 export class AgentTelemetry {
@@ -38,12 +41,19 @@ export class AgentTelemetry {
 
   constructor(deps: TelemetryDeps) {
     this.#deps = deps;
-    this.#buffer = new TelemetryBuffer(deps.life);
+    this.#buffer = new TelemetryBuffer(deps.life, BUFFER_BOUNDS, (loss) =>
+      deps.lost(TelemetryClass[loss.class].toLowerCase(), loss.reason, loss.count),
+    );
     this.#probes = new ProbeTimes(deps.clock);
     this.report = new TelemetryReport({
       buffer: this.#buffer,
       settled: (lines) => this.#shipper?.settled(lines),
     });
+  }
+
+  /** What waits for the hub, by class. */
+  get waiting() {
+    return this.#buffer.waiting;
   }
 
   /** The same driver, whose health is timed. */

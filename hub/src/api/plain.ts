@@ -2,13 +2,14 @@
  * Requests that are no RPC: probes, metrics, and everything unknown, which is answered in one plain line.
  * Also the headers that every answer carries.
  */
+import type { Exposition } from "@holdfast/shared/exposition.ts";
 import type { RequestListener } from "./server.ts";
 
 export type PlainDeps = Readonly<{
   /** Whether calls can be answered now; the text says why not. */
   readiness(): Promise<Readonly<{ ready: boolean; message: string }>>;
   /** Absent where metrics are served elsewhere. */
-  metrics?: (() => Promise<Readonly<{ contentType: string; text: string }>>) | undefined;
+  metrics?: ((accept: string | undefined) => Promise<Exposition>) | undefined;
 }>;
 
 type Request = Parameters<RequestListener>[0];
@@ -64,7 +65,7 @@ async function route(deps: PlainDeps, request: Request, response: Response): Pro
     return answer(response, ready ? 200 : 503, `${message}\n`);
   }
   if (metrics === undefined) return;
-  const { contentType, text } = await metrics();
+  const { contentType, text } = await metrics(request.headers.accept);
   return answer(response, 200, text, contentType);
 }
 

@@ -320,8 +320,8 @@ describe("a refusal that shows what it refuses", () => {
 });
 
 describe("probes", () => {
-  const get = async (path: string) => {
-    const answer = await fetch(`http://${hub().address}${path}`);
+  const get = async (path: string, accept = "*/*") => {
+    const answer = await fetch(`http://${hub().address}${path}`, { headers: { accept } });
     return {
       status: answer.status,
       type: answer.headers.get("content-type"),
@@ -348,7 +348,7 @@ describe("probes", () => {
   it("count calls in OpenMetrics, with labels from closed lists", async () => {
     await post(LIST);
     await post("/x/y?token=secret");
-    const { type, text } = await get("/metrics");
+    const { type, text } = await get("/metrics", "application/openmetrics-text");
     expect(type).toContain("application/openmetrics-text");
     expect(text).toContain(
       'holdfast_hub_api_calls_total{method="holdfast.api.v1.InstanceService/ListInstances",code="OK"}',

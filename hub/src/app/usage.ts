@@ -33,10 +33,19 @@ import type { AppDeps } from "./deps.ts";
 /** Pages of one opening at most; a cell with more series has its oldest ones sent again, which is harmless. */
 const OPENED_PAGES_MAX = 1_000;
 
-export function reportUseCases(deps: AppDeps): Pick<LinkHub, "openStream" | "ingest"> {
+/** Of one batch: how many of its records ended how, or why its stream was fenced. */
+export type UsageTaken =
+  | Readonly<{ accepted: number; duplicate: number; quarantined: number }>
+  | Readonly<{ fenced: string }>;
+
+/** `taken` hears of each batch that was answered. */
+export function reportUseCases(
+  deps: AppDeps,
+  taken: (counts: UsageTaken) => void = () => undefined,
+): Pick<LinkHub, "openStream" | "ingest"> {
   return {
     openStream: (session, open) => openStream(deps, session, open),
-    ingest: (session, batch) => ingest(deps, session, batch),
+    ingest: (session, batch) => ingest(deps, session, batch, taken),
   };
 }
 
@@ -86,6 +95,7 @@ async function ingest(
   deps: AppDeps,
   session: AgentSession,
   signed: SignedBatch,
+  taken: (counts: UsageTaken) => void,
 ): Promise<BatchAck | Fenced> {
   const { agentId } = session;
   const identityKey = verificationKey(await identityKeyOf(deps, session)).publicKey;
@@ -96,8 +106,10 @@ async function ingest(
     toStore(batch, agentId, signed.head),
   );
   if (answer.kind === "fenced") {
+    taken({ fenced: answer.reason });
     return create(FencedSchema, { reason: answer.reason, expectedSeq: answer.expectedSeq });
   }
+  taken(countsOf(batch.records.length, answer.verdicts));
   return create(BatchAckSchema, {
     epoch: batch.epoch,
     acceptedSeq: answer.acceptedSeq,
@@ -108,6 +120,12 @@ async function ingest(
       reason,
     })),
   });
+}
+
+function countsOf(records: number, verdicts: readonly usage.UsageVerdict[]): UsageTaken {
+  const duplicate = verdicts.filter(({ verdict }) => verdict === "duplicate").length;
+  const quarantined = verdicts.length - duplicate;
+  return { accepted: records - verdicts.length, duplicate, quarantined };
 }
 
 /** Read for every batch: a takeover may have replaced the agent since the stream was opened. */

@@ -34,6 +34,7 @@ import { written } from "./grpc-status.ts";
 import { ACTIONS_PAGE_MAX, OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
 import { freshnessPauseMs, isNewer } from "./offered.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
+import type { LinkWatch } from "./watch.ts";
 
 export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlResponse>>;
 
@@ -46,6 +47,7 @@ export type ControlSessionDeps = Readonly<{
   log: Log;
   /** Without it nothing is written down. */
   recorder?: Recorder;
+  watch: Pick<LinkWatch, "sessionOpened" | "sessionEnded" | "written">;
 }>;
 
 export class ControlSession {
@@ -91,7 +93,7 @@ export class ControlSession {
     const { keySets, hasActions } = await hub.newsFor(this.agent, hello);
     for (const value of keySets) await this.keySet(value);
     const note = await hub.freshness(this.agent);
-    await this.#writeBytes(note);
+    await this.#writeNote(note);
     this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
     this.#dispatch({ type: "welcomed", held: hello.held.length, hasOrders: hasActions });
   }
@@ -202,6 +204,7 @@ export class ControlSession {
       isNews ||= isNewer(after, this.#held.get(after.instanceId));
       this.#held.set(after.instanceId, after);
       await this.#writeBytes(bytes);
+      this.#deps.watch.written("offer");
       written += 1;
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
       if (this.#state.offers.isDue) break;
@@ -210,7 +213,7 @@ export class ControlSession {
   }
 
   async #note(): Promise<void> {
-    await this.#writeBytes(await this.#deps.hub.freshness(this.agent));
+    await this.#writeNote(await this.#deps.hub.freshness(this.agent));
   }
 
   async #keepFresh(first: Uint8Array): Promise<void> {
@@ -221,7 +224,7 @@ export class ControlSession {
       if (this.#stop.signal.aborted) return;
       try {
         const note = await hub.freshness(this.agent);
-        await this.#writeBytes(note);
+        await this.#writeNote(note);
         pauseMs = freshnessPauseMs(note, clock.now());
         failures = 0;
       } catch (error) {
@@ -237,6 +240,11 @@ export class ControlSession {
 
   #write(message: ResponseInit): Promise<void> {
     return written(this.#call, create(ControlResponseSchema, { message }), this.#stop.signal);
+  }
+
+  async #writeNote(note: Uint8Array): Promise<void> {
+    await this.#writeBytes(note);
+    this.#deps.watch.written("note");
   }
 
   #writeBytes(bytes: Uint8Array): Promise<void> {

@@ -46,14 +46,20 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
   const log = deps.log.child({ agent: caller.agentId, session: agent.session.toString() });
   const session = new ControlSession(agent, call, { ...deps, log });
   const gone = new AbortController();
+  let endReason = "";
   try {
+    deps.watch.sessionOpened();
     deps.sessions.add(session);
     log.info({ version: hello.agentVersion }, "agent connected");
     await session.welcome(hello, protocol, deps.sessions.spreadMs);
     const expired = expiry(caller, deps, gone.signal);
     await Promise.race([session.ended, expired, serve(messages, session, { ...deps, log })]);
+  } catch (error) {
+    endReason = error instanceof Fault ? error.reason : "INTERNAL";
+    throw error;
   } finally {
     gone.abort();
+    deps.watch.sessionEnded(endReason);
     deps.sessions.remove(session);
     session.end(undefined);
     deps.afterwards((stopped) => recordEnd(agent, { ...deps, log }, stopped));

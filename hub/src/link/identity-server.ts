@@ -33,6 +33,7 @@ import {
 import { ADMISSION, type ListenerDeps, within } from "./link-server.ts";
 import type { IdentityHub } from "./port.ts";
 import { listenSecurely } from "./secure-listener.ts";
+import { UNWATCHED } from "./watch.ts";
 
 export type IdentityServerDeps = ListenerDeps & Readonly<{ hub: IdentityHub }>;
 
@@ -43,7 +44,7 @@ export interface IdentityServer {
 }
 
 export async function startIdentityServer(deps: IdentityServerDeps): Promise<IdentityServer> {
-  const { clock, log } = deps;
+  const { clock, log, watch = UNWATCHED } = deps;
   const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock, {
     "grpc.max_receive_message_length": IDENTITY_MESSAGE_BYTES_MAX,
     // Unary calls have no bound on how slowly they may be asked, so their connections have one.
@@ -60,6 +61,7 @@ export async function startIdentityServer(deps: IdentityServerDeps): Promise<Ide
   const listener = await listenSecurely({
     ...deps,
     admission: new Admission(deps.admission ?? ADMISSION, clock),
+    handshakeEnded: (outcome) => watch.handshakeEnded("identity", outcome),
     clientRoots: () => deps.authorities().map(({ certificate }) => certificate.raw),
     requireClientCertificate: false,
     connected: (socket) => {

@@ -30,6 +30,7 @@ import type { LinkHub } from "./port.ts";
 import { expelReports, type ReportCall, type ReportStream, report } from "./report.ts";
 import { type ListenerTls, listenSecurely } from "./secure-listener.ts";
 import { Sessions } from "./sessions.ts";
+import { type LinkWatch, UNWATCHED } from "./watch.ts";
 
 export const ADMISSION: AdmissionBounds = {
   hub: { perSecond: HANDSHAKES_PER_SECOND_MAX, burst: HANDSHAKES_BURST_MAX },
@@ -66,6 +67,7 @@ export type ListenerDeps = Readonly<{
   authorities: () => readonly AgentAuthority[];
   timing?: LinkTiming;
   admission?: AdmissionBounds;
+  watch?: LinkWatch;
 }>;
 
 export type LinkServerDeps = ListenerDeps & Readonly<{ hub: LinkHub; recorder?: Recorder }>;
@@ -86,6 +88,7 @@ export interface LinkServer {
 
 export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer> {
   const timing = deps.timing ?? LINK_TIMING;
+  const { watch = UNWATCHED } = deps;
   const sessions = new Sessions();
   const grpc = createGrpcServer(timing, deps.clock);
   const running = new Set<Promise<void>>();
@@ -108,6 +111,7 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const listener = await listenSecurely({
     ...deps,
     admission: new Admission(deps.admission ?? ADMISSION, deps.clock),
+    handshakeEnded: (outcome) => watch.handshakeEnded("link", outcome),
     clientRoots: () => deps.authorities().map(({ certificate }) => certificate.raw),
     requireClientCertificate: true,
     connected: (socket) => grpc.inject(socket),
@@ -177,14 +181,14 @@ function addHandlers(
   deps: LinkServerDeps,
   { sessions, reports, running, timing, stopped }: Serving,
 ): void {
-  const { log, clock } = deps;
+  const { log, clock, watch = UNWATCHED } = deps;
   const certificates = new AgentCertificates(CERTIFICATES_MAX);
   // At each call: a resumed TLS session skips the check, and a connection may outlive its certificate.
   const caller = (call: Parameters<typeof certificateOf>[0]) =>
     certificates.verify(certificateOf(call), deps.authorities(), clock.now());
   const afterwards = (work: (stopped: AbortSignal) => Promise<void>) =>
     void tracked(running, work(stopped));
-  const shared = { ...deps, timing, sessions, afterwards, reports, callerOf: caller };
+  const shared = { ...deps, watch, timing, sessions, afterwards, reports, callerOf: caller };
   server.addService(grpcService(LinkService), {
     control: streaming(log, (call: ControlCall) => tracked(running, control(call, shared))),
     report: streaming(log, (call: ReportCall) => tracked(running, report(call, shared))),

@@ -23,6 +23,7 @@ import { incoming } from "./incoming.ts";
 import { type LinkTiming, TELEMETRY_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Expelled, LinkHub } from "./port.ts";
 import { TelemetryIntake } from "./telemetry.ts";
+import type { LinkWatch } from "./watch.ts";
 
 export type ReportCall = ServerDuplexStream<ReportRequest, ReportResponse>;
 
@@ -31,6 +32,7 @@ export type ReportDeps = Readonly<{
   clock: Clock;
   log: Log;
   timing: LinkTiming;
+  watch: Pick<LinkWatch, "telemetryEnded">;
   callerOf: (call: ReportCall) => VerifiedAgent;
   /** The stream of each agent; a newer one replaces the older. */
   reports: Map<string, ReportStream>;
@@ -90,7 +92,7 @@ async function ingestAll(
     await answer(call, { case: "opened", value }, ended);
   }
   const telemetry = new TelemetryIntake({
-    ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log },
+    ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log, watch: deps.watch },
     answer: (value) => answer(call, { case: "telemetryAck", value }, ended),
   });
   for (let next = await messages.next(); next !== undefined; next = await messages.next()) {

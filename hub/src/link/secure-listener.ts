@@ -25,6 +25,8 @@ export type SecureListenerDeps = Readonly<{
   port: number;
   log: Log;
   admission: Admission;
+  /** Each connection ends in one of these, but for those that go by themselves before. */
+  handshakeEnded(outcome: "done" | "refused" | "failed"): void;
   /** Asked at start and at reload(). */
   tls: () => ListenerTls;
   /** DER of the roots that client certificates are checked against. Asked at start and at reload(). */
@@ -53,7 +55,10 @@ export async function listenSecurely(deps: SecureListenerDeps): Promise<SecureLi
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
     if (deps.admission.admits(socket.remoteAddress ?? "")) tlsServer.emit("connection", socket);
-    else socket.destroy();
+    else {
+      deps.handshakeEnded("refused");
+      socket.destroy();
+    }
   });
   server.maxConnections = CONNECTIONS_MAX;
   const port = await listen(server, deps.host, deps.port);
@@ -79,12 +84,18 @@ function tlsServerOf(deps: SecureListenerDeps): TlsServer {
   });
   tlsServer.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
     deps.log.debug({ address: socket.remoteAddress, error: error.code }, "handshake failed");
+    deps.handshakeEnded("failed");
     socket.destroy();
   });
   tlsServer.on("secureConnection", (socket) => {
     socket.on("error", () => socket.destroy());
-    if (socket.alpnProtocol === "h2") deps.connected(socket);
-    else socket.destroy();
+    if (socket.alpnProtocol === "h2") {
+      deps.handshakeEnded("done");
+      deps.connected(socket);
+    } else {
+      deps.handshakeEnded("failed");
+      socket.destroy();
+    }
   });
   return tlsServer;
 }

@@ -16,12 +16,14 @@ import {
   TELEMETRY_IN_FLIGHT_MAX,
 } from "./limits.ts";
 import type { AgentSession, LinkHub } from "./port.ts";
+import type { LinkWatch } from "./watch.ts";
 
 export type TelemetryIntakeDeps = Readonly<{
   hub: Pick<LinkHub, "told">;
   session: AgentSession;
   clock: Clock;
   log: Log;
+  watch: Pick<LinkWatch, "telemetryEnded">;
   answer(ack: ReturnType<typeof ackOf>): Promise<void>;
 }>;
 
@@ -59,6 +61,7 @@ export class TelemetryIntake {
       : "HUB_RATE_LIMITED";
     // Before the answer: with it the agent may send the next one.
     this.#inFlight -= 1;
+    this.#deps.watch.telemetryEnded(refused);
     await this.#deps.answer(ackOf(message.seq, refused));
   }
 

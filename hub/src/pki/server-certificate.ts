@@ -24,6 +24,8 @@ export type ServerCertificate = Readonly<{
   root: Uint8Array;
   /** Wall-clock milliseconds; make and load a new one by then. */
   renewAt: number;
+  /** Wall-clock milliseconds. */
+  notAfter: number;
 }>;
 
 /** Names that every hub answers to, beside its public host. */
@@ -55,5 +57,6 @@ export async function issueServerCertificate(
     privateKey: pemOf("PRIVATE KEY", await exportKey(keys.privateKey)),
     root: authority.certificate,
     renewAt: now + SERVER_LIFE_MS / 2,
+    notAfter: now + SERVER_LIFE_MS,
   };
 }

@@ -29,6 +29,13 @@ const IDLE_MS_MAX = 30_000;
  */
 export const ANSWER_MS_MAX = 30_000;
 
+/** `statement`: one function in one round trip. */
+export type DatabaseWork = Readonly<{
+  kind: "read" | "write" | "statement";
+  isOk: boolean;
+  ms: number;
+}>;
+
 /** What every transaction needs. Made by `openDatabase`, ended by `close`. */
 export interface Database {
   readonly pool: pg.Pool;
@@ -43,6 +50,8 @@ export interface Database {
   readonly statementNames: StatementNames | undefined;
   /** Rung after each commit that appended events; the sequencer waits at it. */
   readonly eventBell: Doorbell;
+  /** Hears how each transaction ended, its wait for a connection included. */
+  watch: (ended: DatabaseWork) => void;
   /** The database's clock as last seen, and when by the monotonic clock: contexts expire by it. */
   serverTime: Readonly<{ ms: number; seenAt: number }>;
   close(): Promise<void>;
@@ -108,11 +117,23 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     keyConnection: deps.key,
     statementNames: deps.prepares === true ? new StatementNames() : undefined,
     eventBell: new Doorbell(deps.clock),
+    watch: () => undefined,
     serverTime: { ms: 0, seenAt: 0 },
     close: () => pool.end(),
   };
   await lookAtServerClock(database);
   return database;
+}
+
+/** How the pool is used now. */
+export function poolUse({ pool }: Database) {
+  const { totalCount, idleCount, waitingCount, options } = pool;
+  return {
+    inUse: totalCount - idleCount,
+    idle: idleCount,
+    waiting: waitingCount,
+    max: options.max,
+  };
 }
 
 /** Throws RESOURCE_EXHAUSTED `DATABASE_BUSY` when POOL_WAITERS_MAX wait for a connection already. */

@@ -202,6 +202,19 @@ export function waiting(tx: Tx, limit: number): Promise<Waiting[]> {
   );
 }
 
+/** Events that `backlog` counts at most. */
+export const BACKLOG_MAX = 10_000;
+
+/** Committed events without a position: how many (up to BACKLOG_MAX), and since when the oldest of them waits. */
+export async function backlog(tx: Tx): Promise<Readonly<{ count: number; since: Date | null }>> {
+  const [row] = await tx.query<{ count: number; since: Date | null }>(
+    `select count(*)::int as count, min(occurred_at) as since
+       from (select occurred_at from event where position is null limit $1) as waiting`,
+    [BACKLOG_MAX],
+  );
+  return row ?? { count: 0, since: null };
+}
+
 /** Heads of these chains, and the feed's position. Only the sequencer, under its lease. */
 export async function heads(
   tx: Tx,

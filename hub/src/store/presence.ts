@@ -10,6 +10,24 @@ export type Presence = Readonly<{
   since: Date | null;
 }>;
 
+/** How many cells have an active agent, and of how many it has been away for longer than `ms`. */
+export async function countAbsent(
+  tx: Tx,
+  ms: number,
+): Promise<Readonly<{ agents: number; absent: number }>> {
+  const [row] = await tx.query<{ agents: number; absent: number }>(
+    `select count(*)::int as agents,
+            count(*) filter (where s.closed_at < now() - make_interval(secs => $1 / 1000.0))::int
+              as absent
+       from agent a
+       join cell c on c.vendor_id = a.vendor_id and c.id = a.cell_id and c.fencing = a.fencing
+       join agent_session s on s.vendor_id = a.vendor_id and s.agent_id = a.id
+      where a.gone_at is null`,
+    [ms],
+  );
+  return row ?? { agents: 0, absent: 0 };
+}
+
 /** Cells without an agent are absent. A tenant learns of a hosted cell only whether its own instances' agent is connected. */
 export async function ofCells(
   tx: Tx,

@@ -13,12 +13,21 @@ import {
   serverNow,
 } from "./database.ts";
 import { databaseFault, isPlanOutdated, isTransient } from "./sqlstate.ts";
-import { TX_RETRIES_MAX } from "./tx.ts";
+import { TX_RETRIES_MAX, watched } from "./tx.ts";
 
 export type StatementFunction = "wall.usage_ingest" | "wall.sign_in";
 
 /** What the function answers, null included. May run again after a conflict. Throws a Fault (`sqlstate.ts`). */
-export async function callOnce<Answer>(
+export function callOnce<Answer>(
+  database: Database,
+  context: Context,
+  called: StatementFunction,
+  body: string,
+): Promise<Answer | null> {
+  return watched(database, "statement", () => call<Answer>(database, context, called, body));
+}
+
+async function call<Answer>(
   database: Database,
   context: Context,
   called: StatementFunction,

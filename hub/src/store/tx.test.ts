@@ -5,7 +5,13 @@ import { systemClock } from "@holdfast/shared/clock.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import * as assignments from "./assignments.ts";
 import { taskContext } from "./context.ts";
-import { openDatabase, POOL_WAITERS_MAX, renewContextKey, withClient } from "./database.ts";
+import {
+  type DatabaseWork,
+  openDatabase,
+  POOL_WAITERS_MAX,
+  renewContextKey,
+  withClient,
+} from "./database.ts";
 import * as idempotency from "./idempotency.ts";
 import * as joinTokens from "./join-tokens.ts";
 import * as sessions from "./sessions.ts";
@@ -31,6 +37,23 @@ const nameOf = async (id: string) => {
 };
 
 describe("a transaction", () => {
+  it("is told to the watch with its kind, its outcome and its time", async () => {
+    const { database } = store();
+    const told: DatabaseWork[] = [];
+    database.watch = (ended) => void told.push(ended);
+    await run(() => Promise.resolve());
+    await readWithContext(database, world.context, () => Promise.resolve());
+    await run((tx) => tx.query("select 1 / 0")).catch(() => undefined);
+    database.watch = () => undefined;
+    await run(() => Promise.resolve());
+    expect(told.map(({ kind, isOk }) => [kind, isOk])).toEqual([
+      ["write", true],
+      ["read", true],
+      ["write", false],
+    ]);
+    expect(told.every(({ ms }) => ms > 0 && ms < 60_000)).toBe(true);
+  });
+
   it("is undone as a whole when its work throws", async () => {
     const attempt = run(async (tx) => {
       await rename(tx, world.tenants.acme, "half");

@@ -7,7 +7,13 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type pg from "pg";
 import { CONTEXT_LIFE_MS_MAX, type Context, signContext } from "./context.ts";
-import { type Database, ensureContextKey, noteServerClock, refuseIfBusy } from "./database.ts";
+import {
+  type Database,
+  type DatabaseWork,
+  ensureContextKey,
+  noteServerClock,
+  refuseIfBusy,
+} from "./database.ts";
 import { databaseFault, isConnectionLoss, isPlanOutdated, isTransient } from "./sqlstate.ts";
 
 export const STATEMENT_MS_MAX = 5_000;
@@ -35,7 +41,9 @@ export function withContext<T>(
   work: (tx: Tx) => Promise<T>,
   options: TxOptions = {},
 ): Promise<T> {
-  return retried(database, () => once(database, context, work, "read write", options));
+  return watched(database, "write", () =>
+    retried(database, () => once(database, context, work, "read write", options)),
+  );
 }
 
 /** The same for work that only reads: one snapshot for all its statements, writes refused. */
@@ -46,7 +54,28 @@ export function readWithContext<T>(
   options: TxOptions = {},
 ): Promise<T> {
   const mode = "isolation level repeatable read read only";
-  return retried(database, () => once(database, context, work, mode, options));
+  return watched(database, "read", () =>
+    retried(database, () => once(database, context, work, mode, options)),
+  );
+}
+
+/** Times the work and tells the database's watch how it ended. */
+export async function watched<T>(
+  database: Database,
+  kind: DatabaseWork["kind"],
+  work: () => Promise<T>,
+): Promise<T> {
+  const startMs = database.clock.monotonic();
+  const ended = (isOk: boolean) =>
+    database.watch({ kind, isOk, ms: database.clock.monotonic() - startMs });
+  try {
+    const answer = await work();
+    ended(true);
+    return answer;
+  } catch (error) {
+    ended(false);
+    throw error;
+  }
 }
 
 async function retried<T>(database: Database, attempt: () => Promise<T>): Promise<T> {

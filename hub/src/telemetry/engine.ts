@@ -27,6 +27,7 @@ import type {
   MissingQuery,
   StoredMissing,
   TelemetryBounds,
+  TelemetrySize,
 } from "./port.ts";
 import { SAMPLE_SCHEMA, SamplePartition, type SeriesRow } from "./sample-partition.ts";
 
@@ -136,6 +137,16 @@ export class TelemetryEngine {
     if (name === undefined) return undefined;
     const chunk = logs.open(name)?.lastId() ?? 0;
     return { partition: name, chunk, line: Number.MAX_SAFE_INTEGER };
+  }
+
+  size(): TelemetrySize {
+    const all = [...this.#vendors.values()];
+    const bytesOf = (files: Pick<Partitions<LogPartition>, "files">) =>
+      files.files().reduce((sum, { bytes }) => sum + bytes, 0);
+    return {
+      logBytes: all.reduce((sum, { logs }) => sum + bytesOf(logs), 0),
+      sampleBytes: all.reduce((sum, { samples }) => sum + bytesOf(samples), 0),
+    };
   }
 
   /** To the disk; what an abrupt end of the machine can take is what came since. */

@@ -138,7 +138,13 @@ export type TelemetryBounds = Readonly<{
   sampleBytesMax: number;
 }>;
 
+/** Of all vendors, on disk. */
+export type TelemetrySize = Readonly<{ logBytes: number; sampleBytes: number }>;
+
 export interface TelemetryStore {
+  /** Of appends that are not kept yet. */
+  readonly waitingBytes: number;
+  size(): Promise<TelemetrySize>;
   /** Resolves once all of it is in the hands of the operating system. Throws a Fault; then none of it counts as kept. */
   append(append: Append): Promise<void>;
   logs(query: LogQuery): Promise<LogPage>;

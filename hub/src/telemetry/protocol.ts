@@ -4,7 +4,7 @@ import type { TelemetryEngine } from "./engine.ts";
 import type { TelemetryBounds } from "./port.ts";
 
 /** What may be asked of the engine from the other thread. */
-export type Method = "append" | "logs" | "missing" | "health" | "metrics" | "end";
+export type Method = "append" | "logs" | "missing" | "health" | "metrics" | "end" | "size";
 export type Argument<M extends Method> = Parameters<TelemetryEngine[M]>[0];
 export type Answer<M extends Method> = ReturnType<TelemetryEngine[M]>;
 

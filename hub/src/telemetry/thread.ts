@@ -72,6 +72,14 @@ class TelemetryThread implements TelemetryStore {
     }
   }
 
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  size() {
+    return this.#call("size", undefined);
+  }
+
   logs(query: Argument<"logs">) {
     return this.#call("logs", query);
   }

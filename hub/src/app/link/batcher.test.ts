@@ -52,11 +52,14 @@ describe("a batcher", () => {
   it("answers in order where it is to have one batch in flight", async () => {
     const gate = Promise.withResolvers<void>();
     const batches: (readonly number[])[] = [];
-    const batcher = new Batcher<number, number>(async (_vendor, questions) => {
-      batches.push(questions);
-      await gate.promise;
-      return questions;
-    }, 1);
+    const batcher = new Batcher<number, number>(
+      async (_vendor, questions) => {
+        batches.push(questions);
+        await gate.promise;
+        return questions;
+      },
+      { inFlightMax: 1 },
+    );
     const asked = [batcher.ask("v", 0)];
     await turn();
     asked.push(batcher.ask("v", 1));

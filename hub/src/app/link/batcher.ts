@@ -27,15 +27,26 @@ type Queue<Question, Answer> = {
   isDue: boolean;
 };
 
+export type BatcherOptions = Readonly<{
+  inFlightMax?: number;
+  /** Hears how many questions go together. */
+  asked?: (size: number) => void;
+}>;
+
 export class Batcher<Question, Answer> {
   readonly #askAll: AskAll<Question, Answer>;
   readonly #inFlightMax: number;
+  readonly #asked: (size: number) => void;
   readonly #queues = new Map<string, Queue<Question, Answer>>();
 
   /** With one batch in flight questions are answered in the order in which they came. */
-  constructor(askAll: AskAll<Question, Answer>, inFlightMax = BATCHES_IN_FLIGHT_MAX) {
+  constructor(
+    askAll: AskAll<Question, Answer>,
+    { inFlightMax = BATCHES_IN_FLIGHT_MAX, asked = () => undefined }: BatcherOptions = {},
+  ) {
     this.#askAll = askAll;
     this.#inFlightMax = inFlightMax;
+    this.#asked = asked;
   }
 
   ask(vendorId: string, question: Question): Promise<Answer> {
@@ -61,6 +72,7 @@ export class Batcher<Question, Answer> {
   async #run(vendorId: string, queue: Queue<Question, Answer>): Promise<void> {
     const batch = queue.waiting.splice(0, BATCH_MAX);
     queue.inFlight += 1;
+    this.#asked(batch.length);
     if (queue.waiting.length > 0) this.#wake(vendorId, queue);
     await this.#answer(vendorId, batch);
     queue.inFlight -= 1;

@@ -25,20 +25,32 @@ import {
 
 export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
 
-export function linkHub(deps: AppDeps, usage: UsageHub): LinkHub {
-  const offers = new Batcher<DifferingQuestion, OfferPage>((vendorId, questions) =>
-    differing(deps, vendorId, questions),
+/** What agents ask that is answered for many at once. */
+export const BATCHED = ["admission", "offers", "note", "news"] as const;
+export type Batched = (typeof BATCHED)[number];
+
+/** `batched` hears how many questions of a kind went together. */
+export function linkHub(
+  deps: AppDeps,
+  usage: UsageHub,
+  batched: (kind: Batched, size: number) => void = () => undefined,
+): LinkHub {
+  const offers = new Batcher<DifferingQuestion, OfferPage>(
+    (vendorId, questions) => differing(deps, vendorId, questions),
+    { asked: (size) => batched("offers", size) },
   );
-  const notes = new Batcher<AgentSession, Uint8Array>((vendorId, sessions) =>
-    freshnessNotes(deps, vendorId, sessions),
+  const notes = new Batcher<AgentSession, Uint8Array>(
+    (vendorId, sessions) => freshnessNotes(deps, vendorId, sessions),
+    { asked: (size) => batched("note", size) },
   );
   // In the order in which they come: a stream that was given up must not end the one that came after it.
   const admissions = new Batcher<AdmitQuestion, AgentSession>(
     (vendorId, questions) => admit(deps, vendorId, questions),
-    1,
+    { inFlightMax: 1, asked: (size) => batched("admission", size) },
   );
-  const news = new Batcher<NewsQuestion, News>((vendorId, questions) =>
-    newsFor(deps, vendorId, questions),
+  const news = new Batcher<NewsQuestion, News>(
+    (vendorId, questions) => newsFor(deps, vendorId, questions),
+    { asked: (size) => batched("news", size) },
   );
   return {
     incarnation: deps.incarnation,

@@ -1,0 +1,42 @@
+/** What can be asked of this agent on its own host: its status by the socket, and its metrics where that is set. */
+import { join } from "node:path";
+import type { Log } from "@holdfast/shared/log.ts";
+import type { AgentConfig } from "./config.ts";
+import { localReport } from "./local/report.ts";
+import { startLocalServer } from "./local/server.ts";
+import { type AgentMetrics, serveMetrics } from "./metrics.ts";
+import type { Engine } from "./reconcile/engine.ts";
+import type { Store } from "./store/database.ts";
+import { SOCKET_FILE } from "./store/state-directory.ts";
+
+export type PageSources = Readonly<{
+  store: Store;
+  config: AgentConfig;
+  host: Readonly<{ pid: number; version: string }>;
+  log: Log;
+  metrics: AgentMetrics;
+}>;
+
+export async function servePages(
+  { store, config, host, log, metrics }: PageSources,
+  engine: Engine,
+): Promise<Readonly<{ close(): Promise<void> }>> {
+  const local = await startLocalServer(join(config.stateDir, SOCKET_FILE), () =>
+    localReport(store, {
+      running: true,
+      pid: host.pid,
+      version: host.version,
+      statuses: engine.statuses().map(({ status }) => status),
+    }),
+  );
+  const { metricsListen } = config;
+  const served = metricsListen && (await serveMetrics(metrics.registry, metricsListen));
+  if (served !== undefined) log.info({ at: served.address() }, "metrics are served");
+  return {
+    close: async () => {
+      served?.close();
+      served?.closeAllConnections();
+      await local.close();
+    },
+  };
+}
