@@ -137,13 +137,18 @@ function oomKillsOf({ version, dir }: Place): number | undefined {
   return numberIn(join(dir, version === 2 ? "memory.events" : "memory.oom_control"), "oom_kill");
 }
 
-/** Also of a copy that is gone. A group that still has a process stays, and is found by `pruneGroups` later. */
-export function removeGroups(groups: Groups): void {
-  for (const dir of dirsOf(groups)) {
+/**
+ * Also of a copy that is gone. False: a group still has a process, or a thread of one whose end is seen already. It
+ * stays, and is found by `pruneGroups` later.
+ */
+export function removeGroups(groups: Groups): boolean {
+  const dirs = dirsOf(groups);
+  for (const dir of dirs) {
     attempt(dir, () => rmdirSync(dir));
     // Of the last copy: the agent's own folder too.
     attempt(dir, () => rmdirSync(dirname(dir)));
   }
+  return !dirs.some((dir) => existsSync(dir));
 }
 
 /** Empty groups of copies that have no directory any more, as a crash between two steps leaves them. */

@@ -24,6 +24,8 @@ import { STOP_UNKNOWN } from "./spec.ts";
 
 /** How long the kernel may take to end a process after SIGKILL; longer means a stuck disk or mount. */
 const KILL_WAIT_MS_MAX = 10_000;
+/** How long the last threads of a process that has ended may keep its groups. */
+const GROUP_WAIT_MS_MAX = 1_000;
 /** Then the processes of the copy are looked for again. */
 const KILL_ROUND_MS = 500;
 const POLL_MS_FIRST = 10;
@@ -46,8 +48,20 @@ export async function stopCopy(
     graceMs: input.graceMs() ?? known.graceMs,
   });
   if (input.keep()) noteExit(found, context);
-  else removeRemains(found.runDir);
+  else await clearAway(found, context);
   return { handle, message: how };
+}
+
+/** An agent that is halted looks for left groups no more: they get the moment that the kernel needs. */
+async function clearAway(
+  { record, runDir }: Copy,
+  { clock, signal }: DriverContext,
+): Promise<void> {
+  const deadline = clock.monotonic() + GROUP_WAIT_MS_MAX;
+  while (record !== undefined && !removeGroups(record.groups) && clock.monotonic() < deadline) {
+    await clock.sleep(POLL_MS_FIRST, signal);
+  }
+  removeRemains(runDir);
 }
 
 /** Of a start that never came to a process, at most a directory is left. */
@@ -65,7 +79,7 @@ export async function dropInstance(
   const copies = await findCopies(host.procDir, context);
   const own = copies.filter(({ key }) => key.instanceId === instanceId);
   await Promise.all(own.map((copy) => endCopy(host, copy, context)));
-  for (const { record } of own) if (record !== undefined) removeGroups(record.groups);
+  await Promise.all(own.map((copy) => clearAway(copy, context)));
   const { run, logs } = context.directories(instanceId);
   for (const folder of [run, logs]) rmSync(folder, { recursive: true, force: true });
 }
