@@ -5,13 +5,13 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createClient } from "@connectrpc/connect";
-import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { Client } from "@connectrpc/connect";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { type Instance, InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import pg from "pg";
 import type { Fleet } from "../../scripts/fleet/fleet.ts";
 import { running } from "../../scripts/fleet/processes.ts";
+import { type ApiConnection, connect } from "./connection.ts";
 import { type BenchResult, machine, quantile, rounded } from "./figures.ts";
 import { withFleet } from "./fleet.ts";
 import { cpuMs } from "./processor.ts";
@@ -24,7 +24,7 @@ const CELL = "spare";
 const TENANT = "initech";
 const NAME = (at: number) => `copy-${String(at).padStart(5, "0")}`;
 
-type Api = ReturnType<typeof connect>;
+type Instances = Client<typeof InstanceService>;
 type Kind = "get" | "list" | "apply";
 type Sample = Readonly<{ ms: number; bareMs: number }>;
 
@@ -34,7 +34,7 @@ export function bench(): Promise<BenchResult> {
     const database = await connectDatabase(fleet);
     try {
       const vendorId = await fill(api, database);
-      const sides = { instances: api.instances, database, vendorId };
+      const sides = { instances: api.client(InstanceService), database, vendorId };
       const hub = running(fleet.layout.processes, "hub")?.pid ?? 0;
       const kinds: readonly [Kind, Pair][] = [
         ["get", getOf(sides)],
@@ -49,31 +49,6 @@ export function bench(): Promise<BenchResult> {
       api.close();
     }
   });
-}
-
-/** One HTTP/2 connection for all calls. */
-function connect(fleet: Fleet) {
-  const baseUrl = `https://${fleet.endpoints()?.api}`;
-  const ca = readFileSync(fleet.layout.hub.ca);
-  const token = readFileSync(fleet.layout.hub.ownerToken, "utf8").trim();
-  const sessionManager = new Http2SessionManager(baseUrl, {}, { ca });
-  const transport = createConnectTransport({
-    httpVersion: "2",
-    baseUrl,
-    sessionManager,
-    useBinaryFormat: true,
-    interceptors: [
-      (next) => (request) => {
-        request.header.set("authorization", `Bearer ${token}`);
-        return next(request);
-      },
-    ],
-  });
-  return {
-    instances: createClient(InstanceService, transport),
-    cells: createClient(CellService, transport),
-    close: () => sessionManager.abort(),
-  };
 }
 
 /** The hub's own private server, found as PostgreSQL says it: line 4 of its pid file is the port, line 5 the socket. */
@@ -91,9 +66,9 @@ async function connectDatabase(fleet: Fleet): Promise<pg.Client> {
 }
 
 /** Copies of the fleet's dedicated instance with all that belongs to it, in a cell that has no agent. */
-async function fill(api: Api, database: pg.Client): Promise<string> {
+async function fill(api: ApiConnection, database: pg.Client): Promise<string> {
   const metadata = { name: CELL, tenant: TENANT };
-  await api.cells.createCell({ cell: { metadata, spec: { kind: CellKind.BYOA } } });
+  await api.client(CellService).createCell({ cell: { metadata, spec: { kind: CellKind.BYOA } } });
   await database.query("begin");
   await database.query(
     `create temporary table copied on commit drop as
@@ -157,7 +132,7 @@ const FACTS = `
     left join agent_session e on e.vendor_id = a.vendor_id and e.agent_id = a.id
    where i.vendor_id = $1 and i.gone_at is null`;
 
-type Sides = Readonly<{ instances: Api["instances"]; database: pg.Client; vendorId: string }>;
+type Sides = Readonly<{ instances: Instances; database: pg.Client; vendorId: string }>;
 
 function getOf({ instances, database, vendorId }: Sides): Pair {
   return {

@@ -4,14 +4,14 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Client, createClient } from "@connectrpc/connect";
-import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { Client } from "@connectrpc/connect";
 import { type Instance, InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import type { Fleet } from "../../scripts/fleet/fleet.ts";
 import { freePorts } from "../../scripts/fleet/ports.ts";
 import { until } from "../e2e/until.ts";
+import { connect } from "./connection.ts";
 import { type BenchResult, machine, quantile, rounded, spread } from "./figures.ts";
 import { withFleet } from "./fleet.ts";
 import { LEGS, type Legs, legsOf } from "./legs.ts";
@@ -31,7 +31,7 @@ export function bench(): Promise<BenchResult> {
   return withFleet({ logLevel: "debug", sampleWindowMs: 60_000 }, async (fleet, home) => {
     const connection = connect(fleet);
     try {
-      const world = await worldOf(fleet, connection.client, home);
+      const world = await worldOf(fleet, connection.client(InstanceService), home);
       const changes: Change[] = [];
       for (let at = 0; at < WARM_UP_CHANGES + CHANGES; at++) {
         const change = await measure(world, 400 + at);
@@ -44,30 +44,6 @@ export function bench(): Promise<BenchResult> {
       connection.close();
     }
   });
-}
-
-/** One HTTP/2 connection for all calls. */
-function connect(fleet: Fleet) {
-  const baseUrl = `https://${fleet.endpoints()?.api}`;
-  const ca = readFileSync(fleet.layout.hub.ca);
-  const token = readFileSync(fleet.layout.hub.ownerToken, "utf8").trim();
-  const sessionManager = new Http2SessionManager(baseUrl, {}, { ca });
-  const transport = createConnectTransport({
-    httpVersion: "2",
-    baseUrl,
-    sessionManager,
-    useBinaryFormat: true,
-    interceptors: [
-      (next) => (request) => {
-        request.header.set("authorization", `Bearer ${token}`);
-        return next(request);
-      },
-    ],
-  });
-  return {
-    client: createClient(InstanceService, transport),
-    close: () => sessionManager.abort(),
-  };
 }
 
 type World = Readonly<{
