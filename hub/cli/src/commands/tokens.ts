@@ -3,6 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
+import type { HubClient } from "../hub-client.ts";
 import { writeNew } from "../key-file.ts";
 import { jsonText } from "../output.ts";
 import { type HubOptions, withHub } from "../session.ts";
@@ -18,12 +19,7 @@ export async function joinToken(
 ): Promise<void> {
   await withHub(terminal, options, async (hub) => {
     const answer = await hub.call(() =>
-      hub.client(CellService).createJoinToken({
-        cell,
-        tenant: hub.context.tenant ?? "",
-        requestId: terminal.randomUuid(),
-        ...ttlOf(options),
-      }),
+      hub.client(CellService).createJoinToken(cellRequest(terminal, hub, cell, options)),
     );
     await hand(terminal, answer.joinToken, answer.expireTime?.seconds, options);
     const from = options.out ?? "-";
@@ -39,12 +35,7 @@ export async function takeoverToken(
 ): Promise<void> {
   await withHub(terminal, options, async (hub) => {
     const answer = await hub.call(() =>
-      hub.client(CellService).createTakeoverToken({
-        cell,
-        tenant: hub.context.tenant ?? "",
-        requestId: terminal.randomUuid(),
-        ...ttlOf(options),
-      }),
+      hub.client(CellService).createTakeoverToken(cellRequest(terminal, hub, cell, options)),
     );
     await hand(terminal, answer.joinToken, answer.expireTime?.seconds, options);
     const from = options.out ?? "-";
@@ -70,6 +61,17 @@ export async function memberToken(
     );
     await hand(terminal, answer.token, answer.expireTime?.seconds, options);
   });
+}
+
+/** What both kinds of token for a cell are asked for with. */
+function cellRequest(
+  terminal: Terminal,
+  { context }: Pick<HubClient, "context">,
+  cell: string,
+  options: TokenOptions,
+) {
+  const tenant = context.tenant ?? "";
+  return { cell, tenant, requestId: terminal.randomUuid(), ...ttlOf(options) };
 }
 
 function ttlOf({ ttl }: TokenOptions) {
