@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Fleet } from "../../scripts/fleet/fleet.ts";
 import { type BenchResult, type Figures, machine, rounded } from "./figures.ts";
 import { withFleet } from "./fleet.ts";
+import { fieldsOf } from "./processor.ts";
 
 /** Caches fill and compilers rest before it counts. */
 const SETTLE_MS = 10_000;
@@ -59,8 +60,6 @@ function groupsOf(fleet: Fleet): Groups {
     workloads: marked(`HOLDFAST_AGENT_STATE=${layout.home}`, "environ"),
   };
 }
-
-const fieldsOf = (stat: string) => stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 
 function parentOf(pid: number): number {
   return Number(fieldsOf(readOr(`/proc/${pid}/stat`))[1] ?? 0);
