@@ -41,6 +41,7 @@ import { Intake } from "../assignments/intake.ts";
 import { openPolicy } from "../consent/open.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import type { Driver, DriverContext } from "../drivers/driver.ts";
+import { Children } from "../drivers/process/children.ts";
 import { processDriver } from "../drivers/process/index.ts";
 import type { FetchPort } from "../link/port.ts";
 import { instanceDirectories } from "../local/directories.ts";
@@ -258,6 +259,7 @@ export function realDriver(): Driver {
     kill: (pid, signal) => void process.kill(pid, signal),
     umask: (mask) => process.umask(mask),
     onChange: () => undefined,
+    children: new Children(),
     procDir: "/proc",
     withoutGroups: "tests use no groups",
     uid: process.getuid?.() ?? 0,

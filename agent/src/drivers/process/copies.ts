@@ -9,6 +9,7 @@ import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
 import { processesIn } from "./cgroup.ts";
 import { foldersOf } from "./folders.ts";
+import type { ProcessHost } from "./host.ts";
 import {
   bootId,
   type Marks,
@@ -67,6 +68,7 @@ type Sight = Readonly<{
   isWhole: boolean;
 }>;
 type Place = Readonly<{ runDir: string; handle: string }>;
+type CopyHost = Pick<ProcessHost, "procDir" | "children">;
 
 /** Of one environment mark per fact; see environment.ts, which sets them. */
 export const MARK = {
@@ -100,22 +102,17 @@ export async function findCopies(
   return copies.sort(byAge);
 }
 
-/**
- * As findCopies, but of a child of this agent that has just ended how it ended is known: the event that says so
- * comes after the moment from which /proc shows it.
- */
+/** As findCopies, but of a child of this agent that has ended it is known how. */
 export async function findSettledCopies(
-  procDir: string,
+  { procDir, children }: CopyHost,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
   const copies = await findCopies(procDir, context);
-  const isUnexplained = (copy: Copy) =>
-    !copy.running && copy.process !== undefined && copy.exit === undefined;
-  if (!copies.some(isUnexplained)) return copies;
-  // Between two turns of the event loop it has asked for signals once.
-  for (const _ of ["this turn", "the next turn"]) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  const unexplained = copies.flatMap(({ running, process, exit }) =>
+    running || process === undefined || exit !== undefined ? [] : [process.pid],
+  );
+  if (unexplained.length === 0) return copies;
+  await Promise.all(unexplained.map((pid) => children.settle(pid)));
   return await findCopies(procDir, context);
 }
 
@@ -124,9 +121,10 @@ export async function findSettledCopies(
  * out, and copies that only marks tell of. Looks at everything where a record does not say how its process ended.
  */
 export async function findRecordedCopies(
-  procDir: string,
+  host: CopyHost,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
+  const { procDir } = host;
   const places = placesOf(context.stateDir);
   const processes = places.flatMap(({ runDir }) => {
     const pid = readRecord(runDir)?.process?.pid;
@@ -136,7 +134,7 @@ export async function findRecordedCopies(
   const sight = partOf(procDir, processes);
   const copies = places.flatMap((place) => copyOf(sight, place.handle, place, context) ?? []);
   const isExplained = ({ running, exit }: Copy) => running || exit !== undefined;
-  if (!copies.every(isExplained)) return await findSettledCopies(procDir, context);
+  if (!copies.every(isExplained)) return await findSettledCopies(host, context);
   return copies.sort(byAge);
 }
 
@@ -180,11 +178,12 @@ export async function findCopy(
  * copy's members are then left out.
  */
 export async function findRunning(
-  procDir: string,
+  host: CopyHost,
   context: DriverContext,
   key: ResourceKey,
   handle: string,
 ): Promise<Copy | undefined> {
+  const { procDir } = host;
   const runDir = join(context.directories(key.instanceId).run, handle);
   const known = isHandle(handle) ? readRecord(runDir)?.process : undefined;
   const entry = known === undefined ? undefined : readProcess(procDir, known.pid);
@@ -192,7 +191,7 @@ export async function findRunning(
   const name = `${key.instanceId}/${handle}`;
   const copy = copyOf(sight, name, { runDir, handle: name }, context);
   if (copy?.running === true) return copy;
-  const copies = await findSettledCopies(procDir, context);
+  const copies = await findSettledCopies(host, context);
   return copies.find((each) => each.handle === handle && each.key.instanceId === key.instanceId);
 }
 

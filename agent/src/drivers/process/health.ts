@@ -26,7 +26,7 @@ export async function healthOf(
   wanted: Wanted,
   context: DriverContext,
 ): Promise<Health> {
-  const copy = await findRunning(host.procDir, context, live.key, live.handle);
+  const copy = await findRunning(host, context, live.key, live.handle);
   if (copy === undefined)
     return { state: "failed", alive: false, message: "nothing is left of it" };
   if (!copy.running) return ended(copy, live, context);

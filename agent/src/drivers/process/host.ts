@@ -4,6 +4,7 @@
  */
 
 import type { AgentConfig } from "../../config.ts";
+import { Children } from "./children.ts";
 
 export type ProcessHost = Readonly<{
   /** The agent's own Node binary: what `node` in argv[0] means. */
@@ -14,6 +15,8 @@ export type ProcessHost = Readonly<{
   umask(mask: number): number;
   /** Called when a child of this agent has ended. Adopted ones are found by observing. */
   onChange(instanceId: string): void;
+  /** Those that it started itself. */
+  children: Children;
   /** Where the proc file system is mounted: /proc. */
   procDir: string;
   /** Why no control groups are to be made; undefined: as far as the host allows. */
@@ -27,7 +30,10 @@ export type ProcessHost = Readonly<{
 }>;
 
 /** What main.ts knows of its process without any setting. */
-export type ProcessGround = Omit<ProcessHost, "onChange" | "withoutGroups" | "users" | "uid">;
+export type ProcessGround = Omit<
+  ProcessHost,
+  "onChange" | "children" | "withoutGroups" | "users" | "uid"
+>;
 
 export function processHost(
   ground: ProcessGround,
@@ -36,7 +42,7 @@ export function processHost(
   onChange: ProcessHost["onChange"],
 ): ProcessHost {
   const withoutGroups = processCgroups === "off" ? "process_cgroups is off" : undefined;
-  return { ...ground, uid, withoutGroups, users: processUsers, onChange };
+  return { ...ground, uid, withoutGroups, users: processUsers, onChange, children: new Children() };
 }
 
 export const DRIVER_KIND = "process";

@@ -33,7 +33,7 @@ import { dropInstance, stopCopy } from "./stop.ts";
 
 export { type ProcessGround, type ProcessHost, processHost } from "./host.ts";
 
-/** A driver without memory: two of them over one state directory see and do the same. */
+/** Without memory but for the ends of its own children: two of them over one state directory see and do the same. */
 export function processDriver(host: ProcessHost): Driver {
   const { procDir } = host;
   return {
@@ -42,7 +42,7 @@ export function processDriver(host: ProcessHost): Driver {
     check: checkProcessSpec,
     observe: async (context, scope = "all") => {
       const find = scope === "all" ? findSettledCopies : findRecordedCopies;
-      return (await find(procDir, context)).map((copy) => liveOf(copy, context));
+      return (await find(host, context)).map((copy) => liveOf(copy, context));
     },
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
@@ -50,7 +50,7 @@ export function processDriver(host: ProcessHost): Driver {
     restart: restartSteps,
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
-    readings: (context) => readAll(procDir, context),
+    readings: (context) => readAll(host, context),
     readingsKept: async (at, context) => forgetEnded(at, context),
     logs: async (live, lines, context) => {
       const { logs, run } = context.directories(live.key.instanceId);
@@ -107,15 +107,18 @@ async function runStep(
   }
 }
 
-async function readAll(procDir: string, context: DriverContext): Promise<readonly DriverReading[]> {
+async function readAll(
+  host: ProcessHost,
+  context: DriverContext,
+): Promise<readonly DriverReading[]> {
   const at = context.clock.now();
   const running: DriverReading[] = [];
-  for (const copy of await findSettledCopies(procDir, context)) {
-    const meter = copy.running ? sampleMeter(procDir, copy) : undefined;
+  for (const copy of await findSettledCopies(host, context)) {
+    const meter = copy.running ? sampleMeter(host.procDir, copy) : undefined;
     if (meter !== undefined) running.push(...readingsOf(copy, meter, at));
     else if (!copy.running) endMeter(copy, liveOf(copy, context).exitedAt ?? at, context);
     tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
   }
-  pruneGroups(procDir, context.stateDir);
+  pruneGroups(host.procDir, context.stateDir);
   return [...running, ...offerEnded(context)];
 }

@@ -19,6 +19,7 @@ import type {
 } from "../driver.ts";
 import { pruneGroups } from "./cgroup.ts";
 import { findPlaces } from "./cgroup-places.ts";
+import { Children } from "./children.ts";
 import { findCopies } from "./copies.ts";
 import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
@@ -210,6 +211,7 @@ export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
     kill: (pid, signal) => void process.kill(pid, signal),
     umask: (mask) => process.umask(mask),
     onChange,
+    children: new Children(),
     procDir: "/proc",
     withoutGroups: undefined,
     uid: process.getuid?.() ?? 0,

@@ -325,6 +325,16 @@ describe("a program that crashes", () => {
     expect(waits).toEqual([40, 80, 160, 200]);
   });
 
+  it("has ended as the kernel says, though /proc shows that it has before the event comes", async () => {
+    const live = await world.running(world.wanted());
+    const { pid } = await ask(live);
+    process.kill(pid, "SIGKILL");
+    // No turn of the event loop between, so that the event cannot have come.
+    while (readProcess("/proc", pid)?.ended === false);
+    const [ended] = await world.observe();
+    expect(ended?.message).toMatch(/^killed by SIGKILL/);
+  });
+
   it("rings for its instance when it ends", async () => {
     const wanted = world.wanted({ with: { env: { MODE: "crash" } } });
     await world.carryOut(world.driver().steps([], undefined, wanted, 0), wanted);

@@ -171,7 +171,7 @@ function whenEnded(
   instanceId: string,
   context: StepContext,
 ): void {
-  child.once("exit", (code, signal) => {
+  host.children.add(child, ({ code, signal }) => {
     try {
       const at = context.clock.now();
       writeExit(runDir, { at, code: code ?? undefined, signal: signal ?? undefined });
