@@ -2,7 +2,7 @@
  * Whom a transaction acts for, and the MAC with which the database believes it (migration 000001).
  * Contexts are made here and nowhere else; a range is never wider than the named constructor says.
  */
-import { createHmac, randomUUID } from "node:crypto";
+import { hash, randomUUID } from "node:crypto";
 import { MAX_UUID, NIL_UUID } from "@holdfast/shared/ids.ts";
 
 export type Context = Readonly<{
@@ -77,23 +77,27 @@ export const CONTEXT_KEY_LIFE_MS_MAX = 24 * 3_600_000;
 
 const BLOCK_BYTES = 64;
 
-/** A MAC key of this process; the database gets its pads from the key login and the app role never sees them. */
-export type ContextKey = Readonly<{ id: string; secret: Buffer }>;
+/**
+ * A MAC key of this process as the pads of RFC 2104; the database gets them from the key login and the app role never
+ * sees them.
+ */
+export type ContextKey = Readonly<{ id: string; inner: Buffer; outer: Buffer }>;
 
 export function mintContextKey(secret: Buffer): ContextKey {
   if (secret.length !== 32)
     throw new RangeError(`a context key has 32 bytes, got ${secret.length}`);
-  return { id: randomUUID(), secret };
-}
-
-/** The pads of RFC 2104. */
-export function padsOf(key: ContextKey): Readonly<{ inner: Buffer; outer: Buffer }> {
   const pad = (byte: number) => {
     const block = Buffer.alloc(BLOCK_BYTES, byte);
-    for (const [at, each] of key.secret.entries()) block[at] = each ^ byte;
+    for (const [at, each] of secret.entries()) block[at] = each ^ byte;
     return block;
   };
-  return { inner: pad(0x36), outer: pad(0x5c) };
+  return { id: randomUUID(), inner: pad(0x36), outer: pad(0x5c) };
+}
+
+/** HMAC-SHA256 by two digests: a fourth of what making an Hmac costs, and each transaction needs one. */
+function macOf({ inner, outer }: ContextKey, said: string): string {
+  const digest = hash("sha256", Buffer.concat([inner, Buffer.from(said)]), "buffer");
+  return hash("sha256", Buffer.concat([outer, digest]), "hex");
 }
 
 /** What the context holds for: the transaction as the database names it, or the SHA-256 (hex) of a statement's body. */
@@ -121,5 +125,5 @@ export function signContext(
     expires: Math.floor(expiresAt),
     ...binding,
   });
-  return { said, mac: createHmac("sha256", key.secret).update(said).digest("hex") };
+  return { said, mac: macOf(key, said) };
 }

@@ -8,7 +8,7 @@ import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import pg from "pg";
-import { CONTEXT_KEY_LIFE_MS_MAX, type ContextKey, mintContextKey, padsOf } from "./context.ts";
+import { CONTEXT_KEY_LIFE_MS_MAX, type ContextKey, mintContextKey } from "./context.ts";
 import { databaseFault } from "./sqlstate.ts";
 import { StatementNames } from "./statement-names.ts";
 
@@ -100,6 +100,8 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
   const pool = new pg.Pool({
     ...clientConfig(deps.app, "holdfast-hub"),
     max: deps.connectionsMax ?? POOL_CONNECTIONS_MAX,
+    // Statements of one transaction that do not need each other's answers go in one round trip.
+    pipeline: true,
     idleTimeoutMillis: IDLE_MS_MAX,
     query_timeout: deps.answerMsMax ?? ANSWER_MS_MAX,
     maxLifetimeSeconds: 3_600,
@@ -195,7 +197,6 @@ export async function ensureContextKey(database: Database, ms: number): Promise<
 
 async function writeContextKey(connection: Connection): Promise<Database["contextKey"]> {
   const key = mintContextKey(randomBytes(32));
-  const pads = padsOf(key);
   const work = async (client: pg.Client) => {
     await client.query("select wall.forget_context_keys()");
     const { rows } = await client.query<{ now: number }>(
@@ -205,7 +206,7 @@ async function writeContextKey(connection: Connection): Promise<Database["contex
     await client.query(
       `insert into wall.context_key (id, inner_pad, outer_pad, expires_at)
        values ($1, $2, $3, to_timestamp($4::float8 / 1000))`,
-      [key.id, pads.inner, pads.outer, expiresAt],
+      [key.id, key.inner, key.outer, expiresAt],
     );
     return { ...key, expiresAt };
   };

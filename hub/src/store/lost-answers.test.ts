@@ -48,6 +48,7 @@ describe("a database that goes away", () => {
       tx.afterCommit(() => {
         rings += 1;
       });
+      await tx.query("select 1");
       way.cut();
     });
     await expect(written).rejects.toMatchObject({ reason: "DATABASE_UNAVAILABLE" });

@@ -20,11 +20,18 @@ export const STATEMENT_MS_MAX = 5_000;
 export const LOCK_MS_MAX = 3_000;
 export const IDLE_IN_TRANSACTION_MS_MAX = 10_000;
 export const TX_RETRIES_MAX = 4;
+const READ = "isolation level repeatable read read only";
+const WRITE = "read write";
+const ENTER =
+  "select set_config('holdfast.context', $1, true), set_config('holdfast.mac', $2, true)";
 const RETRY_BOUNDS = { baseMs: 5, capMs: 100 };
 
 export interface Tx {
   readonly context: Context;
-  /** Rows as objects by column name; bigint as bigint, timestamptz as Date. Throws a Fault (`sqlstate.ts`). */
+  /**
+   * Rows as objects by column name; bigint as bigint, timestamptz as Date. Statements that are asked at once go in one
+   * round trip, in their order. Throws a Fault (`sqlstate.ts`).
+   */
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>;
   /** Runs once the transaction is committed, or may be, in order; must not throw. For doorbells. */
   afterCommit(run: () => void): void;
@@ -42,7 +49,7 @@ export function withContext<T>(
   options: TxOptions = {},
 ): Promise<T> {
   return watched(database, "write", () =>
-    retried(database, () => once(database, context, work, "read write", options)),
+    retried(database, () => once(database, context, work, WRITE, options)),
   );
 }
 
@@ -53,9 +60,8 @@ export function readWithContext<T>(
   work: (tx: Tx) => Promise<T>,
   options: TxOptions = {},
 ): Promise<T> {
-  const mode = "isolation level repeatable read read only";
   return watched(database, "read", () =>
-    retried(database, () => once(database, context, work, mode, options)),
+    retried(database, () => once(database, context, work, READ, options)),
   );
 }
 
@@ -95,7 +101,7 @@ async function once<T>(
   database: Database,
   context: Context,
   work: (tx: Tx) => Promise<T>,
-  mode: string,
+  mode: typeof READ | typeof WRITE,
   options: TxOptions,
 ): Promise<T> {
   refuseIfBusy(database);
@@ -107,7 +113,7 @@ async function once<T>(
   client.on("error", lost);
   const rings: (() => void)[] = [];
   try {
-    await begin(database, client, context, mode, options);
+    const { entered } = await begin(database, client, context, mode, options);
     const tx: Tx = {
       context,
       database,
@@ -117,13 +123,21 @@ async function once<T>(
         try {
           return (await client.query({ ...text, values: params as unknown[] })).rows as Row[];
         } catch (error) {
+          await entered;
           throw databaseFault(error);
         }
       },
       afterCommit: (run) => void rings.push(run),
     };
     const answer = await work(tx);
-    const done = await client.query("commit").catch((error: unknown) => {
+    await entered;
+    const end = client.query("commit");
+    if (mode === READ) {
+      // Nothing depends on how it ends; a connection that is lost tells its pool.
+      end.catch(() => undefined);
+      return answer;
+    }
+    const done = await end.catch((error: unknown) => {
       // It may be committed all the same, and then nobody else would ring. A ring too many does no harm.
       if (isConnectionLoss(error)) for (const ring of rings) ring();
       throw error;
@@ -144,14 +158,17 @@ async function once<T>(
   }
 }
 
-/** Two round trips: the first learns what to bind the context to, the second says the context. */
+/**
+ * One round trip, which learns what to bind the context to. The context then goes out with the first statement;
+ * `entered` tells that it was taken.
+ */
 async function begin(
   database: Database,
   client: pg.PoolClient,
   context: Context,
   mode: string,
   options: TxOptions,
-): Promise<void> {
+): Promise<Readonly<{ entered: Promise<unknown> }>> {
   const results = (await client.query(
     `begin ${mode};
      set local statement_timeout = ${options.statementMsMax ?? STATEMENT_MS_MAX};
@@ -172,8 +189,10 @@ async function begin(
     { transaction: row.transaction },
     row.now + life,
   );
-  await client.query(
-    "select set_config('holdfast.context', $1, true), set_config('holdfast.mac', $2, true)",
-    [said, mac],
-  );
+  const name = database.statementNames?.of(ENTER);
+  const text = name === undefined ? { text: ENTER } : { text: ENTER, name };
+  const entered = client.query({ ...text, values: [said, mac] });
+  // Who asks next waits for it; until then nobody listens.
+  entered.catch(() => undefined);
+  return { entered };
 }

@@ -29,8 +29,8 @@ export async function instanceViews(
   const idsOf = (column: string) =>
     rows.flatMap(({ fields }) => (typeof fields[column] === "string" ? [fields[column]] : []));
   const ids = rows.map(({ id }) => id);
-  const around: Around = {
-    names: await visible.namesByKind(tx, {
+  const [names, status, present, seated] = await Promise.all([
+    visible.namesByKind(tx, {
       product: idsOf("product_id"),
       release: idsOf("release_id"),
       plan: idsOf("plan_id"),
@@ -38,10 +38,12 @@ export async function instanceViews(
       cell: idsOf("cell_id"),
       subscription: idsOf("subscription_id"),
     }),
-    status: new Map((await statuses.list(tx, ids)).map((each) => [each.instanceId, each])),
-    present: await presence.ofCells(tx, idsOf("cell_id")),
-    seats: await seats.countOfInstances(tx, ids),
-  };
+    statuses.list(tx, ids),
+    presence.ofCells(tx, idsOf("cell_id")),
+    seats.countOfInstances(tx, ids),
+  ]);
+  const statusOf = new Map(status.map((each) => [each.instanceId, each]));
+  const around: Around = { names, status: statusOf, present, seats: seated };
   return rows.map((row) => instanceView(row, around));
 }
 
