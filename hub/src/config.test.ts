@@ -39,11 +39,16 @@ describe("readConfig", () => {
   });
 
   it("takes the database's address as DATABASE_URL too, behind the prefixed name", () => {
-    const plain = { DATABASE_URL: "postgres://a/plain", KEY_DATABASE_URL: "postgres://a/key" };
+    const plain = {
+      DATABASE_URL: "postgres://a/plain",
+      KEY_DATABASE_URL: "postgres://a/key",
+      LISTEN_DATABASE_URL: "postgres://a/direct",
+    };
     const file = { data_dir: "/d", database_url: "postgres://a/file" };
     expect(read(file, plain)).toMatchObject({
       databaseUrl: "postgres://a/plain",
       keyDatabaseUrl: "postgres://a/key",
+      listenDatabaseUrl: "postgres://a/direct",
     });
     const both = { ...plain, HOLDFAST_HUB_DATABASE_URL: "postgres://a/prefixed" };
     expect(read(file, both).databaseUrl).toBe("postgres://a/prefixed");

@@ -39,6 +39,7 @@ const SPECS = {
   database_url: postgres(),
   owner_database_url: postgres(),
   key_database_url: postgres(),
+  listen_database_url: postgres(),
   database_prepares: settings.boolean({ fallback: false }),
   vendor: settings.text({
     fallback: "vendor",
@@ -68,6 +69,8 @@ export type HubConfig = Readonly<{
   databaseUrl: string | undefined;
   ownerDatabaseUrl: string | undefined;
   keyDatabaseUrl: string | undefined;
+  /** Instead of database_url where a pooler stands before that one: it hands no notices on. */
+  listenDatabaseUrl: string | undefined;
   /** Of database_url: no pooler stands before it, or one that knows named statements. */
   databasePrepares: boolean;
   vendor: string;
@@ -98,7 +101,12 @@ export function readConfig(
 }
 
 /** Platforms that run programs hand the database's address over as DATABASE_URL, without anybody's prefix. */
-const PLAIN_NAMES = ["DATABASE_URL", "OWNER_DATABASE_URL", "KEY_DATABASE_URL"] as const;
+const PLAIN_NAMES = [
+  "DATABASE_URL",
+  "OWNER_DATABASE_URL",
+  "KEY_DATABASE_URL",
+  "LISTEN_DATABASE_URL",
+] as const;
 
 function withPlainNames(env: SettingSources["env"]): SettingSources["env"] {
   const plain = PLAIN_NAMES.filter((name) => env[name] !== undefined);
@@ -116,6 +124,7 @@ function hubConfig(values: HubSettings): HubConfig {
     databaseUrl: values.database_url?.href,
     ownerDatabaseUrl: values.owner_database_url?.href,
     keyDatabaseUrl: values.key_database_url?.href,
+    listenDatabaseUrl: values.listen_database_url?.href,
     databasePrepares: values.database_prepares,
     vendor: values.vendor,
     logLevel: values.log_level,

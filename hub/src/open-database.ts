@@ -53,6 +53,7 @@ export async function openHubDatabase(
       ...host,
       app,
       key,
+      listen: listenConnection(config),
       prepares: cluster !== undefined || config.databasePrepares,
     });
     const close = async () => {
@@ -97,6 +98,12 @@ function connectionsOf({ databaseUrl, keyDatabaseUrl }: HubConfig): {
     "CONFIG_INVALID",
     "key_database_url: required beside database_url; it logs in as holdfast_key",
   );
+}
+
+/** A private cluster serves one hub process alone. */
+function listenConnection({ databaseUrl, listenDatabaseUrl }: HubConfig): Connection | undefined {
+  const url = listenDatabaseUrl ?? databaseUrl;
+  return databaseUrl === undefined || url === undefined ? undefined : { url };
 }
 
 function refusalOf(problems: readonly Fault[]): Fault {

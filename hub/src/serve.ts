@@ -35,6 +35,7 @@ import * as vendors from "./store/vendors.ts";
 import { runExpireActions } from "./tasks/expire-actions.ts";
 import { runFleetLook } from "./tasks/fleet-look.ts";
 import { runPrune } from "./tasks/prune.ts";
+import { runRelay } from "./tasks/relay.ts";
 import { runSequencer } from "./tasks/sequencer.ts";
 
 export type ServeHost = DatabaseHost &
@@ -239,6 +240,7 @@ async function readiness(app: AppDeps, { isStopping }: HubState) {
 function startTasks(host: ServeHost, parts: HubParts, signal: AbortSignal): Promise<void>[] {
   const { app, keyring, bells, state } = parts;
   const { database, clock, log, replica } = app;
+  const connection = database.listenConnection;
   const every = (ms: number, what: string, work: () => Promise<void>) =>
     repeat({ host, ms, what, work }, signal);
   return [
@@ -258,6 +260,9 @@ function startTasks(host: ServeHost, parts: HubParts, signal: AbortSignal): Prom
     ),
     runPrune({ database, clock, log }, signal),
     runExpireActions({ database, clock, log }, signal),
+    ...(connection === undefined
+      ? []
+      : [runRelay({ ...app, connection, random: host.random }, signal)]),
     every(KEY_RENEWAL_MS, "the renewal of the context key", () => renewContextKey(database)),
     every(VENDOR_CHECK_MS, "the look for new vendors", () => keyring.refresh()),
     every(CERTIFICATE_CHECK_MS, "the renewal of the certificate", () => state.renewCertificate()),

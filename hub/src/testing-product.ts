@@ -32,13 +32,19 @@ import type { TestHub } from "./testing-hub.ts";
 export const RELEASE_KEY: SigningKey = signingKey(new Uint8Array(32).fill(7));
 const ARTEFACT = Buffer.from("console.log('worker')\n");
 
-export function vendorIdOf({ tokens }: TestHub): string {
+/** Any hub's API and a token of the vendor's owner. */
+export type ProductHub = Readonly<{
+  client: TestHub["client"];
+  tokens: Readonly<{ owner: string }>;
+}>;
+
+export function vendorIdOf({ tokens }: ProductHub): string {
   return parseApiToken(tokens.owner)?.vendorId ?? "";
 }
 
 /** The envelope of a release. `by` signs it. */
 export function signedRelease(
-  hub: TestHub,
+  hub: ProductHub,
   version: string,
   number: number,
   by: SigningKey = RELEASE_KEY,
@@ -82,7 +88,12 @@ export function signedRelease(
   return signEnvelope("blueprint", toBinary(BlueprintSchema, blueprint), [by]);
 }
 
-export function keySet(hub: TestHub, version: bigint, key: SigningKey, by: SigningKey): Envelope {
+export function keySet(
+  hub: ProductHub,
+  version: bigint,
+  key: SigningKey,
+  by: SigningKey,
+): Envelope {
   const purpose = KeyPurpose.RELEASE;
   const set = create(KeySetSchema, {
     vendorId: idOf("vendor", vendorIdOf(hub)),
@@ -94,7 +105,7 @@ export function keySet(hub: TestHub, version: bigint, key: SigningKey, by: Signi
 }
 
 /** Product etl with releases 1.0.0 and 1.1.0, plans free (pooled) and pro (dedicated), and a hosted cell. */
-export async function offerProduct(hub: TestHub): Promise<void> {
+export async function offerProduct(hub: ProductHub): Promise<void> {
   const { client, tokens } = hub;
   const owner = tokens.owner;
   await client(HubService, owner).setKeySet({
@@ -125,7 +136,7 @@ export async function offerProduct(hub: TestHub): Promise<void> {
   });
 }
 
-export async function uploadArtefact({ client, tokens }: TestHub): Promise<void> {
+export async function uploadArtefact({ client, tokens }: ProductHub): Promise<void> {
   const digest = digestOf(ARTEFACT);
   const size = BigInt(ARTEFACT.length);
   const releases = client(ReleaseService, tokens.owner);

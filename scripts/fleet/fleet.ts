@@ -17,7 +17,7 @@ const POLL_MS = 50;
 
 /** Settings of somebody else's hub or agent: this fleet has its own database, state and contexts. Not how much is logged. */
 const FOREIGN =
-  /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|HOLDFAST_CONTEXT|(OWNER_|KEY_)?DATABASE_URL$)/;
+  /^(HOLDFAST_(HUB|AGENT)_(?!LOG_LEVEL$)|HOLDFAST_CONTEXT|(OWNER_|KEY_|LISTEN_)?DATABASE_URL$)/;
 
 export type CommandResult = Readonly<{ code: number; stdout: string; stderr: string }>;
 

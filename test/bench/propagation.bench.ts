@@ -1,6 +1,9 @@
 /**
  * How long a change takes from the API call to the new process that serves, and where the time goes. "Our part" is
- * all of it but the program's own start: from its spawn until it says itself that it is ready.
+ * all of it but the program's own start: from its spawn until it says itself that it is ready. Meanwhile many other
+ * agents are connected and report steadily, and how soon a commit is at one of those is measured as well.
+ *
+ * HOLDFAST_BENCH_AGENTS: how many, instead of 1000.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,39 +14,63 @@ import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import type { Fleet } from "../../scripts/fleet/fleet.ts";
 import { freePorts } from "../../scripts/fleet/ports.ts";
 import { until } from "../e2e/until.ts";
-import { connect } from "./connection.ts";
+import { type ApiConnection, connect } from "./connection.ts";
 import { type BenchResult, machine, quantile, rounded, spread } from "./figures.ts";
 import { withFleet } from "./fleet.ts";
 import { LEGS, type Legs, legsOf } from "./legs.ts";
 import { LogLines, parsed } from "./log-lines.ts";
+import {
+  type Arrivals,
+  arrivalFigures,
+  arrivalRatios,
+  arrivalYardsticks,
+  measureArrivals,
+} from "./propagation/arrivals.ts";
+import { SteadyFleet } from "./propagation/steady-fleet.ts";
 import { bareStartMs, fsyncMs, type Program, programOf } from "./yardsticks.ts";
 
+const AGENTS = 1_000;
 const CHANGES = 40;
 /** Code that runs for the first time is slower; nobody waits for it twice. */
 const WARM_UP_CHANGES = 3;
 const OUR_PART_TARGET_MS = 150;
+const COMMIT_TO_AGENT_TARGETS_MS = { p50: 20, p99: 100 } as const;
 const CELL = "byoa";
 const WHOSE = { instance: "etl", tenant: "initech" } as const;
 
 type Change = Readonly<{ legs: Legs; answerMs: number; bareStartMs: number; fsyncMs: number }>;
 
 export function bench(): Promise<BenchResult> {
+  const agents = Number(process.env["HOLDFAST_BENCH_AGENTS"] ?? AGENTS);
   return withFleet({ logLevel: "debug", sampleWindowMs: 60_000 }, async (fleet, home) => {
     const connection = connect(fleet);
+    const steady = new SteadyFleet(fleet, connection, home, agents);
     try {
-      const world = await worldOf(fleet, connection.client(InstanceService), home);
-      const changes: Change[] = [];
-      for (let at = 0; at < WARM_UP_CHANGES + CHANGES; at++) {
-        const change = await measure(world, 400 + at);
-        if (at >= WARM_UP_CHANGES) changes.push(change);
-        process.stderr.write(`\r${at + 1} of ${WARM_UP_CHANGES + CHANGES} changes`);
-      }
-      process.stderr.write("\n");
-      return resultOf(changes);
+      await steady.start();
+      const arrivals = await measureArrivals(fleet, steady, home);
+      const changes = await changesOf(fleet, connection, home);
+      return resultOf(agents, changes, arrivals);
     } finally {
+      await steady.stop();
       connection.close();
     }
   });
+}
+
+async function changesOf(
+  fleet: Fleet,
+  connection: ApiConnection,
+  home: string,
+): Promise<readonly Change[]> {
+  const world = await worldOf(fleet, connection.client(InstanceService), home);
+  const changes: Change[] = [];
+  for (let at = 0; at < WARM_UP_CHANGES + CHANGES; at++) {
+    const change = await measure(world, 400 + at);
+    if (at >= WARM_UP_CHANGES) changes.push(change);
+    process.stderr.write(`\r${at + 1} of ${WARM_UP_CHANGES + CHANGES} changes`);
+  }
+  process.stderr.write("\n");
+  return changes;
 }
 
 type World = Readonly<{
@@ -121,7 +148,7 @@ async function measure(world: World, batchRows: number): Promise<Change> {
 
 const sum = (values: readonly number[]) => values.reduce((all, each) => all + each, 0);
 
-function resultOf(changes: readonly Change[]): BenchResult {
+function resultOf(agents: number, changes: readonly Change[], arrivals: Arrivals): BenchResult {
   const of = (legs: readonly (typeof LEGS)[number][]) =>
     changes.map((change) => sum(legs.map((leg) => change.legs[leg])));
   const untilReady = LEGS.slice(0, LEGS.indexOf("readiness_noticed") + 1);
@@ -135,6 +162,10 @@ function resultOf(changes: readonly Change[]): BenchResult {
     name: "propagation",
     machine: machine(),
     figures: {
+      connected_agents: agents,
+      ...arrivalFigures(arrivals),
+      commit_to_agent_p50_target_ms: COMMIT_TO_AGENT_TARGETS_MS.p50,
+      commit_to_agent_p99_target_ms: COMMIT_TO_AGENT_TARGETS_MS.p99,
       changes: changes.length,
       ...spread(
         "api_call_to_answer",
@@ -147,8 +178,13 @@ function resultOf(changes: readonly Change[]): BenchResult {
       ...spread("our_part_until_serving", ours(untilServing)),
       our_part_target_ms: OUR_PART_TARGET_MS,
     },
-    yardsticks: { ...spread("bare_start", bare), ...spread("fsync_8_kib", fsync) },
+    yardsticks: {
+      ...arrivalYardsticks(arrivals),
+      ...spread("bare_start", bare),
+      ...spread("fsync_8_kib", fsync),
+    },
     ratios: {
+      ...arrivalRatios(arrivals),
       our_part_over_target: rounded(ourPart / OUR_PART_TARGET_MS),
       total_over_bare_start: rounded(quantile(of(untilServing), 0.5) / quantile(bare, 0.5)),
       our_part_over_fsync: rounded(ourPart / quantile(fsync, 0.5)),

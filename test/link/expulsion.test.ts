@@ -7,8 +7,8 @@ import {
 import { Fault } from "@holdfast/shared/fault.ts";
 import { expect, it } from "vitest";
 import { clientIdentityOf } from "../../agent/src/link/hub-client.ts";
-import { connect, fleet } from "./fleet.ts";
-import { enrolled } from "./memory-agent.ts";
+import { cleanups, connect, fleet } from "./fleet.ts";
+import { enrolled, linkOf } from "./memory-agent.ts";
 import { clientTo, rawControl, rawReport } from "./raw.ts";
 import { eventually } from "./world.ts";
 
@@ -52,4 +52,17 @@ it("leaves a fenced agent its reports, opened again, and tells it once that it i
   await eventually("its usage is delivered", () => hub.batches.length > 0);
   expect(hub.hellos).toHaveLength(before);
   expect(agent.takeovers).toBe(1);
+});
+
+it("lets a fenced agent that was away for longer than its certificate lasts renew it and deliver", async () => {
+  const { world, hub } = await fleet();
+  world.clock.offsetMs = -4 * 86_400_000;
+  const agent = await enrolled(world);
+  world.clock.offsetMs = 0;
+  agent.measure(1n);
+  const link = linkOf(agent, {}, true);
+  cleanups.push(() => link.stop());
+  await eventually("its usage is delivered", () => hub.batches.length > 0);
+  expect(agent.renewals).toBe(1);
+  expect(hub.hellos).toEqual([]);
 });

@@ -202,14 +202,8 @@ export async function enrolled(world: World, token = world.token()): Promise<Mem
   return new MemoryAgent(identity);
 }
 
-export function linkOf(agent: MemoryAgent, deps: Partial<LinkDeps> = {}): Link {
-  return startLink({
-    identity: agent,
-    control: agent,
-    report: agent,
-    clock: systemClock,
-    random: Math.random,
-    log: quiet,
-    ...deps,
-  });
+export function linkOf(agent: MemoryAgent, deps: Partial<LinkDeps> = {}, isFenced = false): Link {
+  const ports = { identity: agent, control: agent, report: agent };
+  const random = Math.random;
+  return startLink({ ...ports, clock: systemClock, random, log: quiet, ...deps }, isFenced);
 }

@@ -44,7 +44,7 @@ const AGENT_PARTS = [
 
 /**
  * What the simulator runs of the agent, so that it proves something about it: the link, how offers are judged, how
- * usage is signed, how a status is worded. What lies below (SQLite, drivers, attempts) it has in small and in memory.
+ * usage is signed, how a status is worded, how telemetry waits. What lies below (SQLite, drivers, attempts) it has in small and in memory.
  */
 const SIM_AGENT = [
   "agent/src/enroll.ts",
@@ -52,6 +52,7 @@ const SIM_AGENT = [
   "agent/src/assignments/judge.ts",
   "agent/src/metering/",
   "agent/src/reconcile/status.ts",
+  "agent/src/telemetry/",
 ];
 
 const ZONES: readonly Zone[] = [

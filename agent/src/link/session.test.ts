@@ -143,6 +143,19 @@ describe("the session", () => {
     expect(kinds(effects)).toContain("renew");
   });
 
+  it("goes on renewing while it drains, and delivers over the new certificate at once", () => {
+    const late = CERTIFICATE.notAfter + 1;
+    const { state, effects } = run([{ type: "fenced" }], { now: late });
+    expect(effects).toContainEqual({ type: "drain", connection: 1, endpoint: 0 });
+    expect(waitOf(effects, "renew")).toBe(0);
+    const [renewing, asked] = step(state, timer("renew"), late, middle);
+    expect(asked).toContainEqual({ type: "renew", endpoint: 0 });
+    const fresh = { renewAt: late + HOUR_MS, notAfter: late + 2 * HOUR_MS };
+    const renewed = step(renewing, { type: "renewed", certificate: fresh }, late, middle);
+    expect(kinds(renewed[1])).toEqual(["timer", "disconnect", "drain"]);
+    expect(renewed[0]).toMatchObject({ phase: "draining", connection: 2 });
+  });
+
   it("does nothing after it was stopped", () => {
     const { state } = run([START, welcomed(1), { type: "stop" }]);
     for (const event of [START, timer("connect"), timer("renew"), lost(1)]) {
@@ -157,6 +170,7 @@ type World = { timers: Map<TimerName, number>; open: number | undefined; renewin
 function apply(world: World, effect: SessionEffect): void {
   switch (effect.type) {
     case "connect":
+    case "drain":
       expect(world.open, "never two connections").toBeUndefined();
       world.open = effect.connection;
       return;
@@ -190,6 +204,8 @@ function nextEvent(world: World, state: SessionState, pick: number, now: number)
     welcomed(connection, pick * 997),
     { type: "asked-to-leave", connection, spreadMs: pick * 131 },
     lost(connection, (["unreachable", "refused", "expired"] as const)[pick % 3]),
+    // Seldom, since nothing leads back.
+    pick % 7 === 0 && lost(connection, "fenced"),
     world.renewing && { type: "renewed", certificate },
     world.renewing && { type: "renewal-failed", message: "no" },
   ];
@@ -202,6 +218,7 @@ function hasNextTry({ open, timers }: World, { phase, connection }: SessionState
     case "connecting":
       return open === connection && timers.has("welcome");
     case "up":
+    case "draining":
       return open === connection;
     case "waiting":
       return open === undefined && timers.has("connect");

@@ -7,7 +7,8 @@
  * up -> waiting (lost, or asked to leave), connecting (renewed: the new certificate is used at once)
  * waiting -> connecting (timer), expired (the certificate ended meanwhile)
  * expired -> connecting (renewed)
- * connecting, up -> draining (fenced: another agent has this one's cell); only reports go out from then on
+ * idle, connecting, up -> draining (fenced: another agent has this one's cell); only reports go out from then on
+ * draining -> draining (renewed: over a new connection)
  * any -> stopped
  *
  * Renewal goes on beside this, in all phases but idle and stopped.
@@ -130,7 +131,7 @@ export function step(state: SessionState, event: SessionEvent, now: number, rand
     case "stop":
       return stop(state);
     case "fenced":
-      return drain(state);
+      return drain(state, now, random);
     case "timer":
       return timer(state, event.timer, now, random);
     case "welcomed":
@@ -168,23 +169,26 @@ function stop(state: SessionState): Step {
   ];
 }
 
-/** Nothing is renewed and nobody is told of a link any more: what is left is to deliver. */
-function drain(state: SessionState): Step {
+/** Nobody is told of a link any more: what is left is to deliver, for as long as the hub renews the certificate. */
+function drain(state: SessionState, now: number, random: Random): Step {
   if (state.phase === "draining") return [state, []];
-  const connection = state.connection + 1;
-  const { endpoint } = state;
   const message = "another agent has taken over this cell; only usage is still delivered";
-  return [
-    { ...state, phase: "draining", connection },
-    [
-      ...(isConnected(state) ? [disconnectOf(state)] : []),
-      cancel("connect"),
-      cancel("welcome"),
-      cancel("renew"),
-      { type: "report", up: false, message },
-      { type: "drain", connection, endpoint },
-    ],
+  const certificate =
+    state.phase === "idle" ? withJitter(state.certificate, random) : state.certificate;
+  const next: SessionState = { ...state, certificate, phase: "draining" };
+  const effects: readonly SessionEffect[] = [
+    ...(isConnected(state) ? [disconnectOf(state)] : []),
+    cancel("connect"),
+    cancel("welcome"),
+    ...(next.renewing ? [] : [renewTimer(certificate, now)]),
+    { type: "report", up: false, message },
   ];
+  return joined([next, effects], deliver);
+}
+
+function deliver(state: SessionState): Step {
+  const connection = state.connection + 1;
+  return [{ ...state, connection }, [{ type: "drain", connection, endpoint: state.endpoint }]];
 }
 
 function timer(state: SessionState, name: TimerName, now: number, random: Random): Step {
@@ -197,9 +201,7 @@ function timer(state: SessionState, name: TimerName, now: number, random: Random
       return lost(state, { kind: "unreachable", message }, now, random);
     }
     case "renew":
-      if (state.phase === "idle" || state.phase === "draining" || state.renewing) {
-        return [state, []];
-      }
+      if (state.phase === "idle" || state.renewing) return [state, []];
       return now < state.certificate.renewAt
         ? [state, [renewTimer(state.certificate, now)]]
         : renew(state);
@@ -237,7 +239,7 @@ function lost(
   now: number,
   random: Random,
 ): Step {
-  if (event.kind === "fenced") return drain(state);
+  if (event.kind === "fenced") return drain(state, now, random);
   if (event.kind === "expired") {
     return joined([state, [disconnectOf(state), cancel("welcome")]], (next) =>
       expired(next, event.message),
@@ -298,11 +300,13 @@ function renew(state: SessionState): Step {
 }
 
 function renewed(state: SessionState, fresh: CertificateTimes, now: number, random: Random): Step {
-  if (state.phase === "draining") return [state, []];
   const certificate = withJitter(fresh, random);
   const next = { ...state, certificate, renewing: false, renewFailures: 0 };
   const planned: Step = [next, [renewTimer(certificate, now)]];
   if (state.phase === "expired") return joined(planned, (each) => connect(each, now));
+  if (state.phase === "draining") {
+    return joined([next, [...planned[1], disconnectOf(state)]], deliver);
+  }
   if (state.phase !== "up") return planned;
   const reconnect: SessionEffect[] = [
     disconnectOf(state),
@@ -312,7 +316,6 @@ function renewed(state: SessionState, fresh: CertificateTimes, now: number, rand
 }
 
 function renewalFailed(state: SessionState, message: string, random: Random): Step {
-  if (state.phase === "draining") return [state, []];
   const doubled = RETRY_MS.base * 2 ** Math.min(state.renewFailures, 30);
   const afterMs = Math.floor(RETRY_MS.base + random() * Math.min(RETRY_MS.cap, doubled));
   const retry: SessionEffect = { type: "timer", timer: "renew", afterMs };

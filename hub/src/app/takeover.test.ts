@@ -1,9 +1,11 @@
 /** Taking a cell over: who may, what the agent before is refused from then on, and what it may still deliver. */
+import { sign } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { AgentService, AgentState } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { HelloSchema, StatusReportSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { renewProofBytes } from "@holdfast/shared/identity-proof.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { AgentPrincipal, AgentSession, Expelled, LinkHub } from "../link/port.ts";
@@ -141,14 +143,27 @@ describe("a fenced agent", () => {
     });
   });
 
-  it("opens no control stream and renews nothing, but may open its reports", async () => {
+  it("opens no control stream, but may open its reports", async () => {
     const old = await connect();
     await connect();
     await expect(admit(old)).rejects.toMatchObject({ reason: "AGENT_FENCED" });
-    const { certificateRequest } = await enrolment("hfj_any");
-    const renewal = identity().renew(old, certificateRequest, new Uint8Array(64), PEER);
-    await expect(renewal).rejects.toMatchObject({ reason: "AGENT_FENCED" });
     expect(await link.admit(old, undefined)).toMatchObject({ active: false });
+  });
+
+  it("renews its certificate for 35 days, to deliver what it has, and no longer", async () => {
+    const { principal, identity: key } = await joinCell(hub(), cell);
+    await connect();
+    await connect();
+    const renewAfter = async (days: number) => {
+      const { app } = hub().parts;
+      const now = () => app.clock.now() + days * 86_400_000;
+      const { certificateRequest } = await enrolment("hfj_any");
+      const proof = sign(null, renewProofBytes(certificateRequest), key.privateKey);
+      const later = identityHub({ ...app, clock: { ...app.clock, now } });
+      return later.renew(principal, certificateRequest, proof, PEER);
+    };
+    expect((await renewAfter(34)).certificate?.chain).toHaveLength(1);
+    await expect(renewAfter(36)).rejects.toMatchObject({ reason: "AGENT_FENCED" });
   });
 });
 

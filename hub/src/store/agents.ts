@@ -89,6 +89,18 @@ export async function newestFencing(
   return new Map(rows.map(({ cellId, fencing }) => [cellId, fencing]));
 }
 
+/** When the next agent of its cell joined, also one that has gone; undefined for the newest. */
+export async function fencedAt(
+  tx: Tx,
+  { cellId, fencing }: Pick<AgentRow, "cellId" | "fencing">,
+): Promise<Date | undefined> {
+  const [row] = await tx.query<{ at: Date | null }>(
+    "select min(created_at) as at from agent where cell_id = $1 and fencing > $2",
+    [cellId, fencing],
+  );
+  return row?.at ?? undefined;
+}
+
 export async function active(tx: Tx, cellId: string): Promise<AgentRow | undefined> {
   const rows = await listOfCell(tx, cellId);
   return rows[0];

@@ -46,6 +46,8 @@ export interface Database {
   /** So that all who find the key run out wait for one new key. */
   renewal: Promise<void> | undefined;
   readonly keyConnection: Connection;
+  /** Where to listen for other processes of this hub; undefined where there can be none. */
+  readonly listenConnection: Connection | undefined;
   /** Undefined where connections keep no plans. */
   readonly statementNames: StatementNames | undefined;
   /** Rung after each commit that appended events; the sequencer waits at it. */
@@ -60,6 +62,8 @@ export interface Database {
 export type DatabaseDeps = Readonly<{
   app: Connection;
   key: Connection;
+  /** Where other processes may serve from the same database: a way to it without a pooler. */
+  listen?: Connection | undefined;
   clock: Clock;
   random: Random;
   log: Log;
@@ -117,6 +121,7 @@ export async function openDatabase(deps: DatabaseDeps): Promise<Database> {
     contextKey,
     renewal: undefined,
     keyConnection: deps.key,
+    listenConnection: deps.listen,
     statementNames: deps.prepares === true ? new StatementNames() : undefined,
     eventBell: new Doorbell(deps.clock),
     watch: () => undefined,

@@ -86,3 +86,12 @@ export function listOfAgents(tx: Tx, agentIds: readonly string[]): Promise<Sessi
     [agentIds],
   );
 }
+
+/** Cells whose agents are connected to this hub process. */
+export async function cellsOfReplica(tx: Tx, replica: string): Promise<readonly string[]> {
+  const rows = await tx.query<{ cellId: string }>(
+    `select distinct cell_id as "cellId" from agent_session where replica = $1 and closed_at is null`,
+    [replica],
+  );
+  return rows.map(({ cellId }) => cellId);
+}

@@ -83,6 +83,7 @@ export function openTestDatabase(at: Pick<Cluster, "app" | "key">): Promise<Data
   return openDatabase({
     app: at.app,
     key: at.key,
+    listen: at.app,
     clock: systemClock,
     random: Math.random,
     log: silentLog,

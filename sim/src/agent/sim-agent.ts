@@ -11,6 +11,7 @@ import type {
   IdentityPort,
   ReportPort,
 } from "@holdfast/agent/src/link/port.ts";
+import type { NewRecord } from "@holdfast/agent/src/metering/records.ts";
 import { UsageReport } from "@holdfast/agent/src/metering/report.ts";
 import type { BatchAck } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
@@ -20,6 +21,7 @@ import type { Log } from "@holdfast/shared/log.ts";
 import type { Tell, WallClock } from "../events.ts";
 import type { Faults } from "../faults.ts";
 import { SimControl } from "./control.ts";
+import { SimTelemetry } from "./telemetry.ts";
 import { type KeySets, Trust } from "./trust.ts";
 import { type Life, runUsage } from "./usage.ts";
 import { MemoryOutbox } from "./usage-outbox.ts";
@@ -60,6 +62,7 @@ export class SimAgent {
   readonly #stop = new AbortController();
   readonly #batchBell: Doorbell;
   readonly #bootId: string;
+  readonly #telemetry: SimTelemetry;
   readonly #loops: Promise<void>[] = [];
   #enrolled: Enrolled;
   #life: Life;
@@ -87,6 +90,11 @@ export class SimAgent {
       readyMs: deps.pace.readyMs,
       slowMs: () => faults.slowMs,
       fails: () => random() < faults.failShare,
+    });
+    this.#telemetry = new SimTelemetry({
+      ...{ life: this.#bootId, clock },
+      statuses: () => this.#control.statuses(),
+      ring: () => this.#batchBell.ring(),
     });
   }
 
@@ -118,6 +126,7 @@ export class SimAgent {
       identity: this.#identityPort(),
       control: this.#control,
       report: this.#reportPort(),
+      telemetry: this.#telemetry.report,
       ...{ clock, random, log, timing: pace.keepalive },
     });
   }
@@ -167,7 +176,8 @@ export class SimAgent {
       ...{ clock, random, everyMs: pace.usageMs },
       life: () => this.#life,
       instances: () => this.#control.instances.values(),
-      recorded: () => {
+      recorded: (records: readonly NewRecord[]) => {
+        this.#telemetry.measured(records);
         this.#batchBell.ring();
         this.#control.statusBell.ring();
       },

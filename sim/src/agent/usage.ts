@@ -2,6 +2,7 @@
 import {
   driverMeasurements,
   type MeteredInstance,
+  type NewRecord,
   scrapeMeasurements,
   toRecords,
 } from "@holdfast/agent/src/metering/records.ts";
@@ -20,7 +21,7 @@ export type UsageDeps = Readonly<{
   everyMs: number;
   instances(): Iterable<Instance>;
   /** Records were added. */
-  recorded(): void;
+  recorded(records: readonly NewRecord[]): void;
 }>;
 
 /** Until the signal; the first window ends at a time of its own, so that a fleet does not report in step. */
@@ -37,7 +38,7 @@ function measure({ life, clock, everyMs, instances, recorded }: UsageDeps): void
   const { outbox, source, since } = life();
   const now = clock.now();
   const value = BigInt(Math.max(0, Math.floor((now - since) / 1_000)));
-  let count = 0;
+  const all: NewRecord[] = [];
   for (const instance of instances()) {
     const metered = meteredOf(instance);
     if (metered === undefined) continue;
@@ -57,13 +58,13 @@ function measure({ life, clock, everyMs, instances, recorded }: UsageDeps): void
     });
     const records = toRecords(measurements, (digest) => outbox.lastEnd(digest), everyMs);
     outbox.append(records);
-    count += records.length;
+    all.push(...records);
     if (!instance.measured) {
       instance.measured = true;
       instance.changed();
     }
   }
-  if (count > 0) recorded();
+  if (all.length > 0) recorded(all);
 }
 
 function meteredOf(instance: Instance): MeteredInstance | undefined {

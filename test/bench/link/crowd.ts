@@ -55,6 +55,15 @@ export class Crowd {
     return all.map(({ at }) => at);
   }
 
+  /** When this one received something, since all was forgotten. */
+  async receivedBy(who: string, msMax: number): Promise<number> {
+    for (const end = performance.now() + msMax; performance.now() < end; await sleep(POLL_MS)) {
+      const received = this.#received.get(who);
+      if (received !== undefined) return received.at;
+    }
+    throw new Error(`${who} did not receive the change within ${msMax} ms`);
+  }
+
   async #until(what: string, count: () => number, msMax: number): Promise<void> {
     for (const end = performance.now() + msMax; performance.now() < end; await sleep(POLL_MS)) {
       if (count() >= this.size) return;

@@ -81,6 +81,8 @@ export class Bare {
   }
 }
 
+export type Put = Readonly<{ calledAt: number; committedAt: number }>;
+
 export class Etcd {
   readonly child: ChildProcess;
   readonly port: number;
@@ -132,16 +134,22 @@ export class Etcd {
   }
 
   /** A value of its own for each key; the last acknowledgement is the moment that counts. */
-  async putAll(
-    count: number,
-    bytes: number,
-  ): Promise<Readonly<{ calledAt: number; committedAt: number }>> {
-    const pairs = Array.from(
-      { length: count },
-      (_, at) => [`bench/${at}`, randomBytes(bytes)] as const,
+  putAll(count: number, bytes: number): Promise<Put> {
+    return this.#put(
+      Array.from({ length: count }, (_, watcher) => watcher),
+      bytes,
     );
+  }
+
+  /** A value for the key of one watcher. */
+  putOne(watcher: number, bytes: number): Promise<Put> {
+    return this.#put([watcher], bytes);
+  }
+
+  async #put(watchers: readonly number[], bytes: number): Promise<Put> {
+    const pairs = watchers.map((watcher) => [`bench/${watcher}`, randomBytes(bytes)] as const);
     const calledAt = wallMs();
-    for (let at = 0; at < count; at += PUTS_PER_TRANSACTION) {
+    for (let at = 0; at < pairs.length; at += PUTS_PER_TRANSACTION) {
       await this.#transaction(putAll(pairs.slice(at, at + PUTS_PER_TRANSACTION)));
     }
     return { calledAt, committedAt: wallMs() };

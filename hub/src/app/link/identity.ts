@@ -25,6 +25,7 @@ import {
   type AgentSubject,
   type IssuedCertificate,
   issueAgentCertificate,
+  RENEW_GRACE_MS,
 } from "../../pki/agent-certificate.ts";
 import { type CertificateRequest, readCertificateRequest } from "../../pki/certificate-request.ts";
 import * as agents from "../../store/agents.ts";
@@ -42,6 +43,8 @@ import { contextOfAgent, knownAgent, recordAgent } from "./admission.ts";
 
 const HOST_NAME_CHARS_MAX = 255;
 const VERSION_CHARS_MAX = 100;
+/** From the takeover on; as long as an agent keeps usage, and may be away. */
+export const DRAIN_MS_MAX = RENEW_GRACE_MS;
 const ACTOR = { principal: "hub/enroll", permission: "", requestId: "" };
 
 export function identityHub(deps: AppDeps): IdentityHub {
@@ -139,8 +142,7 @@ async function renew(
   const csr = await readCertificateRequest(request);
   return withContext(deps.database, contextOfAgent(principal), async (tx) => {
     const agent = await knownAgent(tx, principal);
-    const cell = await cells.get(tx, agent.cellId);
-    if (cell?.fencing !== agent.fencing) throw sessions.fenced();
+    await checkMayRenew(deps, tx, agent);
     checkProof(renewProofBytes(request), agent.identityKey, proof);
     const { vendorId, cellId, agentId } = principal;
     const issued = await issue(deps, tx, agent.tenantId, csr, {
@@ -156,6 +158,18 @@ async function renew(
       hubTime: timestampFromMs(deps.clock.now()),
     });
   });
+}
+
+/**
+ * A fenced agent may still renew, to deliver what it has: with any certificate it opens its reporting stream and
+ * nothing else. After DRAIN_MS_MAX nothing that it could bring counts any more.
+ */
+async function checkMayRenew(deps: AppDeps, tx: Tx, agent: agents.AgentRow): Promise<void> {
+  const cell = await cells.get(tx, agent.cellId);
+  if (cell?.fencing === agent.fencing) return;
+  const fencedAt = await agents.fencedAt(tx, agent);
+  const sinceMs = deps.clock.now() - (fencedAt?.getTime() ?? 0);
+  if (sinceMs > DRAIN_MS_MAX) throw sessions.fenced();
 }
 
 /** An agent that means to go on with workloads that it holds joins their cell or none. */
