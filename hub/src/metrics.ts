@@ -18,7 +18,7 @@ const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128];
 
 const OTHER = "OTHER";
 const KINDS = ["read", "write", "statement"] as const;
-const QUESTIONS = ["admission", "offers", "note", "news"] as const;
+const QUESTIONS = ["admission", "offers", "note", "news", "status", "opening", "end"] as const;
 const LISTENERS = ["link", "identity"] as const;
 const HANDSHAKES = ["done", "refused", "failed"] as const;
 const WRITES = ["offer", "note"] as const;

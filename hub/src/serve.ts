@@ -19,7 +19,6 @@ import type { Keyring } from "./app/keyring.ts";
 import { identityHub } from "./app/link/identity.ts";
 import { linkHub } from "./app/link/link-hub.ts";
 import { signIn } from "./app/sign-in.ts";
-import { reportUseCases } from "./app/usage.ts";
 import type { HubConfig } from "./config.ts";
 import { type FlyingHost, startRecorder } from "./flight.ts";
 import { type HubParts, type HubState, openParts, type Servers } from "./hub-parts.ts";
@@ -99,7 +98,7 @@ export async function serveParts(
     servers.link = await listening("link_listen", config.linkListen, (at) =>
       startLinkServer({
         ...listenerDeps(at),
-        hub: linkHub(app, reportUseCases(app, metrics.usageTaken), metrics.batched),
+        hub: linkHub(app, metrics),
         recorder,
       }),
     );

@@ -20,7 +20,6 @@ import { openStore } from "../../agent/src/store/database.ts";
 import { Outbox } from "../../agent/src/store/outbox.ts";
 import { identityHub } from "../../hub/src/app/link/identity.ts";
 import { linkHub } from "../../hub/src/app/link/link-hub.ts";
-import { reportUseCases } from "../../hub/src/app/usage.ts";
 import type { Servers } from "../../hub/src/hub-parts.ts";
 import { startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import { startLinkServer } from "../../hub/src/link/link-server.ts";
@@ -76,7 +75,7 @@ async function serveLink({ parts, address }: TestHub): Promise<void> {
     tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
   };
-  const link = await startLinkServer({ ...listener, hub: linkHub(app, reportUseCases(app)) });
+  const link = await startLinkServer({ ...listener, hub: linkHub(app) });
   const identity = await startIdentityServer({ ...listener, hub: identityHub(app) });
   cleanups.push(() => Promise.all([link.stop(1_000), identity.stop(1_000)]));
   const api = { address: { port: Number(address.split(":")[1]) } };

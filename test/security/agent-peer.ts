@@ -12,7 +12,6 @@ import { pemOf } from "@holdfast/shared/pem.ts";
 import type { ClientIdentity } from "../../agent/src/link/hub-client.ts";
 import { identityHub } from "../../hub/src/app/link/identity.ts";
 import { linkHub } from "../../hub/src/app/link/link-hub.ts";
-import { reportUseCases } from "../../hub/src/app/usage.ts";
 import { type IdentityServer, startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import { type LinkServer, startLinkServer } from "../../hub/src/link/link-server.ts";
 import type { TestHub } from "../../hub/src/testing-hub.ts";
@@ -36,7 +35,7 @@ export async function startListeners({ parts }: TestHub): Promise<AgentListeners
     tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
   };
-  const link = await startLinkServer({ ...deps, hub: linkHub(app, reportUseCases(app)) });
+  const link = await startLinkServer({ ...deps, hub: linkHub(app) });
   const identity = await startIdentityServer({ ...deps, hub: identityHub(app) });
   const stop = async () => {
     await Promise.all([link.stop(1_000), identity.stop(1_000)]);

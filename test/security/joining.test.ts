@@ -20,7 +20,6 @@ import { afterEach, describe, expect, it } from "vitest";
 import { callUnary } from "../../agent/src/link/hub-client.ts";
 import { identityHub } from "../../hub/src/app/link/identity.ts";
 import { linkHub } from "../../hub/src/app/link/link-hub.ts";
-import { reportUseCases } from "../../hub/src/app/usage.ts";
 import { type IdentityServer, startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import { type TestHub, useTestHub } from "../../hub/src/testing-hub.ts";
 import { enrolment, joinCell } from "../../hub/src/testing-product.ts";
@@ -159,7 +158,7 @@ describe("an agent that says it is another", () => {
   it("is told of to the owner of its cell", async () => {
     const { principal } = await joinCell(hub(), "acme-cell");
     const { app } = hub().parts;
-    await linkHub(app, reportUseCases(app)).mismatched(principal, "agt_of_somebody_else");
+    await linkHub(app).mismatched(principal, "agt_of_somebody_else");
     const events = hub().client(EventService, hub().tokens.acmeOwner);
     await expect
       .poll(async () => (await events.listEvents({ pageSize: 500 })).events.map(({ type }) => type))

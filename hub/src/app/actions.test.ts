@@ -26,7 +26,6 @@ import { useTestHub } from "../testing-hub.ts";
 import { joinCell, offerProduct } from "../testing-product.ts";
 import { OPEN_ACTIONS_MAX } from "./actions.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 const hub = useTestHub();
 const DAY_MS = 86_400_000;
@@ -41,7 +40,7 @@ function link(aheadMs = 0): LinkHub {
   const { app } = hub().parts;
   const { clock } = app;
   const ahead = { ...app, clock: { ...clock, now: () => clock.now() + aheadMs } };
-  return linkHub(ahead, reportUseCases(app));
+  return linkHub(ahead);
 }
 
 function hello(principal: AgentPrincipal): Promise<AgentSession> {

@@ -17,7 +17,6 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { useTestHub } from "../testing-hub.ts";
 import { joinCell, offerProduct } from "../testing-product.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 const hub = useTestHub();
 const owner = () => hub().tokens.owner;
@@ -54,7 +53,7 @@ beforeAll(async () => {
 
 /** An agent of the cell that reports every instance as serving what it was offered. */
 async function serveAll(cell: string): Promise<void> {
-  const link = linkHub(hub().parts.app, reportUseCases(hub().parts.app));
+  const link = linkHub(hub().parts.app);
   const { principal } = await joinCell(hub(), cell);
   const session = await link.admit(principal, create(HelloSchema, { fencing: principal.fencing }));
   const { frames } = await link.differing(session, [], 64);

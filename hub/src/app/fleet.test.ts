@@ -44,7 +44,6 @@ import {
 } from "../testing-product.ts";
 import { identityHub } from "./link/identity.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 const hub = useTestHub();
 beforeAll(() => offerProduct(hub()));
@@ -62,7 +61,7 @@ async function reasonOf(call: Promise<unknown>): Promise<string> {
   return "OK";
 }
 
-const link = (): LinkHub => linkHub(hub().parts.app, reportUseCases(hub().parts.app));
+const link = (): LinkHub => linkHub(hub().parts.app);
 const instances = (token = hub().tokens.owner) => hub().client(InstanceService, token);
 const subscriptions = () => hub().client(SubscriptionService, hub().tokens.owner);
 

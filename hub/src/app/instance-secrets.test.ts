@@ -31,7 +31,6 @@ import { startTestStore, type TestStore } from "../store/testing.ts";
 import { startTestHub, type TestHub } from "../testing-hub.ts";
 import { joinCell, offerProduct, vendorIdOf } from "../testing-product.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 const CANARY = "hunter22-canary-of-acme";
 let store: TestStore;
@@ -49,7 +48,7 @@ beforeAll(async () => {
 
 const owner = () => hub.client(SecretService, hub.tokens.owner);
 const acme = () => hub.client(SecretService, hub.tokens.acmeOwner);
-const link = () => linkHub(hub.parts.app, reportUseCases(hub.parts.app));
+const link = () => linkHub(hub.parts.app);
 
 async function reasonOf(call: Promise<unknown>): Promise<string> {
   try {

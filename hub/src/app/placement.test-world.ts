@@ -21,7 +21,6 @@ import { joinCell, vendorIdOf } from "../testing-product.ts";
 import { parseApiToken } from "./api-token.ts";
 import type { Call } from "./caller.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 /** Each that was aborted has waited for seconds. */
 const TRIES_MAX = 20;
@@ -92,7 +91,7 @@ export async function makeCell(
     fencing: principal.fencing,
     capabilities: drivers.map((kind) => ({ name: `driver/${kind}`, available: true })),
   });
-  await linkHub(hub.parts.app, reportUseCases(hub.parts.app)).admit(principal, hello);
+  await linkHub(hub.parts.app).admit(principal, hello);
 }
 
 /** What runs in each cell by the instances themselves, and by the count that placement goes by. */

@@ -19,10 +19,9 @@ import { useTestHub } from "../testing-hub.ts";
 import { joinCell, offerProduct, vendorIdOf } from "../testing-product.ts";
 import { linkHub } from "./link/link-hub.ts";
 import { REHEARSALS_MAX } from "./rehearsals.ts";
-import { reportUseCases } from "./usage.ts";
 
 const hub = useTestHub();
-const link = (): LinkHub => linkHub(hub().parts.app, reportUseCases(hub().parts.app));
+const link = (): LinkHub => linkHub(hub().parts.app);
 const instances = (token = hub().tokens.owner) => hub().client(InstanceService, token);
 
 const candidate = (name: string, change: object = {}) => ({

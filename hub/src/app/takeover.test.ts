@@ -13,7 +13,6 @@ import { useTestHub } from "../testing-hub.ts";
 import { enrolment, joinCell, offerProduct, tokenFor } from "../testing-product.ts";
 import { identityHub } from "./link/identity.ts";
 import { linkHub } from "./link/link-hub.ts";
-import { reportUseCases } from "./usage.ts";
 
 const hub = useTestHub();
 const PEER = { address: "127.0.0.1" };
@@ -23,7 +22,7 @@ let cellCount = 0;
 
 beforeAll(async () => {
   await offerProduct(hub());
-  link = linkHub(hub().parts.app, reportUseCases(hub().parts.app));
+  link = linkHub(hub().parts.app);
 });
 
 beforeEach(async () => {

@@ -9,13 +9,7 @@ import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
 import { type Incoming, incoming } from "./incoming.ts";
-import {
-  HELD_MAX,
-  type LinkTiming,
-  RETRIES_MAX,
-  RETRY_BACKOFF,
-  STATUSES_PER_REPORT_MAX,
-} from "./limits.ts";
+import { HELD_MAX, type LinkTiming, RETRY_BACKOFF, STATUSES_PER_REPORT_MAX } from "./limits.ts";
 import type { AgentSession } from "./port.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -53,7 +47,11 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     log.info({ version: hello.agentVersion }, "agent connected");
     await session.welcome(hello, protocol, deps.sessions.spreadMs);
     const expired = expiry(caller, deps, gone.signal);
-    await Promise.race([session.ended, expired, serve(messages, session, { ...deps, log })]);
+    await Promise.race([
+      session.ended,
+      expired,
+      serve(messages, session, { ...deps, log, gone: gone.signal }),
+    ]);
   } catch (error) {
     endReason = error instanceof Fault ? error.reason : "INTERNAL";
     throw error;
@@ -95,10 +93,12 @@ async function expiry(caller: VerifiedAgent, { clock }: ControlDeps, gone: Abort
   throw new Fault("UNAUTHENTICATED", "CERTIFICATE_EXPIRED", "client certificate: it has expired");
 }
 
+type ServeDeps = ControlDeps & Readonly<{ gone: AbortSignal }>;
+
 async function serve(
   messages: Incoming<ControlRequest>,
   session: ControlSession,
-  deps: ControlDeps,
+  deps: ServeDeps,
 ): Promise<void> {
   for (;;) {
     const request = await messages.next();
@@ -110,7 +110,7 @@ async function serve(
 async function handle(
   { message }: ControlRequest,
   session: ControlSession,
-  deps: ControlDeps,
+  deps: ServeDeps,
 ): Promise<void> {
   const { agent } = session;
   switch (message.case) {
@@ -145,26 +145,30 @@ async function handle(
 }
 
 /**
- * What the hub cannot take now is tried again while the agent waits. What it will never take is dropped with
- * a warning: the agent would only send it again. A caller that is no longer welcome ends the stream.
+ * What the hub cannot take now is tried again while the agent waits, for as long as it is connected: an agent that is
+ * sent away because the hub is busy would come back and make it busier. What it will never take is dropped with a
+ * warning: the agent would only send it again. A caller that is no longer welcome ends the stream.
  */
-async function tried(agent: AgentSession, deps: ControlDeps, work: () => Promise<void>) {
-  for (let failures = 0; ; failures++) {
+async function tried(agent: AgentSession, deps: ServeDeps, work: () => Promise<void>) {
+  for (let failures = 0; !deps.gone.aborted; failures++) {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      if (error.retryable && failures < RETRIES_MAX) {
-        await deps.clock.sleep(fullJitter(RETRY_BACKOFF, failures, deps.random));
-        continue;
+      if (!(error instanceof Fault) || isUnwelcome(error)) throw error;
+      const facts = { agent: agent.agentId, reason: error.reason, error: error.message };
+      if (!error.retryable) {
+        deps.log.warn(facts, "dropped what an agent said");
+        return;
       }
-      const isUnwelcome = error.code === "UNAUTHENTICATED" || error.code === "PERMISSION_DENIED";
-      if (error.retryable || isUnwelcome) throw error;
-      const { reason, message } = error;
-      deps.log.warn({ agent: agent.agentId, reason, error: message }, "dropped what an agent said");
-      return;
+      if (failures === 0) deps.log.warn(facts, "could not take what an agent said; trying again");
+      await deps.clock.sleep(fullJitter(RETRY_BACKOFF, failures, deps.random), deps.gone);
     }
   }
+}
+
+/** Another session of the agent, or another agent, speaks for the cell now; or this one never may. */
+function isUnwelcome({ code, reason }: Fault): boolean {
+  return code === "UNAUTHENTICATED" || code === "PERMISSION_DENIED" || reason === "SESSION_OLD";
 }
 
 function chooseProtocol({ minProtocol, maxProtocol }: Hello): number {

@@ -65,8 +65,7 @@ export const FRESHNESS_MS_MAX = 6 * 3_600_000;
 export const NOTE_MS_MIN = 500;
 export const NOTE_JITTER_MS = 2_000;
 
-/** Tries of a use case that says "later", before the stream is given up. */
-export const RETRIES_MAX = 4;
+/** Between tries of a use case that says "later". */
 export const RETRY_BACKOFF = { baseMs: 250, capMs: 5_000 } as const;
 
 /** The identity listener's: a request for a certificate and a token are small, its connections short. */

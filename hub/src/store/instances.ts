@@ -44,7 +44,30 @@ export async function get(tx: Tx, id: string): Promise<InstanceRow | undefined> 
   return rows[0];
 }
 
-/** The same, and no other transaction changes it before this one ends. */
+/** What an agent's report of an instance is held against. */
+export type InstanceHead = Pick<
+  InstanceRow,
+  | "id"
+  | "tenantId"
+  | "cellId"
+  | "name"
+  | "revision"
+  | "deletedAt"
+  | "assignedIncarnation"
+  | "assignedNumber"
+>;
+
+/** Those that are visible and not gone, in no order. */
+export function heads(tx: Tx, ids: readonly string[]): Promise<InstanceHead[]> {
+  return tx.query<InstanceHead>(
+    `select id, tenant_id as "tenantId", cell_id as "cellId", name, revision, deleted_at as "deletedAt",
+            assigned_incarnation as "assignedIncarnation", assigned_number as "assignedNumber"
+       from instance where id = any ($1::uuid[]) and gone_at is null`,
+    [ids],
+  );
+}
+
+/** The same as `get`, and no other transaction changes it before this one ends. */
 export async function lock(tx: Tx, id: string): Promise<InstanceRow | undefined> {
   const rows = await tx.query<InstanceRow>(
     `select ${COLUMNS} from instance where id = $1 and gone_at is null for update`,

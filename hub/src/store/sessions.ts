@@ -31,34 +31,75 @@ export function open(tx: Tx, agentIds: readonly string[], replica: string): Prom
   );
 }
 
-/** False when a newer session has taken over; then nothing is changed. */
-export async function close(tx: Tx, agentId: string, session: bigint): Promise<boolean> {
-  const rows = await tx.query(
-    `update agent_session set closed_at = now()
-      where agent_id = $1 and session = $2 and closed_at is null returning 1`,
-    [agentId, session],
+/** A session of an agent; the fencing number is the one that its certificate proves. */
+export type Speaker = Readonly<{
+  agentId: string;
+  cellId: string;
+  fencing: bigint;
+  session: bigint;
+}>;
+
+/** Agents whose sessions are closed by this. Those that a newer session has taken over from are left alone. */
+export async function closeAll(
+  tx: Tx,
+  speakers: readonly Pick<Speaker, "agentId" | "session">[],
+): Promise<readonly string[]> {
+  const agentIds = speakers.map(({ agentId }) => agentId);
+  // In one order, so that two transactions never wait for each other.
+  const lock = tx.query(
+    "select 1 from agent_session where agent_id = any ($1::uuid[]) order by agent_id for update",
+    [agentIds],
   );
-  if (rows.length > 0) await tx.query("update agent set seen_at = now() where id = $1", [agentId]);
-  return rows.length > 0;
+  const close = tx.query<{ agentId: string }>(
+    `update agent_session s set closed_at = now()
+       from unnest($1::uuid[], $2::bigint[]) as e (agent_id, session)
+      where s.agent_id = any ($1::uuid[]) and s.agent_id = e.agent_id and s.session = e.session
+        and s.closed_at is null
+      returning s.agent_id as "agentId"`,
+    [agentIds, speakers.map(({ session }) => session)],
+  );
+  const [, rows] = await Promise.all([lock, close]);
+  const closed = rows.map(({ agentId }) => agentId);
+  await tx.query("update agent set seen_at = now() where id = any ($1::uuid[])", [closed]);
+  return closed;
 }
 
 /**
- * Locks the session and the cell's fencing number until the transaction ends, so that whatever it writes was written
- * before a takeover. Throws PERMISSION_DENIED `AGENT_FENCED`, and ABORTED `SESSION_OLD` for any session but the present.
+ * Locks the sessions and their cells' fencing numbers until the transaction ends, so that whatever it writes was
+ * written before a takeover. In the order of the speakers, what is wrong with each: PERMISSION_DENIED `AGENT_FENCED`,
+ * and ABORTED `SESSION_OLD` for any session but the present.
  */
-export async function guard(tx: Tx, agentId: string, session: bigint): Promise<void> {
-  const [row] = await tx.query<{ active: boolean; present: boolean }>(
-    `select a.fencing = c.fencing as active, s.session = $2 and s.closed_at is null as present
-       from agent_session s
-       join agent a on a.vendor_id = s.vendor_id and a.id = s.agent_id
-       join cell c on c.vendor_id = a.vendor_id and c.id = a.cell_id
-      where s.agent_id = $1 for share of s, c`,
-    [agentId, session],
-  );
-  if (row?.active === false) throw fenced();
-  if (row?.present !== true) {
-    throw new Fault("ABORTED", "SESSION_OLD", "a newer session of this agent has taken over");
-  }
+export async function guardAll(
+  tx: Tx,
+  speakers: readonly Speaker[],
+): Promise<readonly (Fault | undefined)[]> {
+  // In one order, so that two transactions never wait for each other.
+  const [rows, cells] = await Promise.all([
+    tx.query<{ agentId: string; session: bigint; isOpen: boolean }>(
+      `select agent_id as "agentId", session, closed_at is null as "isOpen" from agent_session
+        where agent_id = any ($1::uuid[]) order by agent_id for share`,
+      [speakers.map(({ agentId }) => agentId)],
+    ),
+    tx.query<{ id: string; fencing: bigint }>(
+      "select id, fencing from cell where id = any ($1::uuid[]) order by id for share",
+      [[...new Set(speakers.map(({ cellId }) => cellId))]],
+    ),
+  ]);
+  const present = new Map(rows.map((each) => [each.agentId, each]));
+  const newest = new Map(cells.map(({ id, fencing }) => [id, fencing]));
+  return speakers.map(({ agentId, cellId, fencing, session }) => {
+    const active = newest.get(cellId);
+    if (active !== undefined && active !== fencing) return fenced();
+    const row = present.get(agentId);
+    if (active !== undefined && row?.session === session && row.isOpen) return undefined;
+    return new Fault("ABORTED", "SESSION_OLD", "a newer session of this agent has taken over");
+  });
+}
+
+/** As `guardAll` for one; throws what is wrong. */
+export async function guard(tx: Tx, speaker: Speaker): Promise<void> {
+  const [fault] = await guardAll(tx, [speaker]);
+  if (fault !== undefined) throw fault;
 }
 
 /** What an agent is told that another one has taken over from. */

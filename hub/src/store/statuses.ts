@@ -29,20 +29,22 @@ export type StatusRow = Readonly<{
   revision: bigint;
 }>;
 
+export type NewStatus = Omit<StatusRow, "revision"> & Readonly<{ tenantId: string }>;
+
 /**
- * Keeps the report of a session that is not older than the one that reported last. Returns false, and
- * changes nothing, when it is older or the instance is not in the caller's cell.
+ * Keeps the reports of sessions that are not older than those that reported last; one of each instance at most.
+ * Returns the instances whose reports were kept.
  */
-export async function replace(
-  tx: Tx,
-  status: Omit<StatusRow, "revision" | "cellId">,
-): Promise<boolean> {
-  const rows = await tx.query(
+export async function replaceAll(tx: Tx, rows: readonly NewStatus[]): Promise<ReadonlySet<string>> {
+  const column = <T>(of: (row: NewStatus) => T) => rows.map(of);
+  // In one order, so that two transactions never wait for each other.
+  const kept = await tx.query<{ instanceId: string }>(
     `insert into instance_status as s (tenant_id, cell_id, instance_id, report, observed_incarnation,
        observed_number, committed_incarnation, committed_number, committed_release, conditions, outputs,
        removed, agent_id, session, reported_at)
-     select i.tenant_id, i.cell_id, i.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
-       from instance i where i.id = $1 and i.gone_at is null
+     select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[],
+       $7::bigint[], $8::bigint[], $9::text[], $10::jsonb[], $11::jsonb[], $12::boolean[], $13::uuid[],
+       $14::bigint[], $15::timestamptz[]) as r (tenant_id, cell_id, instance_id) order by r.instance_id
      on conflict (vendor_id, tenant_id, instance_id) do update
        set cell_id = excluded.cell_id, report = excluded.report,
            observed_incarnation = excluded.observed_incarnation, observed_number = excluded.observed_number,
@@ -52,24 +54,26 @@ export async function replace(
            agent_id = excluded.agent_id, session = excluded.session, reported_at = excluded.reported_at,
            revision = s.revision + 1
      where s.agent_id <> excluded.agent_id or s.session <= excluded.session
-     returning 1`,
+     returning s.instance_id as "instanceId"`,
     [
-      status.instanceId,
-      status.report,
-      status.observed.incarnation,
-      status.observed.number,
-      status.committed.incarnation,
-      status.committed.number,
-      status.committedRelease,
-      JSON.stringify(status.conditions),
-      JSON.stringify(status.outputs),
-      status.removed,
-      status.agentId,
-      status.session,
-      status.reportedAt,
+      column(({ tenantId }) => tenantId),
+      column(({ cellId }) => cellId),
+      column(({ instanceId }) => instanceId),
+      column(({ report }) => report),
+      column(({ observed }) => observed.incarnation),
+      column(({ observed }) => observed.number),
+      column(({ committed }) => committed.incarnation),
+      column(({ committed }) => committed.number),
+      column(({ committedRelease }) => committedRelease),
+      column(({ conditions }) => JSON.stringify(conditions)),
+      column(({ outputs }) => JSON.stringify(outputs)),
+      column(({ removed }) => removed),
+      column(({ agentId }) => agentId),
+      column(({ session }) => session),
+      column(({ reportedAt }) => reportedAt),
     ],
   );
-  return rows.length > 0;
+  return new Set(kept.map(({ instanceId }) => instanceId));
 }
 
 type Flat = Omit<StatusRow, "observed" | "committed"> &

@@ -255,6 +255,11 @@ describe("one-time things", () => {
     await expect(call(randomBytes(32))).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
   });
 
+  const speaker = (session: bigint) => ({
+    ...{ agentId: world.agentId, cellId: world.cellId },
+    ...{ fencing: 1n, session },
+  });
+
   it("gives each session of an agent a higher number, and refuses what an older one writes", async () => {
     const opened = await Promise.all(
       Array.from({ length: 10 }, () => run((tx) => sessions.open(tx, [world.agentId], "hub-a"))),
@@ -262,11 +267,11 @@ describe("one-time things", () => {
     const numbers = opened.map(([row]) => Number(row?.session)).toSorted((a, b) => a - b);
     expect(numbers).toEqual(numbers.map((_, at) => (numbers[0] ?? 0) + at));
     const newest = BigInt(numbers.at(-1) ?? 0);
-    await run((tx) => sessions.guard(tx, world.agentId, newest));
-    const old = run((tx) => sessions.guard(tx, world.agentId, newest - 1n));
+    await run((tx) => sessions.guard(tx, speaker(newest)));
+    const old = run((tx) => sessions.guard(tx, speaker(newest - 1n)));
     await expect(old).rejects.toMatchObject({ reason: "SESSION_OLD" });
-    expect(await run((tx) => sessions.close(tx, world.agentId, newest - 1n))).toBe(false);
-    expect(await run((tx) => sessions.close(tx, world.agentId, newest))).toBe(true);
+    expect(await run((tx) => sessions.closeAll(tx, [speaker(newest - 1n)]))).toEqual([]);
+    expect(await run((tx) => sessions.closeAll(tx, [speaker(newest)]))).toEqual([world.agentId]);
   });
 
   it("never stores an older assignment over a newer one", async () => {

@@ -3,9 +3,7 @@
  * begins a new epoch. Epoch and sequence numbers are of transport only.
  */
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Context } from "./context.ts";
-import type { Database } from "./database.ts";
-import { type Tx, withContext } from "./tx.ts";
+import type { Tx } from "./tx.ts";
 
 /** Chain head at the start of an epoch. */
 export const EPOCH_START_HEAD: Uint8Array = new Uint8Array(32);
@@ -50,59 +48,83 @@ export function isResumable(
   return open.acceptedSeq < stored.acceptedSeq || isSame;
 }
 
-/** Resumes the stream or begins a new epoch, above any that the agent or the hub knows. */
-export function openStream(
-  database: Database,
-  context: Context,
-  open: StreamOpen,
+/**
+ * Resumes each stream or begins a new epoch, above any that the agent or the hub knows. In the order of the opens; an
+ * agent that is unknown, or opens its stream twice at once, has the Fault ABORTED `STREAM_RACE`.
+ */
+export async function openAll(
+  tx: Tx,
+  opens: readonly StreamOpen[],
   incarnation: bigint,
-): Promise<StreamOpened> {
-  return withContext(database, context, async (tx) => {
-    const stored = await lock(tx, open.agentId);
-    if (stored !== undefined && isResumable(stored, open, incarnation)) {
-      return { ...stored, isResumed: true };
-    }
-    const known = stored !== undefined && stored.epoch > open.epoch ? stored.epoch : open.epoch;
-    const fresh: StreamState = {
-      epoch: known + 1n,
-      incarnation,
-      acceptedSeq: 0n,
-      acceptedHead: EPOCH_START_HEAD,
-      durableSeq: 0n,
-    };
-    await begin(tx, open.agentId, fresh);
-    return { ...fresh, isResumed: false };
-  });
-}
-
-async function lock(tx: Tx, agentId: string): Promise<StreamState | undefined> {
-  const rows = await tx.query<StreamState>(
-    `select epoch, incarnation, accepted_seq as "acceptedSeq", accepted_head as "acceptedHead",
-            durable_seq as "durableSeq"
-       from usage_stream where agent_id = $1 for update`,
-    [agentId],
+): Promise<readonly (StreamOpened | Fault)[]> {
+  const stored = await lockAll(
+    tx,
+    opens.map(({ agentId }) => agentId),
   );
-  return rows[0];
+  const wanted = opens.map((open) => opening(stored.get(open.agentId), open, incarnation));
+  const begun = await beginAll(
+    tx,
+    wanted.filter(({ isResumed }) => !isResumed),
+  );
+  return wanted.map((each) => (each.isResumed || begun.has(each.agentId) ? each : raced()));
 }
 
-async function begin(tx: Tx, agentId: string, state: StreamState): Promise<void> {
-  const rows = await tx.query(
+type Opening = StreamOpened & Readonly<{ agentId: string }>;
+
+function opening(stored: StreamState | undefined, open: StreamOpen, incarnation: bigint): Opening {
+  const { agentId } = open;
+  if (stored !== undefined && isResumable(stored, open, incarnation)) {
+    return { ...stored, agentId, isResumed: true };
+  }
+  const known = stored !== undefined && stored.epoch > open.epoch ? stored.epoch : open.epoch;
+  const acceptedHead = EPOCH_START_HEAD;
+  const from = { acceptedSeq: 0n, durableSeq: 0n, acceptedHead };
+  return { agentId, epoch: known + 1n, incarnation, ...from, isResumed: false };
+}
+
+function raced(): Fault {
+  const message = "the agent is unknown or opens its stream twice at once";
+  return new Fault("ABORTED", "STREAM_RACE", message);
+}
+
+async function lockAll(
+  tx: Tx,
+  agentIds: readonly string[],
+): Promise<ReadonlyMap<string, StreamState>> {
+  // In one order, so that two transactions never wait for each other.
+  const rows = await tx.query<StreamState & Readonly<{ agentId: string }>>(
+    `select agent_id as "agentId", epoch, incarnation, accepted_seq as "acceptedSeq",
+            accepted_head as "acceptedHead", durable_seq as "durableSeq"
+       from usage_stream where agent_id = any ($1::uuid[]) order by agent_id for update`,
+    [agentIds],
+  );
+  return new Map(rows.map((each) => [each.agentId, each]));
+}
+
+/** Returns the agents whose streams have begun. */
+async function beginAll(tx: Tx, fresh: readonly Opening[]): Promise<ReadonlySet<string>> {
+  if (fresh.length === 0) return new Set();
+  // The second condition leads to the index; the planner would read all agents of the vendor for each stream.
+  const rows = await tx.query<{ agentId: string }>(
     `insert into usage_stream as s (tenant_id, cell_id, agent_id, epoch, incarnation, accepted_head)
-     select tenant_id, cell_id, id, $2, $3, $4 from agent where id = $1
+     select a.tenant_id, a.cell_id, a.id, o.epoch, o.incarnation, o.head
+       from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[])
+            as o (agent_id, epoch, incarnation, head)
+       join agent a on a.id = o.agent_id and a.id = any ($1::uuid[])
+      order by a.id
      on conflict (vendor_id, tenant_id, agent_id) do update
        set epoch = excluded.epoch, incarnation = excluded.incarnation, accepted_seq = 0, durable_seq = 0,
            accepted_head = excluded.accepted_head, opened_at = now()
      where s.epoch < excluded.epoch
-     returning 1`,
-    [agentId, state.epoch, state.incarnation, state.acceptedHead],
+     returning s.agent_id as "agentId"`,
+    [
+      fresh.map(({ agentId }) => agentId),
+      fresh.map(({ epoch }) => epoch),
+      fresh.map(({ incarnation }) => incarnation),
+      fresh.map(({ acceptedHead }) => acceptedHead),
+    ],
   );
-  if (rows.length === 0) {
-    throw new Fault(
-      "ABORTED",
-      "STREAM_RACE",
-      "the agent is unknown or opens its stream twice at once",
-    );
-  }
+  return new Set(rows.map(({ agentId }) => agentId));
 }
 
 /** How far a stream is accepted; undefined before it was first opened. */

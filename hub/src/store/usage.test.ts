@@ -1,5 +1,6 @@
 /** Usage at the database: streams, verdicts, sums; on a real PostgreSQL. */
 import { createHash, randomBytes } from "node:crypto";
+import { Fault } from "@holdfast/shared/fault.ts";
 import { beforeEach, describe, expect, it } from "vitest";
 import { agentContext, tenantContext } from "./context.ts";
 import { withClient } from "./database.ts";
@@ -26,11 +27,17 @@ const opening = () => ({
   acceptedHead: streams.EPOCH_START_HEAD,
   incarnation: 1n,
 });
+const openStream = (open: streams.StreamOpen) =>
+  withContext(store().database, agent(), async (tx) => {
+    const [opened] = await streams.openAll(tx, [open], 1n);
+    if (opened === undefined || opened instanceof Fault) throw opened ?? new Error("no answer");
+    return opened;
+  });
 const agent = () => agentContext(world.vendorId, world.cellId, world.agentId);
 
 beforeEach(async () => {
   world = await makeWorld(store().database);
-  const opened = await streams.openStream(store().database, agent(), opening(), 1n);
+  const opened = await openStream(opening());
   ({ epoch } = opened);
   head = opened.acceptedHead;
   nextSeq = 1n;
@@ -204,8 +211,7 @@ describe("streams", () => {
 
   it("resumes an agent that knows less, and begins an epoch for one that lost records", async () => {
     await send({ at: 1, value: 1n }, { at: 2, value: 2n });
-    const open = (change: object) =>
-      streams.openStream(store().database, agent(), { ...opening(), epoch, ...change }, 1n);
+    const open = (change: object) => openStream({ ...opening(), epoch, ...change });
     const resumed = await open({ nextSeq: 3n });
     expect(resumed).toMatchObject({ isResumed: true, epoch, acceptedSeq: 2n });
     expect(await open({ nextSeq: 2n })).toMatchObject({ isResumed: false, epoch: epoch + 1n });
@@ -213,13 +219,13 @@ describe("streams", () => {
 
   it("begins an epoch after a new incarnation, above every known one", async () => {
     const open = { ...opening(), epoch: 41n, nextSeq: 5n };
-    const opened = await streams.openStream(store().database, agent(), open, 1n);
+    const opened = await openStream(open);
     expect(opened).toMatchObject({ isResumed: false, epoch: 42n, acceptedSeq: 0n });
   });
 
   it("adds nothing when an agent sends everything again in a new epoch", async () => {
     await send({ at: 1, value: 10n }, { at: 2, value: 20n });
-    const fresh = await streams.openStream(store().database, agent(), opening(), 1n);
+    const fresh = await openStream(opening());
     epoch = fresh.epoch;
     head = fresh.acceptedHead;
     nextSeq = 1n;

@@ -33,7 +33,12 @@ async function openSession(): Promise<bigint> {
   return row?.session ?? 0n;
 }
 
+const keep = async (tx: Tx, row: statuses.NewStatus) =>
+  (await statuses.replaceAll(tx, [row])).has(row.instanceId);
+
 const report = (session: bigint, committedRelease = "1.0.0") => ({
+  tenantId: NIL_UUID,
+  cellId: world.cellId,
   instanceId: world.instanceId,
   report: Buffer.from("report"),
   observed: { incarnation: 1n, number: 1n },
@@ -96,7 +101,7 @@ describe("a tenant", () => {
   it("sees how its seat's pooled instance does, and not the instance nor another's seat", async () => {
     const { acme } = world.tenants;
     const session = await openSession();
-    expect(await asAgent((tx) => statuses.replace(tx, report(session)))).toBe(true);
+    expect(await asAgent((tx) => keep(tx, report(session)))).toBe(true);
     const [view, ...others] = await asTenant(acme, (tx) =>
       seats.views(tx, Object.values(world.seats)),
     );
@@ -110,7 +115,7 @@ describe("a tenant", () => {
     });
     expect(await asTenant(acme, (tx) => instances.get(tx, world.instanceId))).toBeUndefined();
     expect(await asTenant(acme, (tx) => statuses.get(tx, world.instanceId))).toBeUndefined();
-    await asAgent((tx) => sessions.close(tx, world.agentId, session));
+    await asAgent((tx) => sessions.closeAll(tx, [{ agentId: world.agentId, session }]));
     const [after] = await asTenant(acme, (tx) => seats.views(tx, [world.seats.acme]));
     expect(after?.connected).toBe(false);
   });
@@ -128,13 +133,13 @@ describe("a tenant", () => {
 describe("an agent", () => {
   it("reports on instances of its cell only, and an older session changes nothing", async () => {
     const [first, second] = [await openSession(), await openSession()];
-    expect(await asAgent((tx) => statuses.replace(tx, report(second, "1.1.0")))).toBe(true);
-    expect(await asAgent((tx) => statuses.replace(tx, report(first, "1.0.0")))).toBe(false);
+    expect(await asAgent((tx) => keep(tx, report(second, "1.1.0")))).toBe(true);
+    expect(await asAgent((tx) => keep(tx, report(first, "1.0.0")))).toBe(false);
     const foreign = agentContext(world.vendorId, newId(), world.agentId);
     const elsewhere = withContext(store().database, foreign, (tx) =>
-      statuses.replace(tx, report(second, "6.6.6")),
+      keep(tx, report(second, "6.6.6")),
     );
-    expect(await elsewhere).toBe(false);
+    await expect(elsewhere).rejects.toMatchObject({ reason: "WALL" });
     const status = await asStaff((tx) => statuses.get(tx, world.instanceId));
     expect(status).toMatchObject({ committedRelease: "1.1.0", revision: 1n });
   });

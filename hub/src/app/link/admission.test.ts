@@ -5,11 +5,10 @@ import { describe, expect, it } from "vitest";
 import type { AgentPrincipal } from "../../link/port.ts";
 import { useTestHub } from "../../testing-hub.ts";
 import { joinCell } from "../../testing-product.ts";
-import { reportUseCases } from "../usage.ts";
 import { linkHub } from "./link-hub.ts";
 
 const hub = useTestHub();
-const link = () => linkHub(hub().parts.app, reportUseCases(hub().parts.app));
+const link = () => linkHub(hub().parts.app);
 const helloOf = ({ fencing }: AgentPrincipal) => create(HelloSchema, { fencing });
 
 describe("agents that come at once", () => {

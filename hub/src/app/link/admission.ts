@@ -215,12 +215,18 @@ export async function mismatched(
   );
 }
 
-/** Changes nothing where a newer session has taken over. */
-export async function left(deps: AppDeps, session: AgentSession): Promise<void> {
-  await withContext(deps.database, contextOfAgent(session), async (tx) => {
-    const isClosed = await sessions.close(tx, session.agentId, session.session);
-    const agent = isClosed ? await agents.get(tx, session.agentId) : undefined;
-    if (agent !== undefined) await recordAgent(deps, tx, agent, "disconnected", {});
+/** Agents of one vendor whose streams have ended. Changes nothing where a newer session has taken over. */
+export function left(
+  deps: AppDeps,
+  vendorId: string,
+  gone: readonly AgentSession[],
+): Promise<readonly true[]> {
+  return withContext(deps.database, contextOfAgents(vendorId, gone), async (tx) => {
+    const closed = await sessions.closeAll(tx, gone);
+    const rows = closed.length === 0 ? [] : await agents.list(tx, closed);
+    const changes = rows.map((agent) => agentChange(agent, "disconnected", {}));
+    await recordAll(tx, deps.clock.now(), changes);
+    return gone.map(() => true);
   });
 }
 

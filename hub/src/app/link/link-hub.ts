@@ -1,5 +1,6 @@
 /** The use cases behind the link, put together as the port that the link calls. */
 import { fromBinary } from "@bufbuild/protobuf";
+import type { Opened } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { type Envelope, EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
@@ -14,7 +15,8 @@ import { told } from "../telemetry/take.ts";
 import { type AdmitQuestion, admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { Batcher } from "./batcher.ts";
 import { actionEnded, actionsDue } from "./orders.ts";
-import { statusReported } from "./status-report.ts";
+import { type StatusQuestion, statusesReported } from "./status-report.ts";
+import { ingest, type OpenQuestion, openStreams, type UsageTaken } from "./usage.ts";
 import {
   type DifferingQuestion,
   differing,
@@ -23,51 +25,69 @@ import {
   newsFor,
 } from "./wishes.ts";
 
-export type UsageHub = Pick<LinkHub, "openStream" | "ingest">;
-
 /** What agents ask that is answered for many at once. */
-export const BATCHED = ["admission", "offers", "note", "news"] as const;
+export const BATCHED = ["admission", "offers", "note", "news", "status", "opening", "end"] as const;
 export type Batched = (typeof BATCHED)[number];
 
-/** `batched` hears how many questions of a kind went together. */
-export function linkHub(
-  deps: AppDeps,
-  usage: UsageHub,
-  batched: (kind: Batched, size: number) => void = () => undefined,
-): LinkHub {
+export type LinkHubWatch = Readonly<{
+  /** How many questions of a kind went together. */
+  batched(kind: Batched, size: number): void;
+  /** How a batch of usage was answered. */
+  usageTaken(counts: UsageTaken): void;
+}>;
+
+const UNWATCHED: LinkHubWatch = { batched: () => undefined, usageTaken: () => undefined };
+
+export function linkHub(deps: AppDeps, watch: LinkHubWatch = UNWATCHED): LinkHub {
   const offers = new Batcher<DifferingQuestion, OfferPage>(
     (vendorId, questions) => differing(deps, vendorId, questions),
-    { asked: (size) => batched("offers", size) },
+    { asked: (size) => watch.batched("offers", size) },
   );
   const notes = new Batcher<AgentSession, Uint8Array>(
     (vendorId, sessions) => freshnessNotes(deps, vendorId, sessions),
-    { asked: (size) => batched("note", size) },
+    { asked: (size) => watch.batched("note", size) },
   );
   // In the order in which they come: a stream that was given up must not end the one that came after it.
   const admissions = new Batcher<AdmitQuestion, AgentSession>(
     (vendorId, questions) => admit(deps, vendorId, questions),
-    { inFlightMax: 1, asked: (size) => batched("admission", size) },
+    { inFlightMax: 1, asked: (size) => watch.batched("admission", size) },
   );
   const news = new Batcher<NewsQuestion, News>(
     (vendorId, questions) => newsFor(deps, vendorId, questions),
-    { asked: (size) => batched("news", size) },
+    { asked: (size) => watch.batched("news", size) },
+  );
+  const reports = new Batcher<StatusQuestion, true>(
+    (vendorId, questions) => statusesReported(deps, vendorId, questions),
+    { asked: (size) => watch.batched("status", size) },
+  );
+  const openings = new Batcher<OpenQuestion, readonly Opened[]>(
+    (vendorId, questions) => openStreams(deps, vendorId, questions),
+    { asked: (size) => watch.batched("opening", size) },
+  );
+  const ends = new Batcher<AgentSession, true>(
+    (vendorId, sessions) => left(deps, vendorId, sessions),
+    { inFlightMax: 1, asked: (size) => watch.batched("end", size) },
   );
   return {
     incarnation: deps.incarnation,
     admit: (principal, hello) => admissions.ask(principal.vendorId, { principal, hello }),
     mismatched: (principal, claimed) => mismatched(deps, principal, claimed),
-    left: (session) => left(deps, session),
+    async left(session) {
+      await ends.ask(session.vendorId, session);
+    },
     differing: (session, held, max) => offers.ask(session.vendorId, { session, held, max }),
     freshness: (session) => notes.ask(session.vendorId, session),
     newsFor: (session, hello) => news.ask(session.vendorId, { session, hello }),
-    statusReported: (session, report) => statusReported(deps, session, report),
+    async statusReported(session, report) {
+      await reports.ask(session.vendorId, { session, report });
+    },
     actionsDue: (session, max) => actionsDue(deps, session, max),
     actionEnded: (session, result) => actionEnded(deps, session, result),
     async rehearsed(session, rehearsal) {
       if (!deps.rehearsals.answered(session, rehearsal)) throw unasked(rehearsal.id);
     },
-    openStream: (session, open) => usage.openStream(session, open),
-    ingest: (session, batch) => usage.ingest(session, batch),
+    openStream: (session, open) => openings.ask(session.vendorId, { session, open }),
+    ingest: (session, batch) => ingest(deps, session, batch, (counts) => watch.usageTaken(counts)),
     told: (session, telemetry) => told(deps, session, telemetry),
     release: (session, digest) => release(deps, session, digest),
     artefact: (session, digest, offset) => artefact(deps, session, digest, offset),

@@ -38,7 +38,7 @@ export function actionsDue(
   // A fenced agent gets nothing more to do.
   if (!session.active) return Promise.resolve([]);
   return withContext(deps.database, contextOfAgent(session), async (tx) => {
-    await sessions.guard(tx, session.agentId, session.session);
+    await sessions.guard(tx, session);
     const at = new Date(deps.clock.now());
     const due: actions.ActionRow[] = [];
     for (const row of await actions.lockOpen(tx, session.cellId, max)) {
@@ -98,7 +98,7 @@ export async function actionEnded(
   const reason = escapeControls(result.reason).slice(0, REASON_CHARS_MAX);
   const message = escapeControls(result.message).slice(0, MESSAGE_CHARS_MAX);
   await withContext(deps.database, contextOfAgent(session), async (tx) => {
-    await sessions.guard(tx, session.agentId, session.session);
+    await sessions.guard(tx, session);
     const row = await actions.get(tx, id);
     if (row?.agentId !== session.agentId) {
       const text = `action ${shown(result.id)}: this agent was not asked for it`;

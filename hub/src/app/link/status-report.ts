@@ -1,7 +1,6 @@
 /**
  * Takes in what an agent says about its instances: the latest report is kept, conditions are folded, changes
- * become events, and an instance whose tombstone is executed is gone. Reports of other cells' instances are
- * dropped: the wall does not show them.
+ * become events, and an instance whose tombstone is executed is gone.
  */
 import { fromBinary, type JsonObject, toBinary } from "@bufbuild/protobuf";
 import type { StatusReport } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
@@ -11,6 +10,7 @@ import {
   type InstanceStatus,
   InstanceStatusSchema,
 } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import type { Fault } from "@holdfast/shared/fault.ts";
 import { compareGenerations, formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
@@ -18,14 +18,12 @@ import { type Condition, type ConditionWord, foldReport } from "../../domain/con
 import type { AgentSession } from "../../link/port.ts";
 import * as agents from "../../store/agents.ts";
 import * as instances from "../../store/instances.ts";
-import { INSTANCES } from "../../store/object-tables.ts";
-import { find, type ObjectRow } from "../../store/objects.ts";
 import * as sessions from "../../store/sessions.ts";
 import * as statuses from "../../store/statuses.ts";
 import { type Tx, withContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { type Actor, record } from "../event.ts";
-import { contextOfAgent } from "./admission.ts";
+import { type Actor, type Change, record, recordAll } from "../event.ts";
+import { contextOfAgents } from "./admission.ts";
 
 const WORDS: Readonly<Record<ConditionStatus, ConditionWord>> = {
   [ConditionStatus.UNSPECIFIED]: "Unknown",
@@ -36,35 +34,114 @@ const WORDS: Readonly<Record<ConditionStatus, ConditionWord>> = {
 /** Longer messages are cut; what an agent says must not fill the database. */
 const MESSAGE_CHARS_MAX = 2_000;
 
-export async function statusReported(
+/** Rows of one transaction. */
+const STATUSES_MAX = 512;
+
+/** What one agent says. */
+export type StatusQuestion = Readonly<{ session: AgentSession; report: StatusReport }>;
+
+/** By agents of one vendor; in the order of the questions, what is wrong with each, or true. */
+export async function statusesReported(
   deps: AppDeps,
-  session: AgentSession,
-  { instances: reports }: StatusReport,
-): Promise<void> {
-  await withContext(deps.database, contextOfAgent(session), async (tx) => {
-    await sessions.guard(tx, session.agentId, session.session);
-    const agent = await agents.get(tx, session.agentId);
-    const actor = { principal: `agent/${agent?.name ?? ""}`, permission: "", requestId: "" };
-    for (const report of reports) await takeOne(deps, tx, session, actor, report);
+  vendorId: string,
+  questions: readonly StatusQuestion[],
+): Promise<readonly (true | Fault)[]> {
+  const answers: (true | Fault)[] = [];
+  for (const part of partsOf(questions)) {
+    answers.push(...(await takePart(deps, vendorId, part)));
+  }
+  return answers;
+}
+
+/** Each of a few agents at once, or of one that says much. */
+function partsOf(questions: readonly StatusQuestion[]): readonly (readonly StatusQuestion[])[] {
+  const parts: StatusQuestion[][] = [];
+  let rows = 0;
+  for (const question of questions) {
+    const more = question.report.instances.length;
+    if (parts.length === 0 || rows + more > STATUSES_MAX) {
+      parts.push([]);
+      rows = 0;
+    }
+    rows += more;
+    parts.at(-1)?.push(question);
+  }
+  return parts;
+}
+
+function takePart(
+  deps: AppDeps,
+  vendorId: string,
+  questions: readonly StatusQuestion[],
+): Promise<readonly (true | Fault)[]> {
+  const speakers = questions.map(({ session }) => session);
+  return withContext(deps.database, contextOfAgents(vendorId, speakers), async (tx) => {
+    const said = questions.map(saidById);
+    const ids = [...new Set(said.flatMap((reports) => [...reports.keys()]))];
+    const [faults, names, heads, before] = await Promise.all([
+      sessions.guardAll(tx, speakers),
+      agents.list(
+        tx,
+        speakers.map(({ agentId }) => agentId),
+      ),
+      instances.heads(tx, ids),
+      statuses.list(tx, ids),
+    ]);
+    const nameOf = new Map(names.map(({ id, name }) => [id, name]));
+    const headOf = new Map(heads.map((each) => [each.id, each]));
+    const beforeOf = new Map(before.map((each) => [each.instanceId, each]));
+    const now = deps.clock.now();
+    const folded = speakers.flatMap((session, at) => {
+      if (faults[at] !== undefined) return [];
+      const principal = `agent/${nameOf.get(session.agentId) ?? ""}`;
+      return [...(said[at] ?? [])].flatMap(([id, report]) => {
+        const head = headOf.get(id);
+        // Reports of what is in another cell are dropped, as if it did not exist.
+        if (head?.cellId !== session.cellId) return [];
+        return [fold({ session, principal, head, report, before: beforeOf.get(id) }, now)];
+      });
+    });
+    await keep(deps, tx, folded);
+    return questions.map((_, at) => faults[at] ?? true);
   });
 }
 
-async function takeOne(
-  deps: AppDeps,
-  tx: Tx,
-  session: AgentSession,
-  actor: Actor,
-  report: InstanceStatus,
-): Promise<void> {
-  const id = uuidOf("instance", report.instanceId, "status.instance_id");
-  const [row] = await find(tx, INSTANCES, { id }, false);
-  if (row === undefined) return;
-  const before = await statuses.get(tx, id);
-  const now = deps.clock.now();
+/** An instance that is named twice has what was said last. */
+function saidById({ report }: StatusQuestion): ReadonlyMap<string, InstanceStatus> {
+  return new Map(
+    report.instances.map((each) => [
+      uuidOf("instance", each.instanceId, "status.instance_id"),
+      each,
+    ]),
+  );
+}
+
+type Said = Readonly<{
+  session: AgentSession;
+  /** As events name who did it. */
+  principal: string;
+  head: instances.InstanceHead;
+  report: InstanceStatus;
+  before: statuses.StatusRow | undefined;
+}>;
+
+type Folded = Readonly<{
+  row: statuses.NewStatus;
+  head: instances.InstanceHead;
+  actor: Actor;
+  changes: readonly Change[];
+  /** Its tombstone is executed. */
+  isOver: boolean;
+}>;
+
+/** Pure. */
+function fold({ session, principal, head, report, before }: Said, now: number): Folded {
   const kept = (before?.conditions ?? []) as readonly Condition[];
   const { conditions, changes } = foldReport(kept, saidIn(report), new Date(now).toISOString());
-  const isNewest = await statuses.replace(tx, {
-    instanceId: id,
+  const row: statuses.NewStatus = {
+    tenantId: head.tenantId,
+    cellId: head.cellId,
+    instanceId: head.id,
     report: toBinary(InstanceStatusSchema, report),
     observed: generationOf(report.observedGeneration),
     committed: generationOf(report.committedGeneration),
@@ -75,19 +152,38 @@ async function takeOne(
     agentId: session.agentId,
     session: session.session,
     reportedAt: new Date(now),
-  });
-  if (!isNewest) return;
-  if (changes.length > 0) {
-    await record(tx, actor, now, {
-      verb: "condition_changed",
-      kind: "instance",
-      subject: row,
-      before: wordsOf(changes.flatMap((each) => each.before ?? [])),
-      after: wordsOf(changes.map(({ after }) => after)),
-    });
+  };
+  const changed: Change = {
+    verb: "condition_changed",
+    kind: "instance",
+    subject: head,
+    before: wordsOf(changes.flatMap((each) => each.before ?? [])),
+    after: wordsOf(changes.map(({ after }) => after)),
+  };
+  return {
+    row,
+    head,
+    actor: { principal, permission: "", requestId: "" },
+    changes: [...(changes.length > 0 ? [changed] : []), ...attemptChange(head, report, before)],
+    isOver: report.removed && isExecuted(head, report),
+  };
+}
+
+async function keep(deps: AppDeps, tx: Tx, folded: readonly Folded[]): Promise<void> {
+  if (folded.length === 0) return;
+  const kept = await statuses.replaceAll(
+    tx,
+    folded.map(({ row }) => row),
+  );
+  const news = folded.filter(({ head }) => kept.has(head.id));
+  await recordAll(
+    tx,
+    deps.clock.now(),
+    news.flatMap(({ actor, changes }) => changes.map((change) => ({ actor, change }))),
+  );
+  for (const { actor, head } of news.filter(({ isOver }) => isOver)) {
+    await finish(deps, tx, actor, head);
   }
-  await recordAttempt(tx, actor, now, row, report, before);
-  if (report.removed && isExecuted(row, report)) await finish(deps, tx, actor, row);
 }
 
 function saidIn({ conditions }: InstanceStatus) {
@@ -107,15 +203,12 @@ function wordsOf(conditions: readonly Condition[]): JsonObject {
 }
 
 /** An attempt that began, or came to another state, since the last report. */
-async function recordAttempt(
-  tx: Tx,
-  actor: Actor,
-  now: number,
-  row: ObjectRow,
+function attemptChange(
+  head: instances.InstanceHead,
   { attempt }: InstanceStatus,
   before: statuses.StatusRow | undefined,
-): Promise<void> {
-  if (attempt === undefined) return;
+): readonly Change[] {
+  if (attempt === undefined) return [];
   const last = before && fromBinary(InstanceStatusSchema, before.report).attempt;
   const generation = generationOf(attempt.generation);
   const isSame =
@@ -123,39 +216,36 @@ async function recordAttempt(
     last.state === attempt.state &&
     last.reason === attempt.reason &&
     compareGenerations(generationOf(last.generation), generation) === 0;
-  if (isSame) return;
+  if (isSame) return [];
   const state = AttemptState[attempt.state] ?? "UNSPECIFIED";
-  await record(tx, actor, now, {
-    verb: `attempt_${state.toLowerCase()}`,
-    kind: "instance",
-    subject: row,
-    ordinal: 1,
-    reason: attempt.reason,
-    after: {
-      generation: formatGeneration(generation),
-      release: attempt.releaseVersion,
-      message: escapeControls(attempt.message).slice(0, MESSAGE_CHARS_MAX),
-    },
-  });
+  const after = {
+    generation: formatGeneration(generation),
+    release: attempt.releaseVersion,
+    message: escapeControls(attempt.message).slice(0, MESSAGE_CHARS_MAX),
+  };
+  const verb = `attempt_${state.toLowerCase()}`;
+  return [{ verb, kind: "instance", subject: head, ordinal: 1, reason: attempt.reason, after }];
 }
 
 /** Removed means: the tombstone of the newest assignment, not of one before. */
-function isExecuted(row: ObjectRow, report: InstanceStatus): boolean {
-  const assigned = {
-    incarnation: row.fields["assigned_incarnation"] as bigint,
-    number: row.fields["assigned_number"] as bigint,
-  };
+function isExecuted(head: instances.InstanceHead, report: InstanceStatus): boolean {
+  const assigned = { incarnation: head.assignedIncarnation, number: head.assignedNumber };
   const observed = generationOf(report.observedGeneration);
-  return row.deletedAt !== undefined && compareGenerations(observed, assigned) >= 0;
+  return head.deletedAt !== null && compareGenerations(observed, assigned) >= 0;
 }
 
-async function finish(deps: AppDeps, tx: Tx, actor: Actor, row: ObjectRow): Promise<void> {
-  const locked = await instances.lock(tx, row.id);
+async function finish(
+  deps: AppDeps,
+  tx: Tx,
+  actor: Actor,
+  head: instances.InstanceHead,
+): Promise<void> {
+  const locked = await instances.lock(tx, head.id);
   if (locked === undefined || locked.deletedAt === null) return;
-  await instances.retire(tx, row.id);
+  await instances.retire(tx, head.id);
   await record(tx, actor, deps.clock.now(), {
     verb: "removed",
     kind: "instance",
-    subject: { ...row, revision: locked.revision + 1n },
+    subject: { ...head, revision: locked.revision + 1n },
   });
 }

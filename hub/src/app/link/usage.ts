@@ -21,14 +21,14 @@ import { verificationKey } from "@holdfast/shared/dsse.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf, isId, NIL_UUID, uuidOf } from "@holdfast/shared/ids.ts";
 import { seriesDigest } from "@holdfast/shared/usage.ts";
-import { openBatch } from "../domain/usage-batch.ts";
-import type { AgentSession, LinkHub } from "../link/port.ts";
-import * as agents from "../store/agents.ts";
-import { agentContext } from "../store/context.ts";
-import { readWithContext } from "../store/tx.ts";
-import * as usage from "../store/usage.ts";
-import * as streams from "../store/usage-streams.ts";
-import type { AppDeps } from "./deps.ts";
+import { openBatch } from "../../domain/usage-batch.ts";
+import type { AgentSession } from "../../link/port.ts";
+import * as agents from "../../store/agents.ts";
+import { readWithContext, type Tx, withContext } from "../../store/tx.ts";
+import * as usage from "../../store/usage.ts";
+import * as streams from "../../store/usage-streams.ts";
+import type { AppDeps } from "../deps.ts";
+import { contextOfAgent, contextOfAgents } from "./admission.ts";
 
 /** Pages of one opening at most; a cell with more series has its oldest ones sent again, which is harmless. */
 const OPENED_PAGES_MAX = 1_000;
@@ -38,60 +38,63 @@ export type UsageTaken =
   | Readonly<{ accepted: number; duplicate: number; quarantined: number }>
   | Readonly<{ fenced: string }>;
 
-/** `taken` hears of each batch that was answered. */
-export function reportUseCases(
-  deps: AppDeps,
-  taken: (counts: UsageTaken) => void = () => undefined,
-): Pick<LinkHub, "openStream" | "ingest"> {
-  return {
-    openStream: (session, open) => openStream(deps, session, open),
-    ingest: (session, batch) => ingest(deps, session, batch, taken),
-  };
+/** An agent that opens its stream. */
+export type OpenQuestion = Readonly<{ session: AgentSession; open: Open }>;
+
+/** Agents of one vendor; in the order of the questions the pages of each, or why it cannot. */
+export function openStreams(
+  { database, incarnation }: AppDeps,
+  vendorId: string,
+  questions: readonly OpenQuestion[],
+): Promise<readonly (readonly Opened[] | Fault)[]> {
+  const sessions = questions.map(({ session }) => session);
+  return withContext(database, contextOfAgents(vendorId, sessions), async (tx) => {
+    const opens = questions.map(({ session, open }) => ({
+      ...{ agentId: session.agentId, epoch: open.epoch, nextSeq: open.nextSeq },
+      ...{ acceptedSeq: open.acceptedSeq, acceptedHead: open.acceptedHead },
+      incarnation: open.incarnation,
+    }));
+    const states = await streams.openAll(tx, opens, incarnation);
+    return Promise.all(
+      states.map(async (state, at) => {
+        if (state instanceof Fault) return state;
+        const cellId = sessions[at]?.cellId ?? NIL_UUID;
+        return openedPages(state, state.isResumed ? [[]] : await allSeriesEnds(tx, cellId));
+      }),
+    );
+  });
 }
 
-async function openStream(
-  { database, incarnation }: AppDeps,
-  session: AgentSession,
-  open: Open,
-): Promise<readonly Opened[]> {
-  const { agentId, cellId } = session;
-  const context = contextOf(session);
-  const { epoch, nextSeq, acceptedSeq, acceptedHead } = open;
-  const state = await streams.openStream(
-    database,
-    context,
-    { agentId, epoch, nextSeq, acceptedSeq, acceptedHead, incarnation: open.incarnation },
-    incarnation,
-  );
-  const answer = {
-    reason: state.isResumed ? OpenedReason.RESUMED : OpenedReason.NEW_EPOCH,
-    epoch: state.epoch,
-    incarnation: state.incarnation,
-    acceptedSeq: state.acceptedSeq,
-    acceptedHead: state.acceptedHead,
-    durableSeq: state.durableSeq,
-  };
-  if (state.isResumed) return [create(OpenedSchema, answer)];
-  const pages = await readWithContext(database, context, async (tx) => {
-    const found: (readonly streams.SeriesEnd[])[] = [];
-    for (let after = new Uint8Array(0); found.length < OPENED_PAGES_MAX; ) {
-      const page = await streams.seriesEnds(tx, cellId, after);
-      found.push(page);
-      if (page.length < streams.SERIES_ENDS_MAX) break;
-      after = new Uint8Array(page.at(-1)?.digest ?? after);
-    }
-    return found;
-  });
+async function allSeriesEnds(
+  tx: Tx,
+  cellId: string,
+): Promise<readonly (readonly streams.SeriesEnd[])[]> {
+  const pages: (readonly streams.SeriesEnd[])[] = [];
+  for (let after = new Uint8Array(0); pages.length < OPENED_PAGES_MAX; ) {
+    const page = await streams.seriesEnds(tx, cellId, after);
+    pages.push(page);
+    if (page.length < streams.SERIES_ENDS_MAX) break;
+    after = new Uint8Array(page.at(-1)?.digest ?? after);
+  }
+  return pages;
+}
+
+function openedPages(
+  { isResumed, epoch, incarnation, acceptedSeq, acceptedHead, durableSeq }: streams.StreamOpened,
+  pages: readonly (readonly streams.SeriesEnd[])[],
+): readonly Opened[] {
+  const reason = isResumed ? OpenedReason.RESUMED : OpenedReason.NEW_EPOCH;
   return pages.map((page, index) =>
     create(OpenedSchema, {
-      ...answer,
+      ...{ reason, epoch, incarnation, acceptedSeq, acceptedHead, durableSeq },
       series: page.map(({ digest, windowEndMs }) => ({ seriesDigest: digest, windowEndMs })),
       more: index < pages.length - 1,
     }),
   );
 }
 
-async function ingest(
+/** `taken` hears how the batch was answered. */
+export async function ingest(
   deps: AppDeps,
   session: AgentSession,
   signed: SignedBatch,
@@ -102,7 +105,7 @@ async function ingest(
   const batch = openBatch(signed, { agentId: idOf("agent", agentId), identityKey });
   const answer = await usage.ingest(
     deps.database,
-    contextOf(session),
+    contextOfAgent(session),
     toStore(batch, agentId, signed.head),
   );
   if (answer.kind === "fenced") {
@@ -130,7 +133,7 @@ function countsOf(records: number, verdicts: readonly usage.UsageVerdict[]): Usa
 
 /** Read for every batch: a takeover may have replaced the agent since the stream was opened. */
 function identityKeyOf({ database }: AppDeps, session: AgentSession): Promise<Uint8Array> {
-  return readWithContext(database, contextOf(session), async (tx) => {
+  return readWithContext(database, contextOfAgent(session), async (tx) => {
     const agent = await agents.get(tx, session.agentId);
     if (agent !== undefined) return agent.identityKey;
     throw new Fault("PERMISSION_DENIED", "AGENT_UNKNOWN", "this agent is not known any more");
@@ -186,8 +189,4 @@ function measured({ value }: ReadingRecord): Pick<usage.UsageRecord, "kind" | "v
     case undefined:
       throw new Fault("INVALID_ARGUMENT", "BATCH_MALFORMED", "batch: a record has no value");
   }
-}
-
-function contextOf({ vendorId, cellId, agentId }: AgentSession) {
-  return agentContext(vendorId, cellId, agentId);
 }
