@@ -67,3 +67,42 @@ describe("readConfig", () => {
     expect(found.join("\n")).not.toContain("secret");
   });
 });
+
+describe("the collector", () => {
+  const given = (about: object) => ({ data_dir: "/d", ...about });
+
+  it("is none unless it is named", () => {
+    expect(read(given({})).otlp).toBeUndefined();
+    const otlp_endpoint = "https://collector.example.com/otlp";
+    expect(read(given({ otlp_endpoint, otlp_headers_file: "headers" })).otlp).toEqual({
+      endpoint: otlp_endpoint,
+      headersFile: "/etc/holdfast/headers",
+      caFile: undefined,
+      requestMsMax: 10_000,
+      batchBytesMax: 1_048_576,
+      queueBytesMax: 67_108_864,
+      metricsMs: 60_000,
+    });
+  });
+
+  it.each([
+    ["http://collector.example.com:4318", "otlp_endpoint: https only, but for http on loopback"],
+    ["https://c.example.com/?key=abc", "otlp_endpoint: nothing may follow the path"],
+    ["https://me:key@c.example.com", "otlp_endpoint: a URL must not hold credentials"],
+  ])("is not %s", (otlp_endpoint, problem) => {
+    const [found] = problemsOf(given({ otlp_endpoint }));
+    expect(found).toContain(problem);
+    expect(found).not.toMatch(/abc|me:key/);
+  });
+
+  it("may be on this machine in clear", () => {
+    const otlp_endpoint = "http://127.0.0.1:4318";
+    expect(read(given({ otlp_endpoint })).otlp?.endpoint).toBe("http://127.0.0.1:4318/");
+  });
+
+  it("is needed for its files to mean something", () => {
+    expect(problemsOf(given({ otlp_ca_file: "/ca.pem" }))).toEqual([
+      "otlp_ca_file: there is no otlp_endpoint that it could be for",
+    ]);
+  });
+});

@@ -1,5 +1,7 @@
 /** The hub's settings: which there are and what each accepts. Pure; main.ts reads the file and the environment. */
+import { invalid } from "@holdfast/shared/fault.ts";
 import {
+  isLoopback,
   type ListenAddress,
   readSettings,
   type SettingSources,
@@ -15,7 +17,8 @@ export const HUB_ENV_CONFIG = "HOLDFAST_HUB_CONFIG";
 
 const LOOPBACK = "127.0.0.1";
 const DAY_MS = 86_400_000;
-const MIB = 1024 * 1024;
+const KIB = 1024;
+const MIB = 1024 * KIB;
 const listenAt = (port: number) => settings.listen({ fallback: { host: LOOPBACK, port } });
 const postgres = () =>
   settings.url({
@@ -56,6 +59,13 @@ const SPECS = {
   telemetry_days_max: settings.integer({ min: 1, max: 366, fallback: 7 }),
   telemetry_log_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 2_048 }),
   telemetry_sample_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 512 }),
+  otlp_endpoint: settings.url({ protocols: ["https:", "http:"], mayHavePath: true }),
+  otlp_headers_file: settings.path(),
+  otlp_ca_file: settings.path(),
+  otlp_timeout_ms_max: settings.integer({ min: 100, max: 60_000, fallback: 10_000 }),
+  otlp_batch_kib_max: settings.integer({ min: 64, max: 16_384, fallback: 1_024 }),
+  otlp_queue_mib_max: settings.integer({ min: 1, max: 4_096, fallback: 64 }),
+  otlp_metrics_ms: settings.integer({ min: 1_000, max: 3_600_000, fallback: 60_000 }),
 } as const;
 
 export type HubSettings = SettingValues<typeof SPECS>;
@@ -85,6 +95,24 @@ export type HubConfig = Readonly<{
   metricsListen: ListenAddress | undefined;
   /** How much of what agents tell is kept, for each vendor. */
   telemetry: Readonly<{ ageMsMax: number; logBytesMax: number; sampleBytesMax: number }>;
+  /** Where telemetry goes beside the hub's own store; undefined: nowhere. */
+  otlp: OtlpConfig | undefined;
+}>;
+
+export type OtlpConfig = Readonly<{
+  /** `/v1/logs` and `/v1/metrics` are put behind it. */
+  endpoint: string;
+  /** Lines of `name: value`, looked at for each request. */
+  headersFile: string | undefined;
+  /** PEM; else the authorities that Node.js trusts. */
+  caFile: string | undefined;
+  requestMsMax: number;
+  /** Of one request, before compression. */
+  batchBytesMax: number;
+  /** Of what waits, for each signal. */
+  queueBytesMax: number;
+  /** Between two looks at the hub's own metrics. */
+  metricsMs: number;
 }>;
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
@@ -139,5 +167,37 @@ function hubConfig(values: HubSettings): HubConfig {
       logBytesMax: values.telemetry_log_mib_max * MIB,
       sampleBytesMax: values.telemetry_sample_mib_max * MIB,
     },
+    otlp: otlpConfig(values),
   };
+}
+
+/** What goes there is the vendor's and its tenants': in clear only to this machine, and no key in the address. */
+function otlpConfig(values: HubSettings): OtlpConfig | undefined {
+  const { otlp_endpoint: endpoint } = values;
+  if (endpoint === undefined) {
+    const without = OTLP_FILES.find((name) => values[name] !== undefined);
+    if (without === undefined) return undefined;
+    throw badOtlp(without, "there is no otlp_endpoint that it could be for");
+  }
+  if (endpoint.protocol === "http:" && !isLoopback(endpoint.hostname)) {
+    throw badOtlp("otlp_endpoint", "https only, but for http on loopback");
+  }
+  if (endpoint.search !== "" || endpoint.hash !== "") {
+    throw badOtlp("otlp_endpoint", "nothing may follow the path; keys go into otlp_headers_file");
+  }
+  return {
+    endpoint: endpoint.href,
+    headersFile: values.otlp_headers_file,
+    caFile: values.otlp_ca_file,
+    requestMsMax: values.otlp_timeout_ms_max,
+    batchBytesMax: values.otlp_batch_kib_max * KIB,
+    queueBytesMax: values.otlp_queue_mib_max * MIB,
+    metricsMs: values.otlp_metrics_ms,
+  };
+}
+
+const OTLP_FILES = ["otlp_headers_file", "otlp_ca_file"] as const;
+
+function badOtlp(path: string, message: string) {
+  return invalid("CONFIG_INVALID", [{ path, message }]);
 }

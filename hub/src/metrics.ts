@@ -46,6 +46,17 @@ const TELEMETRY_ENDS = [
   "TELEMETRY_MALFORMED",
   OTHER,
 ] as const;
+const EXPORT_SIGNALS = ["logs", "metrics"] as const;
+const EXPORT_ENDS = [
+  "sent",
+  "rejected",
+  "QUEUE_FULL",
+  "REFUSED",
+  "GAVE_UP",
+  "INSTANCE_UNKNOWN",
+  "DAMAGED",
+  "STOPPED",
+] as const;
 const STREAM_ENDS = [
   "EPOCH_OLD",
   "INCARNATION_OLD",
@@ -63,6 +74,8 @@ export type HubFigures = Readonly<{
   certificateEndsAtMs: number;
   pool: Readonly<{ inUse: number; idle: number; waiting: number; max: number }>;
   telemetryWaitingBytes: number;
+  /** Undefined: there is no collector to export to. */
+  otlpWaitingBytes: number | undefined;
   /** As last looked at. */
   fleet: FleetFigures | undefined;
 }>;
@@ -93,6 +106,7 @@ export type HubMetrics = Readonly<{
   sessionEnded(reason: string): void;
   written(what: string): void;
   telemetryEnded(refused: string): void;
+  exported(signal: string, outcome: string, records: number): void;
 }>;
 
 export function createMetrics(read: () => HubFigures): HubMetrics {
@@ -107,6 +121,7 @@ export function createMetrics(read: () => HubFigures): HubMetrics {
     ...databaseCounters(registry),
     ...linkCounters(registry),
     ...intakeCounters(registry),
+    ...exportCounters(registry),
   };
 }
 
@@ -220,6 +235,19 @@ function intakeCounters(registry: Registry): Pick<HubMetrics, "usageTaken" | "te
   };
 }
 
+function exportCounters(registry: Registry): Pick<HubMetrics, "exported"> {
+  const records = new Counter({
+    name: "holdfast_hub_otlp_records_total",
+    help: "Log records and metric points for the OpenTelemetry collector, by what became of them",
+    labelNames: ["signal", "outcome"],
+    registers: [registry],
+  });
+  for (const signal of EXPORT_SIGNALS) {
+    for (const outcome of EXPORT_ENDS) records.inc({ signal, outcome }, 0);
+  }
+  return { exported: (signal, outcome, count) => records.inc({ signal, outcome }, count) };
+}
+
 /** A counter with one label of a closed list, all of it shown from the start. */
 function closedCounter(
   registry: Registry,
@@ -266,6 +294,11 @@ function addGauges(registry: Registry, figures: () => HubFigures): void {
     "telemetry_waiting_bytes",
     "Telemetry that is not kept yet; more than 64 MiB is refused",
     (each) => each.telemetryWaitingBytes,
+  );
+  gauge(
+    "otlp_waiting_bytes",
+    "Telemetry that the OpenTelemetry collector has not taken yet; absent: there is none",
+    (each) => each.otlpWaitingBytes,
   );
   addFleetGauges(gauge);
   addLabelled(registry, figures);

@@ -10,6 +10,7 @@ import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readConfig } from "./config.ts";
+import { startCollector } from "./otlp/collector.test-world.ts";
 import { type ServeHost, serve } from "./serve.ts";
 import { clusterDeps } from "./store/testing.ts";
 
@@ -84,6 +85,24 @@ describe("a port that is taken", () => {
 });
 
 describe("serve", () => {
+  it(
+    "tells a collector of itself, last at its end, and shows what became of it",
+    async () => {
+      const collector = await startCollector();
+      const { endpoint } = collector;
+      const hub = await start({ otlp_endpoint: endpoint });
+      const metrics = await (await fetch(`http://${hub.api}/metrics`)).text();
+      expect(metrics).toContain("holdfast_hub_otlp_waiting_bytes 0");
+      expect(metrics).toContain('holdfast_hub_otlp_records_total{signal="logs",outcome="sent"} 0');
+      await hub.stop();
+      const names = new Set(collector.points.map(({ name }) => name));
+      expect(names).toContain("holdfast_hub_agents_connected");
+      expect(names).toContain("process_resident_memory_bytes");
+      await collector.close();
+    },
+    START_MS_MAX,
+  );
+
   it(
     "starts with a database and an owner of its own, ends watchers at the stop, and goes on where it was",
     async () => {

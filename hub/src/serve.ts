@@ -26,9 +26,12 @@ import { startIdentityServer } from "./link/identity-server.ts";
 import { admissionBounds, startLinkServer } from "./link/link-server.ts";
 import { createMetrics, type FleetFigures, type HubFigures, type HubMetrics } from "./metrics.ts";
 import { type DatabaseHost, openHubDatabase } from "./open-database.ts";
+import { startExporter } from "./otlp/exporter.ts";
+import type { HubMetric, TelemetryExport } from "./otlp/port.ts";
 import { replaceFile } from "./replace-file.ts";
-import { hubContext } from "./store/context.ts";
+import { hubContext, taskContext } from "./store/context.ts";
 import { poolUse, renewContextKey } from "./store/database.ts";
+import * as owners from "./store/instance-owners.ts";
 import { readWithContext } from "./store/tx.ts";
 import * as vendors from "./store/vendors.ts";
 import { runExpireActions } from "./tasks/expire-actions.ts";
@@ -77,9 +80,12 @@ export async function serveParts(
   { app, keyring, bells, state }: HubParts,
   signal: AbortSignal,
 ): Promise<void> {
-  const servers: Partial<Servers> & { metrics?: MetricsServer } = {};
+  const servers: Serving = {};
   const seen: { fleet?: FleetFigures | undefined } = {};
-  const metrics = createMetrics(() => hubFigures(app, state, servers.link?.connected, seen.fleet));
+  const metrics = createMetrics(() => ({
+    ...hubFigures(app, state, servers.link?.connected, seen.fleet),
+    otlpWaitingBytes: servers.otlp?.waitingBytes,
+  }));
   app.database.watch = metrics.databaseEnded;
   const recorder = startRecorder(config.dataDir, host);
   const stopping = new AbortController();
@@ -95,10 +101,12 @@ export async function serveParts(
   });
   const tasks: Promise<void>[] = [];
   try {
+    servers.otlp = openExport(config, host, app, metrics);
+    const kept = servers.otlp?.take;
     servers.link = await listening("link_listen", config.linkListen, (at) =>
       startLinkServer({
         ...listenerDeps(at),
-        hub: linkHub(app, metrics),
+        hub: linkHub(app, { ...metrics, kept }),
         recorder,
       }),
     );
@@ -108,12 +116,7 @@ export async function serveParts(
     const { link, identity } = servers;
     const apiParts = { app, keyring, metrics, state, stopping };
     servers.api = await listening("api_listen", config.apiListen, () => startApi(config, apiParts));
-    if (config.metricsListen !== undefined) {
-      const listener = withSecurityHeaders(plainListener(plainDeps(apiParts)));
-      servers.metrics = await listening("metrics_listen", config.metricsListen, (at) =>
-        listenMetrics(at, listener),
-      );
-    }
+    servers.metrics = await startMetrics(config, apiParts);
     state.listening(servers as Servers);
     keyring.onNewVendors(() => {
       link.reload();
@@ -140,6 +143,34 @@ export async function serveParts(
   }
 }
 
+async function startMetrics(
+  { metricsListen }: HubConfig,
+  parts: ApiParts,
+): Promise<MetricsServer | undefined> {
+  if (metricsListen === undefined) return undefined;
+  const listener = withSecurityHeaders(plainListener(plainDeps(parts)));
+  return listening("metrics_listen", metricsListen, (at) => listenMetrics(at, listener));
+}
+
+function openExport(
+  { otlp }: HubConfig,
+  { clock, random, log }: ServeHost,
+  { database, version, replica }: AppDeps,
+  metrics: HubMetrics,
+): TelemetryExport | undefined {
+  if (otlp === undefined) return undefined;
+  return startExporter({
+    ...{ settings: otlp, clock, random, log, maker: { version, replica } },
+    find: (vendorId, ids) =>
+      readWithContext(database, taskContext(vendorId, "export"), (tx) => owners.list(tx, ids)),
+    counted: metrics.exported,
+    hubMetrics: async (): Promise<readonly HubMetric[]> => {
+      const all = await metrics.registry.getMetricsAsJSON();
+      return all.map((metric) => ({ ...metric, type: String(metric.type) }) as HubMetric);
+    },
+  });
+}
+
 /** Throws FAILED_PRECONDITION `CANNOT_LISTEN`, naming the setting, if the address cannot be taken. */
 async function listening<T>(
   setting: string,
@@ -156,18 +187,21 @@ async function listening<T>(
   }
 }
 
-/** Intake first, then the agents, each with its share of the deadline. */
-async function stopServers(
-  servers: Partial<Servers> & { metrics?: MetricsServer },
-  msMax: number,
-): Promise<void> {
-  const share = msMax / 2;
+type Serving = Partial<Servers> & {
+  metrics?: MetricsServer | undefined;
+  otlp?: TelemetryExport | undefined;
+};
+
+/** Intake first, then the agents, then what they told last, each with its share of the deadline. */
+async function stopServers(servers: Serving, msMax: number): Promise<void> {
+  const share = msMax / (servers.otlp === undefined ? 2 : 3);
   await Promise.allSettled([
     servers.api?.close(share),
     servers.identity?.stop(share),
     servers.metrics?.close(),
   ]);
   await servers.link?.stop(share);
+  await servers.otlp?.close(share);
 }
 
 /** What the API's port needs. */
@@ -221,6 +255,7 @@ export function hubFigures(
     ...{ agentsConnected, fleet, version: app.version, incarnation: app.incarnation },
     certificateEndsAtMs: state.certificate().notAfter,
     pool: poolUse(app.database),
+    otlpWaitingBytes: undefined,
     telemetryWaitingBytes: app.telemetry.waitingBytes,
   };
 }

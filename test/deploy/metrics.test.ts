@@ -28,6 +28,7 @@ const hub = createHubMetrics(() => ({
   certificateEndsAtMs: 5_000,
   pool: { inUse: 1, idle: 2, waiting: 0, max: 16 },
   telemetryWaitingBytes: 0,
+  otlpWaitingBytes: 0,
   fleet: {
     ...{ agents: 3, agentsAbsent: 0, eventsWaiting: 0, oldestEventAgeMs: 0 },
     ...{ telemetryLogBytes: 0, telemetrySampleBytes: 0 },
@@ -95,7 +96,7 @@ describe("labels", () => {
   it("never name whom or what somebody has made", () => {
     const known = new Set([
       ...["method", "code", "kind", "outcome", "listener", "reason", "question", "verdict"],
-      ...["family", "state", "version", "condition", "status", "class"],
+      ...["family", "state", "version", "condition", "status", "class", "signal"],
     ]);
     const own = [hub, agent].flatMap(({ registry }) => registry.getMetricsAsArray());
     const used = own

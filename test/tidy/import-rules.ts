@@ -20,6 +20,10 @@ const LINK = "proto/gen/holdfast/link/v1/";
 /** Error details and the standard services, which have no words of ours. */
 const STANDARD = ["proto/gen/google/", "proto/gen/buf/", "proto/gen/grpc/"];
 const SHARED = ["shared/src/", MODEL];
+/** What an OpenTelemetry collector is told, in its own words. */
+const OTLP = "proto/gen/opentelemetry/";
+/** What one message of an agent amounts to, and how its lines are opened. */
+const TELEMETRY_LEAVES = ["hub/src/telemetry/append.ts", "hub/src/telemetry/log-data.ts"];
 /** Files of no layer, which every layer from `app` upwards may use. */
 const HUB_LEAVES = ["hub/src/config.ts", "hub/src/metrics.ts", "hub/src/secrets.ts"];
 const HUB_BASE = [...SHARED, API, ...STANDARD, ...HUB_LEAVES];
@@ -67,6 +71,11 @@ const ZONES: readonly Zone[] = [
   { prefix: "hub/src/cluster/", may: [...SHARED, ...HUB_STORE, "hub/src/cluster/"] },
   { prefix: "hub/src/store/", may: [...SHARED, "hub/src/domain/", "hub/src/store/"] },
   { prefix: "hub/src/telemetry/", may: [...SHARED, "hub/src/telemetry/"] },
+  {
+    prefix: "hub/src/otlp/",
+    may: [...SHARED, ...STANDARD, OTLP, "hub/src/config.ts", ...TELEMETRY_LEAVES, "hub/src/otlp/"],
+    types: ["hub/src/telemetry/port.ts"],
+  },
   {
     prefix: "hub/src/app/",
     may: [...HUB_APP, LINK],

@@ -5,6 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { bytesOf, instancesOf } from "./append.ts";
 import type { Append, TelemetryBounds, TelemetryStore } from "./port.ts";
 import type { Answer, Argument, FromThread, Method, ToThread } from "./protocol.ts";
 
@@ -56,7 +57,7 @@ class TelemetryThread implements TelemetryStore {
   }
 
   async append(append: Append): Promise<void> {
-    const bytes = sizeOf(append);
+    const bytes = bytesOf(append);
     if (this.#waitingBytes + bytes > WAITING_BYTES_MAX) {
       throw new Fault("RESOURCE_EXHAUSTED", "HUB_BUSY", "the telemetry store is behind");
     }
@@ -149,18 +150,4 @@ class TelemetryThread implements TelemetryStore {
 
 function over(): Fault {
   return new Fault("UNAVAILABLE", "TELEMETRY_OVER", "the telemetry store is not running");
-}
-
-/** Of one entry beside its bytes. */
-const ENTRY_BYTES = 100;
-
-function sizeOf({ chunks, health, metrics, missing }: Append): number {
-  const data = [...chunks.map((each) => each.data), ...health.map(({ body }) => body)];
-  const points = metrics.reduce((sum, series) => sum + series.points.length, 0);
-  const entries = data.length + points + metrics.length + missing.length;
-  return data.reduce((sum, { length }) => sum + length, entries * ENTRY_BYTES);
-}
-
-function instancesOf({ chunks, health, metrics, missing }: Append): readonly string[] {
-  return [...chunks, ...health, ...metrics, ...missing].map(({ instanceId }) => instanceId);
 }

@@ -11,7 +11,7 @@ import * as secrets from "../../store/instance-secrets.ts";
 import * as releases from "../../store/releases.ts";
 import { readWithContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { told } from "../telemetry/take.ts";
+import { type Kept, told } from "../telemetry/take.ts";
 import { type AdmitQuestion, admit, contextOfAgent, left, mismatched } from "./admission.ts";
 import { Batcher } from "./batcher.ts";
 import { actionEnded, actionsDue } from "./orders.ts";
@@ -34,6 +34,8 @@ export type LinkHubWatch = Readonly<{
   batched(kind: Batched, size: number): void;
   /** How a batch of usage was answered. */
   usageTaken(counts: UsageTaken): void;
+  /** Telemetry that is kept. */
+  kept?: Kept | undefined;
 }>;
 
 const UNWATCHED: LinkHubWatch = { batched: () => undefined, usageTaken: () => undefined };
@@ -88,7 +90,7 @@ export function linkHub(deps: AppDeps, watch: LinkHubWatch = UNWATCHED): LinkHub
     },
     openStream: (session, open) => openings.ask(session.vendorId, { session, open }),
     ingest: (session, batch) => ingest(deps, session, batch, (counts) => watch.usageTaken(counts)),
-    told: (session, telemetry) => told(deps, session, telemetry),
+    told: (session, telemetry) => told(deps, session, telemetry, watch.kept),
     release: (session, digest) => release(deps, session, digest),
     artefact: (session, digest, offset) => artefact(deps, session, digest, offset),
     secret: (session, named) => secret(deps, session, named),

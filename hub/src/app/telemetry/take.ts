@@ -40,13 +40,19 @@ const METRIC = /^[a-z][a-z0-9_]{0,79}$/;
 const REASON = /^[A-Z][A-Z0-9_]{0,39}$/;
 const NOTE_ID = /^[A-Za-z0-9:-]{1,80}$/;
 
+/** Hears what was kept, and returns at once. */
+export type Kept = (append: Append) => void;
+
 /** Resolves once it is kept. Throws INVALID_ARGUMENT `TELEMETRY_MALFORMED` for all of it if any of it is bad. */
 export async function told(
   { telemetry, clock }: Pick<AppDeps, "telemetry" | "clock">,
   session: AgentSession,
   message: Telemetry,
+  kept: Kept = () => undefined,
 ): Promise<void> {
-  await telemetry.append(appendOf(session, message, clock.now()));
+  const append = appendOf(session, message, clock.now());
+  await telemetry.append(append);
+  kept(append);
 }
 
 /** Pure. */
