@@ -26,7 +26,7 @@ afterAll(() => rm(dataDir, { recursive: true, force: true }));
 type Running = Readonly<{ api: string; printed: string[]; stop(): Promise<void> }>;
 
 /** Resolves once the hub says where it listens. */
-async function start(changed: Readonly<Record<string, string>> = {}): Promise<Running> {
+async function start(changed: Readonly<Record<string, string | number>> = {}): Promise<Running> {
   const file = {
     data_dir: dataDir,
     api_listen: "127.0.0.1:0",
@@ -90,7 +90,7 @@ describe("serve", () => {
     async () => {
       const collector = await startCollector();
       const { endpoint } = collector;
-      const hub = await start({ otlp_endpoint: endpoint });
+      const hub = await start({ otlp_endpoint: endpoint, shutdown_ms_max: START_MS_MAX });
       const metrics = await (await fetch(`http://${hub.api}/metrics`)).text();
       expect(metrics).toContain("holdfast_hub_otlp_waiting_bytes 0");
       expect(metrics).toContain('holdfast_hub_otlp_records_total{signal="logs",outcome="sent"} 0');

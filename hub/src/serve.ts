@@ -6,6 +6,7 @@ import { sign } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
+import type { Clock } from "@holdfast/shared/clock.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { errnoMeaning, type ListenAddress } from "@holdfast/shared/settings.ts";
 import type { DispatchDeps } from "./api/dispatch.ts";
@@ -137,7 +138,7 @@ export async function serveParts(
     await rm(endpointsPath(config), { force: true });
     state.isStopping = true;
     stopping.abort();
-    await stopServers(servers, config.shutdownMsMax);
+    await stopServers(servers, config.shutdownMsMax, host.clock);
     recorder.end("stopped");
     await Promise.allSettled(tasks);
   }
@@ -192,8 +193,9 @@ type Serving = Partial<Servers> & {
   otlp?: TelemetryExport | undefined;
 };
 
-/** Intake first, then the agents, then what they told last, each with its share of the deadline. */
-async function stopServers(servers: Serving, msMax: number): Promise<void> {
+/** Intake first, then the agents, each with its share of the deadline; what they told last has the rest of it. */
+async function stopServers(servers: Serving, msMax: number, clock: Clock): Promise<void> {
+  const began = clock.monotonic();
   const share = msMax / (servers.otlp === undefined ? 2 : 3);
   await Promise.allSettled([
     servers.api?.close(share),
@@ -201,7 +203,7 @@ async function stopServers(servers: Serving, msMax: number): Promise<void> {
     servers.metrics?.close(),
   ]);
   await servers.link?.stop(share);
-  await servers.otlp?.close(share);
+  await servers.otlp?.close(Math.max(0, msMax - (clock.monotonic() - began)));
 }
 
 /** What the API's port needs. */
