@@ -7,6 +7,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { pemOf } from "@holdfast/shared/pem.ts";
+import { clockProblem } from "@holdfast/shared/plausible-clock.ts";
 import { isLoopback, type ListenAddress } from "@holdfast/shared/settings.ts";
 import type { ApiServer } from "./api/server.ts";
 import { vendorBlobs } from "./app/blobs.ts";
@@ -26,6 +27,7 @@ import { replaceFile } from "./replace-file.ts";
 import { readKeyFile, wrapperOf } from "./secrets.ts";
 import { hubContext, taskContext } from "./store/context.ts";
 import type { Database } from "./store/database.ts";
+import * as checkpoints from "./store/event-checkpoints.ts";
 import { enterIncarnation } from "./store/hub-state.ts";
 import * as sessions from "./store/sessions.ts";
 import { readWithContext, withContext } from "./store/tx.ts";
@@ -55,6 +57,7 @@ export async function openParts(
   host: PartsHost,
   database: Database,
 ): Promise<HubParts> {
+  await checkClock(database, host.clock.now());
   const wrapper = wrapperOf(readKeyFile(config.keyFile, true));
   const incarnation = await enterIncarnation(database);
   await usageMonths.ensure(database, host.clock.now());
@@ -155,6 +158,21 @@ export class HubState {
       identity: at(identityListen, servers?.identity.port),
     };
   }
+}
+
+/** By a clock that cannot be right a hub would sign what nobody accepts. Throws `CLOCK_IMPLAUSIBLE`. */
+async function checkClock(database: Database, now: number): Promise<void> {
+  const all = await readWithContext(database, hubContext("start"), vendors.list);
+  let signedMs: number | undefined;
+  for (const { id } of all) {
+    const newest = await readWithContext(database, taskContext(id, "start"), checkpoints.newest);
+    if (newest !== undefined) signedMs = Math.max(signedMs ?? 0, newest.createdAt.getTime());
+  }
+  const problem = clockProblem(now, { signedMs });
+  if (problem === undefined) return;
+  throw new Fault("FAILED_PRECONDITION", "CLOCK_IMPLAUSIBLE", problem, {
+    next: "timedatectl status",
+  });
 }
 
 /** The first vendor and its owner. */

@@ -58,8 +58,9 @@ export function usable(certificate: Certificate | undefined, tlsKey: Uint8Array)
   return certificate;
 }
 
-export function timesOf({ renewTime, notAfter }: Certificate): CertificateTimes {
+export function timesOf({ notBefore, renewTime, notAfter }: Certificate): CertificateTimes {
   return {
+    notBefore: notBefore === undefined ? 0 : timestampMs(notBefore),
     renewAt: renewTime === undefined ? 0 : timestampMs(renewTime),
     notAfter: notAfter === undefined ? 0 : timestampMs(notAfter),
   };

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  CLOCK_CHECK_MS,
   initialSession,
   type LostKind,
   RETRY_ANSWERED_MS_CAP,
@@ -16,7 +17,7 @@ import {
 
 const HOUR_MS = 3_600_000;
 const NOW = Date.UTC(2026, 10, 20);
-const CERTIFICATE = { renewAt: NOW + 12 * HOUR_MS, notAfter: NOW + 24 * HOUR_MS };
+const CERTIFICATE = { notBefore: NOW, renewAt: NOW + 12 * HOUR_MS, notAfter: NOW + 24 * HOUR_MS };
 const middle = () => 0.5;
 
 /** Runs events from the beginning; `now` stands still unless given. */
@@ -117,7 +118,7 @@ describe("the session", () => {
     expect(waitOf(early[1], "renew")).toBe(HOUR_MS);
     const [renewing, effects] = step(up, timer("renew"), up.certificate.renewAt, middle);
     expect(effects).toContainEqual({ type: "renew", endpoint: 0 });
-    const fresh = { renewAt: NOW + 36 * HOUR_MS, notAfter: NOW + 48 * HOUR_MS };
+    const fresh = { notBefore: NOW, renewAt: NOW + 36 * HOUR_MS, notAfter: NOW + 48 * HOUR_MS };
     const renewed = step(renewing, { type: "renewed", certificate: fresh }, NOW, middle);
     expect(kinds(renewed[1]).slice(-4)).toEqual(["disconnect", "report", "connect", "timer"]);
   });
@@ -132,9 +133,39 @@ describe("the session", () => {
     expect(waitOf(failed[1], "renew")).toBeGreaterThanOrEqual(RETRY_MS.base);
     const again = step(failed[0], timer("renew"), late, middle);
     expect(again[1]).toContainEqual({ type: "renew", endpoint: 1 });
-    const fresh = { renewAt: late + HOUR_MS, notAfter: late + 2 * HOUR_MS };
+    const fresh = { notBefore: late, renewAt: late + HOUR_MS, notAfter: late + 2 * HOUR_MS };
     const [, effects] = step(again[0], { type: "renewed", certificate: fresh }, late, middle);
     expect(kinds(effects)).toContain("connect");
+  });
+
+  it.each([
+    { it: "1970", now: 0 },
+    { it: "2099", now: Date.UTC(2099, 0, 1) },
+    { it: "two days before the certificate", now: NOW - 48 * HOUR_MS },
+    { it: "after anybody would renew it", now: CERTIFICATE.notAfter + 35 * 24 * HOUR_MS },
+  ])("asks nothing of the hub by a clock that says $it, and says both times", ({ now }) => {
+    const { state, effects } = run([START], { now });
+    expect(kinds(effects)).not.toContain("connect");
+    expect(kinds(effects)).not.toContain("renew");
+    const times = `${new Date(now).toISOString()}, last signed time ${new Date(NOW).toISOString()}`;
+    expect(effects).toContainEqual({
+      ...{ type: "report", up: false },
+      message: `clock implausible: ${times}`,
+    });
+    expect(waitOf(effects)).toBe(CLOCK_CHECK_MS);
+    const [still, none] = step(state, timer("renew"), now, middle);
+    expect(kinds(none)).toEqual(["timer"]);
+    const [, better] = step(still, timer("connect"), NOW, middle);
+    expect(better).toContainEqual({ type: "connect", connection: 1, endpoint: 0 });
+  });
+
+  it("keeps a link that is up while the clock is wrong, and renews when it is right again", () => {
+    const up = run([START, welcomed(1)]).state;
+    const [state, effects] = step(up, timer("renew"), Date.UTC(2099, 0, 1), middle);
+    expect(state.phase).toBe("up");
+    expect(effects).toEqual([{ type: "timer", timer: "renew", afterMs: CLOCK_CHECK_MS }]);
+    const [, renews] = step(state, timer("renew"), CERTIFICATE.notAfter - 1, middle);
+    expect(renews).toContainEqual({ type: "renew", endpoint: 0 });
   });
 
   it("renews when the hub holds the certificate for expired, whatever its own clock says", () => {
@@ -150,7 +181,7 @@ describe("the session", () => {
     expect(waitOf(effects, "renew")).toBe(0);
     const [renewing, asked] = step(state, timer("renew"), late, middle);
     expect(asked).toContainEqual({ type: "renew", endpoint: 0 });
-    const fresh = { renewAt: late + HOUR_MS, notAfter: late + 2 * HOUR_MS };
+    const fresh = { notBefore: late, renewAt: late + HOUR_MS, notAfter: late + 2 * HOUR_MS };
     const renewed = step(renewing, { type: "renewed", certificate: fresh }, late, middle);
     expect(kinds(renewed[1])).toEqual(["timer", "disconnect", "drain"]);
     expect(renewed[0]).toMatchObject({ phase: "draining", connection: 2 });
@@ -198,7 +229,7 @@ function apply(world: World, effect: SessionEffect): void {
 function nextEvent(world: World, state: SessionState, pick: number, now: number): SessionEvent {
   const running = [...world.timers.keys()];
   const connection = state.connection - (pick % 5 === 0 ? 1 : 0);
-  const certificate = { renewAt: now + HOUR_MS, notAfter: now + 2 * HOUR_MS };
+  const certificate = { notBefore: now, renewAt: now + HOUR_MS, notAfter: now + 2 * HOUR_MS };
   const choices: (SessionEvent | false)[] = [
     ...running.map((name) => timer(name)),
     welcomed(connection, pick * 997),

@@ -11,10 +11,13 @@
  * draining -> draining (renewed: over a new connection)
  * any -> stopped
  *
+ * By a clock that cannot be right nothing is judged: no connection and no renewal is begun, and it waits for the clock.
+ *
  * Renewal goes on beside this, in all phases but idle and stopped.
  */
 import type { Random } from "@holdfast/shared/clock.ts";
 import type { Machine } from "@holdfast/shared/flight/machine.ts";
+import { clockProblem } from "@holdfast/shared/plausible-clock.ts";
 
 /** First ceiling of the wait after a failure, and the highest. */
 export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
@@ -33,7 +36,13 @@ export const RENEW_CHECK_MS_MAX = 3_600_000;
 /** Renewals are spread over this share of the time between half-life and end. */
 const RENEW_JITTER_SHARE = 0.2;
 
-export type CertificateTimes = Readonly<{ renewAt: number; notAfter: number }>;
+/** A clock that cannot be right is looked at again this often; until then nothing is asked of the hub. */
+export const CLOCK_CHECK_MS = 60_000;
+/** A certificate that ended longer ago the hub renews no more. */
+const RENEW_LATE_MS_MAX = 35 * 86_400_000;
+
+/** `notBefore` is a time that the hub has signed. */
+export type CertificateTimes = Readonly<{ notBefore: number; renewAt: number; notAfter: number }>;
 
 export type SessionState = Readonly<{
   phase: "idle" | "connecting" | "up" | "waiting" | "expired" | "draining" | "stopped";
@@ -202,6 +211,7 @@ function timer(state: SessionState, name: TimerName, now: number, random: Random
     }
     case "renew":
       if (state.phase === "idle" || state.renewing) return [state, []];
+      if (clockFault(state, now) !== undefined) return [state, [clockTimer("renew")]];
       return now < state.certificate.renewAt
         ? [state, [renewTimer(state.certificate, now)]]
         : renew(state);
@@ -209,6 +219,11 @@ function timer(state: SessionState, name: TimerName, now: number, random: Random
 }
 
 function connect(state: SessionState, now: number): Step {
+  const wrong = clockFault(state, now);
+  if (wrong !== undefined) {
+    const report: SessionEffect = { type: "report", up: false, message: wrong };
+    return [{ ...state, phase: "waiting" }, [clockTimer("connect"), report]];
+  }
   if (now >= state.certificate.notAfter) return expired(state, "the certificate has expired");
   const connection = state.connection + 1;
   return [
@@ -218,6 +233,19 @@ function connect(state: SessionState, now: number): Step {
       { type: "timer", timer: "welcome", afterMs: WELCOME_MS_MAX },
     ],
   ];
+}
+
+function clockFault({ certificate }: SessionState, now: number): string | undefined {
+  const { notBefore, notAfter } = certificate;
+  // A time that the certificate does not say is 0, and proves nothing.
+  return clockProblem(now, {
+    signedMs: notBefore || undefined,
+    untilMs: notAfter === 0 ? undefined : notAfter + RENEW_LATE_MS_MAX,
+  });
+}
+
+function clockTimer(timer: "connect" | "renew"): SessionEffect {
+  return { type: "timer", timer, afterMs: CLOCK_CHECK_MS };
 }
 
 function welcomed(state: SessionState, spreadMs: number, now: number): Step {
@@ -325,9 +353,10 @@ function renewalFailed(state: SessionState, message: string, random: Random): St
     : [next, [retry]];
 }
 
-function withJitter({ renewAt, notAfter }: CertificateTimes, random: Random): CertificateTimes {
+function withJitter(times: CertificateTimes, random: Random): CertificateTimes {
+  const { renewAt, notAfter } = times;
   const span = Math.max(0, notAfter - renewAt) * RENEW_JITTER_SHARE;
-  return { renewAt: renewAt + Math.floor(random() * span), notAfter };
+  return { ...times, renewAt: renewAt + Math.floor(random() * span) };
 }
 
 function renewTimer({ renewAt }: CertificateTimes, now: number): SessionEffect {

@@ -6,6 +6,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { clockProblem } from "@holdfast/shared/plausible-clock.ts";
 import { newSealingIdentity } from "@holdfast/shared/sealing.ts";
 import { pinKeySet } from "../assignments/pinning.ts";
 import type { Identity } from "../link/port.ts";
@@ -48,6 +49,12 @@ export async function enrollInto(
   now: number,
   joining: Joining,
 ): Promise<string> {
+  const wrong = clockProblem(now);
+  if (wrong !== undefined) {
+    throw new Fault("FAILED_PRECONDITION", "CLOCK_IMPLAUSIBLE", wrong, {
+      next: "set the clock, then enroll again; the token is not used up",
+    });
+  }
   checkStateDirectory(stateDir, host.uid);
   const lock = takeLock(stateDir, host);
   const path = join(stateDir, STORE_FILE);

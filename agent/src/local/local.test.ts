@@ -109,11 +109,12 @@ describe("joining", () => {
   afterEach(() => rmSync(stateDir, { recursive: true, force: true }));
   const host = { pid: 1, uid: process.getuid?.() ?? 0, startTimeOf: () => "now" };
   const enrolled = async () => ({ identity, keySets: [], incarnation: 3n });
+  const now = Date.UTC(2026, 10, 20);
 
   it("writes the identity once, and never uses a second token", async () => {
-    expect(await enrollInto(stateDir, host, 1, { obtain: enrolled })).toContain(identity.agentId);
+    expect(await enrollInto(stateDir, host, now, { obtain: enrolled })).toContain(identity.agentId);
     let used = false;
-    const again = enrollInto(stateDir, host, 2, {
+    const again = enrollInto(stateDir, host, now, {
       obtain: async () => {
         used = true;
         return await enrolled();
@@ -126,9 +127,28 @@ describe("joining", () => {
     store.close();
   });
 
+  it.each([
+    { it: "1970", at: 0 },
+    { it: "2099", at: Date.UTC(2099, 0, 1) },
+  ])("by a clock that says $it is refused, and the token is not used up", async ({ at }) => {
+    let used = false;
+    const refused = enrollInto(stateDir, host, at, {
+      obtain: async () => {
+        used = true;
+        return await enrolled();
+      },
+    });
+    await expect(refused).rejects.toMatchObject({
+      reason: "CLOCK_IMPLAUSIBLE",
+      message: `clock implausible: ${new Date(at).toISOString()}, last signed time none`,
+    });
+    expect(used).toBe(false);
+    expect(existsSync(join(stateDir, STORE_FILE))).toBe(false);
+  });
+
   it("that fails leaves nothing that looks like an agent", async () => {
     const refused = new Fault("UNAUTHENTICATED", "TOKEN_USED", "used before");
-    const failed = enrollInto(stateDir, host, 1, { obtain: () => Promise.reject(refused) });
+    const failed = enrollInto(stateDir, host, now, { obtain: () => Promise.reject(refused) });
     await expect(failed).rejects.toBe(refused);
     expect(existsSync(join(stateDir, STORE_FILE))).toBe(false);
   });

@@ -2,14 +2,22 @@
  * The control stream's handler: Hello is checked against the certificate, the agent is admitted, then what it
  * says is handed to the use cases one message at a time, so that a busy hub slows the agent down.
  */
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ControlRequest, Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
+import { timeText } from "@holdfast/shared/plausible-clock.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
 import { type Incoming, incoming } from "./incoming.ts";
-import { HELD_MAX, type LinkTiming, RETRY_BACKOFF, STATUSES_PER_REPORT_MAX } from "./limits.ts";
+import {
+  CLOCK_SKEW_MS_MAX,
+  HELD_MAX,
+  type LinkTiming,
+  RETRY_BACKOFF,
+  STATUSES_PER_REPORT_MAX,
+} from "./limits.ts";
 import type { AgentSession } from "./port.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -190,8 +198,18 @@ async function checkHello(hello: Hello, caller: VerifiedAgent, deps: ControlDeps
       `hello: ${hello.held.length} instances held; at most ${HELD_MAX}`,
     );
   }
+  sayClock(hello, caller, deps);
   if (hello.fencing === caller.fencing) return;
   throw await identityMismatch(deps, caller, `fencing ${hello.fencing}`, `${caller.fencing}`);
+}
+
+/** Usage is clamped and certificates are judged by the hub's time; whoever looks after the host should know. */
+function sayClock({ agentTime }: Hello, { agentId }: VerifiedAgent, { clock, log }: ControlDeps) {
+  if (agentTime === undefined) return;
+  const [agentMs, hubMs] = [timestampMs(agentTime), clock.now()];
+  if (Math.abs(agentMs - hubMs) <= CLOCK_SKEW_MS_MAX) return;
+  const times = { agentTime: timeText(agentMs), hubTime: timeText(hubMs) };
+  log.warn({ agent: agentId, ...times }, "the agent's clock differs from the hub's");
 }
 
 /** The refusal of a message that names somebody else than the certificate does, once it is in the audit. */

@@ -36,6 +36,9 @@ export const ADDRESSES_MAX = 10_000;
  */
 export const TICKET_SECONDS_MAX = 12 * 3_600;
 
+/** How far an agent's clock may be from the hub's before it is said. */
+export const CLOCK_SKEW_MS_MAX = 120_000;
+
 /** The first message of a stream must come within this. */
 export const FIRST_MESSAGE_MS_MAX = 5_000;
 /** Offers asked for at once; a slow agent has no more than these waiting for it. */
