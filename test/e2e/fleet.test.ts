@@ -12,6 +12,7 @@ import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { shownVersion, startProber } from "./prober.ts";
 import { settledRows } from "./settled-rows.ts";
 import { until } from "./until.ts";
@@ -72,6 +73,7 @@ const options = { portsFrom: 10_000 + (process.pid % 5_000) * 3, sampleWindowMs:
 
 beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
+  await prepareHub(fleet.layout);
   await bringUp(fleet, { ...options, say: () => undefined });
   free = {
     id: (await instance("etl-free")).metadata.id,

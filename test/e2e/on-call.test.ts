@@ -2,13 +2,16 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { Checkout, ROOT } from "./checkout.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { commandsOf, masked } from "./transcript.ts";
 
 const checkout = new Checkout();
 const commands = commandsOf(readFileSync(join(ROOT, "docs/on-call.md"), "utf8"));
 
 beforeAll(async () => {
+  await prepareHub(layoutOf(ROOT, join(checkout.folder, ".holdfast")));
   expect(await checkout.run("npm start")).toContain("Holdfast is running.");
 });
 afterAll(() => checkout.remove());

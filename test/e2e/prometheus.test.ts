@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { bringUp, takeDown } from "../../scripts/fleet/setup.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { until } from "./until.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -28,6 +29,7 @@ beforeAll(async () => {
   if (process.env["CI"] !== undefined) expect(isInstalled).toBe(true);
   if (!isInstalled) return;
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
+  await prepareHub(fleet.layout);
   await bringUp(fleet, { ...options, say: () => undefined });
   await fleet.stopAgent("hosted");
   await fleet.startAgent(

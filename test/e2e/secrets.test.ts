@@ -10,6 +10,7 @@ import { join, relative } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { shownVersion, startProber } from "./prober.ts";
 import { until } from "./until.ts";
 import { offerVault, vaultInstance, writeContext } from "./vault.ts";
@@ -57,6 +58,7 @@ const outputsOn = async (agent: string) => join(await directoryOn(agent), "outpu
 
 beforeAll(async () => {
   await fleet.writeHubConfig(11_000 + (process.pid % 3_000) * 3);
+  await prepareHub(fleet.layout);
   await fleet.startHub();
   writeContext(fleet);
   await offerVault(fleet, join(home, "product"));

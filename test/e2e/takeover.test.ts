@@ -11,6 +11,7 @@ import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, takeDown } from "../../scripts/fleet/setup.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { settledRows } from "./settled-rows.ts";
 import { until } from "./until.ts";
 
@@ -106,6 +107,7 @@ const committedBy = (agent: string, instance: Instance) =>
 beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
   const portsFrom = 10_000 + (process.pid % 5_000) * 3;
+  await prepareHub(fleet.layout);
   await bringUp(fleet, { portsFrom, sampleWindowMs: 1_000, say: () => undefined });
   free = await found("hosted", "etl-free");
   pro = await found("byoa", "etl", "--tenant", "initech");

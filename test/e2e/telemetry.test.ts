@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { bringUp, takeDown } from "../../scripts/fleet/setup.ts";
+import { prepareHub } from "./prepared-hub.ts";
 import { until } from "./until.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -29,6 +30,7 @@ type Logs = Readonly<{
 
 beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "examples/etl/build.ts")]);
+  await prepareHub(fleet.layout);
   await bringUp(fleet, { ...options, say: () => undefined });
 });
 

@@ -2,6 +2,7 @@
  * The fleet of the kill loop: hub with its own PostgreSQL, two agents, two instances of the ETL example, sources that go
  * on growing; a proxy between agents and hub, and one agent at the end of a cable of its own where that is allowed.
  */
+
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { layoutOf } from "../../../scripts/fleet/layout.ts";
 import { freePorts } from "../../../scripts/fleet/ports.ts";
 import { bringUp, takeDown } from "../../../scripts/fleet/setup.ts";
 import { type NetworkProxy, startProxy } from "../../../sim/src/break/proxy.ts";
+import { prepareHub } from "../../e2e/prepared-hub.ts";
 import { type Cable, layCable } from "./cable.ts";
 import type { InstanceName, Wish } from "./plan.ts";
 
@@ -94,6 +96,7 @@ export async function startWorld(
   );
   const options = { portsFrom, sampleWindowMs: SAMPLE_WINDOW_MS, say };
   try {
+    await prepareHub(fleet.layout);
     await bringUp(fleet, options);
     const idOf = async (name: InstanceName) => (await viewOf(fleet, name)).metadata.id;
     const ids = { "etl-free": await idOf("etl-free"), etl: await idOf("etl") };

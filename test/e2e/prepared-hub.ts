@@ -1,0 +1,14 @@
+/**
+ * Puts a stopped database with the schema where a new fleet's hub looks for its own, which saves each suite the making
+ * of one. That a hub makes its own is shown by the README's transcript and by the tests of the cluster.
+ */
+import { mkdir } from "node:fs/promises";
+import { copyPrepared } from "../../hub/src/store/testing.ts";
+import type { Layout } from "../../scripts/fleet/layout.ts";
+
+export async function prepareHub({ hub }: Pick<Layout, "hub">): Promise<void> {
+  // Another server's, which the fleet's hub does not run.
+  if (process.env["HOLDFAST_TEST_POSTGRES_BIN"] !== undefined) return;
+  await mkdir(hub.data, { recursive: true, mode: 0o700 });
+  await copyPrepared(hub.data);
+}
