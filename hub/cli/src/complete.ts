@@ -77,6 +77,7 @@ async function valuesOf(terminal: Terminal, line: Line): Promise<readonly string
   if (shown.length > 0) return shown.map((each) => `${each.name()}\t${each.description()}`);
   const argument = command.registeredArguments[operands.length] as Argument | undefined;
   if (argument === undefined) return [];
+  if (argument.argChoices !== undefined) return argument.argChoices;
   return await namesFor(terminal, argument.name(), line);
 }
 

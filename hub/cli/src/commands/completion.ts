@@ -18,10 +18,12 @@ _holdfast() {
     if [ "$word" = ":files" ]; then files=1; else COMPREPLY+=("$word"); fi
   done < <("\${COMP_WORDS[0]}" __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
   if [ "$files" = 1 ]; then
+    # For files alone: a name that a folder here has too is no folder.
+    compopt -o filenames
     while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "\${COMP_WORDS[COMP_CWORD]}")
   fi
 }
-complete -o filenames -F _holdfast holdfast ./holdfast
+complete -F _holdfast holdfast ./holdfast
 `;
 
 const ZSH = `#compdef holdfast
