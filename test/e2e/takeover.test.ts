@@ -1,8 +1,9 @@
 /**
  * One agent takes a cell over from another, on real processes: from one that is suspended with a backlog and wakes up
- * later, and from one that is dead, in its own directory. Workloads keep their pids, and usage stays exact.
+ * later, from one that is dead, in its own directory, from a directory where nothing runs any more, and on another
+ * host. Workloads on the same host keep their pids, and usage stays exact.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,10 +23,14 @@ const SETTINGS = { sample_window_ms: 1_000 };
 
 const root = join(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "holdfast-takeover-"));
-const fleet = new Fleet(layoutOf(root, join(home, ".holdfast")), {
-  ...process.env,
-  NO_COLOR: "1",
-});
+const FAR = "far";
+/** As another host is: it sees no process of this one. */
+const [UNSHARE, ...ELSEWHERE] = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"];
+const fleet = new Fleet(
+  layoutOf(root, join(home, ".holdfast")),
+  { ...process.env, NO_COLOR: "1" },
+  (name) => (name === FAR ? [UNSHARE ?? "", ...ELSEWHERE] : []),
+);
 
 type ObjectView = {
   metadata: { id: string; name: string };
@@ -78,13 +83,30 @@ async function rolesIn(cell: string): Promise<(string | undefined)[]> {
     .map(({ status }) => status?.state);
 }
 
-async function takeOver(cell: string, agent: string, ...whose: string[]): Promise<string> {
+/** `args` are for the enrolment, `whose` for the token. */
+async function takeOver(
+  cell: string,
+  agent: string,
+  { whose = [], args = [] }: Readonly<{ whose?: readonly string[]; args?: readonly string[] }> = {},
+): Promise<string> {
   const { state, token } = fleet.layout.agent(agent);
   writeFileSync(token, await fleet.cli(["cell", "takeover", cell, ...whose]), { mode: 0o600 });
-  const said = await fleet.agent("enroll", "--takeover", "--state", state, "--token-file", token);
+  const words = ["enroll", "--takeover", "--state", state, "--token-file", token, ...args];
+  const program = join(root, "holdfast-agent");
+  const said =
+    agent === FAR
+      ? execFileSync(UNSHARE ?? "", [...ELSEWHERE, program, ...words], { encoding: "utf8" })
+      : await fleet.agent(...words);
   rmSync(token);
   await fleet.startAgent(agent, SETTINGS, () => Promise.reject(new Error("it has joined")));
   return said;
+}
+
+/** False where this machine lets nobody have processes of his own; CI has to. */
+function hasElsewhere(): boolean {
+  const isGiven = spawnSync(UNSHARE ?? "", [...ELSEWHERE, "true"]).status === 0;
+  if (!isGiven) expect(process.env["CI"]).toBeUndefined();
+  return isGiven;
 }
 
 const signal = (agent: string, name: NodeJS.Signals) => {
@@ -125,10 +147,11 @@ afterEach(({ task }) => {
 
 afterAll(async () => {
   // The agent that has the claim ends the workloads; the one before it would be refused.
+  await fleet.stopAgent(FAR, "SIGKILL");
   await fleet.stopAgent("hosted", "SIGKILL");
-  await fleet.haltAgent("next");
+  await Promise.all([fleet.haltAgent("next"), fleet.haltAgent("after")]);
   await fleet.stopHub("SIGTERM");
-  rmSync(stateOf("hosted"), { recursive: true, force: true });
+  for (const cell of ["hosted", "byoa"]) rmSync(stateOf(cell), { recursive: true, force: true });
   await takeDown(fleet);
   rmSync(home, { recursive: true, force: true });
 });
@@ -205,7 +228,7 @@ describe("a takeover in the directory of a dead agent", () => {
   it("goes on with what it held, under a new name", async () => {
     const before = pidsOf(pro.id);
     await fleet.stopAgent("byoa", "SIGKILL");
-    await takeOver("byoa", "byoa", "--tenant", "initech");
+    await takeOver("byoa", "byoa", { whose: ["--tenant", "initech"] });
     await committedBy("byoa", pro);
     await until("the hub sees the new agent", async () => {
       const roles = await rolesIn("byoa");
@@ -216,7 +239,23 @@ describe("a takeover in the directory of a dead agent", () => {
   });
 });
 
-it("usage is exact after both", async () => {
+describe("a takeover from a directory where nothing runs any more", () => {
+  it("starts the workloads on the data that is there", async () => {
+    const before = pidsOf(pro.id);
+    await fleet.haltAgent("byoa");
+    expect(pidsOf(pro.id)).toEqual([]);
+    const args = ["--from", stateOf("byoa")];
+    await takeOver("byoa", "after", { whose: ["--tenant", "initech"], args });
+    await committedBy("after", pro);
+    const now = pidsOf(pro.id);
+    expect(now).toHaveLength(1);
+    expect(before).not.toContain(now[0]);
+    // What it wrote before is what it goes on from: the rows are counted in the end, all of them and once.
+    expect(readdirSync(stateOf("after"))).not.toContain("instances");
+  });
+});
+
+it("usage is exact after all of these", async () => {
   await Promise.all([fleet.stopSource("free"), fleet.stopSource("pro")]);
   const settled = await Promise.all([
     settledRows(fleet, "free", free.directory),
@@ -232,5 +271,29 @@ it("usage is exact after both", async () => {
     const billed = Object.fromEntries(lines.map(({ seat, quantity }) => [seat, Number(quantity)]));
     expect(billed).toEqual(counted);
     return true;
+  });
+});
+
+describe("a takeover on another host", () => {
+  it("starts its own workloads and leaves those of the old host, until a person there ends them", async () => {
+    if (!hasElsewhere()) return;
+    const before = pidsOf(free.id);
+    expect(before).toHaveLength(1);
+    const said = await takeOver("hosted", FAR);
+    expect(said).not.toContain("workloads stay");
+    await committedBy(FAR, free);
+    const both = pidsOf(free.id);
+    expect(both).toEqual(expect.arrayContaining(before));
+    expect(both).toHaveLength(2);
+    await until("the agent of the old host says that it is fenced", async () =>
+      (await statusOf("next")).includes("AGENT_FENCED"),
+    );
+    expect(await rolesIn("hosted")).toEqual([
+      "AGENT_STATE_FENCED",
+      "AGENT_STATE_FENCED",
+      "AGENT_STATE_ACTIVE",
+    ]);
+    await fleet.haltAgent("next");
+    expect(pidsOf(free.id)).toEqual(both.filter((pid) => !before.includes(pid)));
   });
 });
