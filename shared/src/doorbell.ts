@@ -22,7 +22,8 @@ export class Doorbell {
   async wait(msMax: number): Promise<void> {
     if (!this.#rung) {
       const stop = new AbortController();
-      this.#wake = () => stop.abort();
+      // With a reason, since an abort without one makes an error of its own.
+      this.#wake = () => stop.abort("rung");
       await this.#clock.sleep(msMax, stop.signal);
       this.#wake = undefined;
     }

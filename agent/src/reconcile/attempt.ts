@@ -15,7 +15,7 @@ import type { AttemptRecord, Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import { cleanUp } from "./clean-up.ts";
 import { waitUntilReady } from "./gate.ts";
-import { plannedOf, renderResource, secretsOf, wantedOf } from "./rendering.ts";
+import { plannedOf, renderResource, wantedOf } from "./rendering.ts";
 import { chosenOf, staysAsIs, stepsFor } from "./restart.ts";
 import { AttemptRun } from "./run.ts";
 import type { Target } from "./target.ts";
@@ -104,7 +104,7 @@ async function prepareArtefacts({ work }: AttemptRun, target: Target): Promise<v
 
 /** Each opens, before anything is touched; the values are dropped again. */
 async function prepareSecrets({ work }: AttemptRun, target: Target): Promise<void> {
-  for (const use of secretsOf(target)) {
+  for (const use of target.secretUses) {
     await outside("prepare", () => work.secrets.read(target.instanceId, use));
   }
 }

@@ -41,8 +41,10 @@ import { Intake } from "../assignments/intake.ts";
 import { openPolicy } from "../consent/open.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import type { Driver, DriverContext } from "../drivers/driver.ts";
+import { AskedCopies } from "../drivers/process/asked.ts";
 import { Children } from "../drivers/process/children.ts";
 import { processDriver } from "../drivers/process/index.ts";
+import { ReadSpecs } from "../drivers/process/spec.ts";
 import type { FetchPort } from "../link/port.ts";
 import { instanceDirectories } from "../local/directories.ts";
 import { localSecrets } from "../secrets/local.ts";
@@ -260,6 +262,8 @@ export function realDriver(): Driver {
     umask: (mask) => process.umask(mask),
     onChange: () => undefined,
     children: new Children(),
+    asked: new AskedCopies(),
+    specs: new ReadSpecs(),
     procDir: "/proc",
     withoutGroups: "tests use no groups",
     uid: process.getuid?.() ?? 0,

@@ -2,6 +2,7 @@
  * All instances of this agent: one loop each, one shared look at what runs, and the statuses that the link and
  * the local page read. Adopts at its start whatever the store knows.
  */
+import { isDeepStrictEqual } from "node:util";
 import { equals, fromBinary } from "@bufbuild/protobuf";
 import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
@@ -28,6 +29,8 @@ export class Engine {
   readonly #running = new Map<string, Running>();
   readonly #stored = new Map<string, number>();
   readonly #statuses = new Map<string, VersionedStatus>();
+  /** From what the statuses were made. */
+  readonly #views = new Map<string, ReturnType<InstanceLoop["view"]>>();
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
@@ -121,8 +124,11 @@ export class Engine {
     const loop = this.#running.get(instanceId)?.loop;
     if (loop === undefined) return;
     const { clock } = this.#deps;
+    const view = loop.view();
+    if (isDeepStrictEqual(this.#views.get(instanceId), view)) return;
+    this.#views.set(instanceId, view);
     const last = this.#statuses.get(instanceId);
-    const status = statusOf(instanceId, loop.view(), last?.status, clock.now());
+    const status = statusOf(instanceId, view, last?.status, clock.now());
     if (last !== undefined && equals(InstanceStatusSchema, last.status, status)) return;
     const next = { version: (last?.version ?? 0) + 1, status };
     this.#statuses.set(instanceId, next);

@@ -36,7 +36,7 @@ const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
 export class InstanceLoop {
   readonly #work: Work;
   readonly #bell: Doorbell;
-  readonly #repair: RepairState = { failures: 0, notBefore: 0 };
+  readonly #repair: RepairState = { failures: 0, notBefore: 0, rendered: new Map() };
   readonly #track: Track<InstanceState, Situation, Decision>;
   #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;

@@ -10,7 +10,7 @@ import type { JsonObject, Step } from "../drivers/driver.ts";
 import type { Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
-import { type Provisional, plannedOf, renderResource, secretsOf } from "./rendering.ts";
+import { type Provisional, plannedOf, renderResource } from "./rendering.ts";
 import { type Chosen, staysAsIs, stepsFor } from "./restart.ts";
 import type { Target } from "./target.ts";
 import { copiesOf, driverOf, plannedCommitted, servingCopy, type Work } from "./work.ts";
@@ -47,7 +47,7 @@ export function judgeStale(
  * again once this differs.
  */
 export function inputsDigestOf(work: Pick<Work, "secrets">, target: Target): string {
-  const stamps = secretsOf(target).map((use) => {
+  const stamps = target.secretUses.map((use) => {
     // Local ones by the file that they are in, as agents did before there were others.
     const name = use.sealed === undefined ? use.localName : use.name;
     try {
@@ -68,7 +68,7 @@ export function findHold(work: Work, target: Target): Hold | undefined {
       return { reason: "DRIVER_MISSING", message: `${id}: driver ${kind}: ${why}` };
     }
   }
-  for (const use of secretsOf(target)) {
+  for (const use of target.secretUses) {
     try {
       work.secrets.stamp(target.instanceId, use);
     } catch (error) {

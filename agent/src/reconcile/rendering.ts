@@ -5,14 +5,13 @@
  */
 import type { JsonObject as MessageJson } from "@bufbuild/protobuf";
 import type { ResourceTemplate } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
-import { parseTemplate, referencesOf } from "@holdfast/shared/blueprint/expression.ts";
-import { textsAt } from "@holdfast/shared/blueprint/expressions.ts";
 import { type Hole, type Known, render } from "@holdfast/shared/blueprint/render.ts";
 import { renderedDigest } from "@holdfast/shared/blueprint/rendered-digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { JsonObject, Wanted } from "../drivers/driver.ts";
 import type { Secrets, SecretUse } from "../secrets/secrets.ts";
 import type { Rendering } from "../store/attempts.ts";
+import { referenced, secretOf, secretsIn } from "./secret-uses.ts";
 import type { Target } from "./target.ts";
 
 /** Outputs of the copies that serve or are to serve, by resource id. */
@@ -32,7 +31,7 @@ export function renderResource(
 ): Provisional {
   const spec = (template.spec ?? {}) as MessageJson;
   const rendered = render(spec, knownOf(target, outputs));
-  const secrets = secretsIn(spec).map((name) => secretOf(target, name));
+  const secrets = secretsIn(spec).map((name) => secretOf(target.secrets, name));
   const artefacts = artefactsIn(target, spec);
   const digest = renderedDigest({
     kind: template.kind,
@@ -60,12 +59,6 @@ export function renderResource(
       ),
     },
   };
-}
-
-/** The secrets that the resources of a target use, each once. */
-export function secretsOf(target: Target): readonly SecretUse[] {
-  const names = target.templates.flatMap(({ spec }) => secretsIn((spec ?? {}) as MessageJson));
-  return [...new Set(names)].sort().map((name) => secretOf(target, name));
 }
 
 /** The published outputs of an instance whose resources all run. */
@@ -130,30 +123,6 @@ function knownOf(target: Target, outputs: Outputs): Known {
 
 function isOpen({ text }: Hole): boolean {
   return referenced(text).some(({ root }) => root !== "secrets");
-}
-
-function secretsIn(spec: MessageJson): readonly string[] {
-  const names = [...textsAt(spec, [])].flatMap(({ text }) =>
-    referenced(text).flatMap(({ root, names: [name] }) =>
-      root === "secrets" && name !== undefined ? [name] : [],
-    ),
-  );
-  return [...new Set(names)].sort();
-}
-
-function referenced(text: string) {
-  const template = parseTemplate(text);
-  return "problem" in template ? [] : referencesOf(template);
-}
-
-/** The assignment says which sealed or local secret is meant; without it the local one of that name is. */
-function secretOf(target: Target, name: string): SecretUse {
-  const reference = target.secrets.find((each) => each.name === name);
-  if (reference === undefined || reference.sealedDigest === "") {
-    return { name, localName: reference?.localName || name };
-  }
-  const { version, sealedDigest: digest, agentId } = reference;
-  return { name, localName: name, sealed: { version: version.toString(), digest, agentId } };
 }
 
 /** A change of it is a change of the resource. A local one has no version: its file may change at any time. */

@@ -46,8 +46,15 @@ export type ServingView = Readonly<{
   nextAt: number | undefined;
 }>;
 
-/** Failed repairs in a row, kept by the loop between passes. */
-export type RepairState = { failures: number; notBefore: number };
+/** What the loop keeps between passes: failed repairs in a row, and of what each resource came out as it was. */
+export type RepairState = {
+  failures: number;
+  notBefore: number;
+  rendered: Map<string, RenderedFrom>;
+};
+
+/** The same again renders to the same digest. */
+type RenderedFrom = Readonly<{ target: Target; outputs: string; digest: string }>;
 /** Until the next look after a repair: one that says it is done and has no effect must not spin. */
 const REPAIR_PAUSE_MS = 50;
 const REPAIR_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
@@ -94,7 +101,8 @@ async function look(
   let trouble = "";
   let nextAt: number | undefined;
   for (const template of target.templates) {
-    const resource = await lookAfter(work, target, committed, template.id, outputs, mayRepair);
+    const { id } = template;
+    const resource = await lookAfter(work, target, committed, id, outputs, repair, mayRepair);
     const { live, wanted, due } = resource;
     for (const step of due) {
       repairs.push(step.summary);
@@ -129,6 +137,7 @@ async function lookAfter(
   committed: attempts.Committed,
   resourceId: string,
   outputs: ReadonlyMap<string, JsonObject>,
+  repair: RepairState,
   mayRepair: boolean,
 ): Promise<LookedAfter> {
   const known = committed.resources.find(({ id }) => id === resourceId);
@@ -137,7 +146,7 @@ async function lookAfter(
     throw new Fault("INTERNAL", "RENDERING_LOST", `${resourceId}: nothing was committed`);
   }
   const last = lookedWith(work, rendering);
-  const wanted = mayRepair ? rerender(work, target, resourceId, outputs, last) : last;
+  const wanted = mayRepair ? rerender(work, target, last, outputs, repair.rendered) : last;
   const plan = async (scope: LookScope) => {
     const lives = await work.snapshots.recent(known.kind, scope);
     const copies = copiesOf(lives, work.instanceId, resourceId);
@@ -155,14 +164,22 @@ async function lookAfter(
 function rerender(
   work: Work,
   target: Target,
-  resourceId: string,
-  outputs: ReadonlyMap<string, JsonObject>,
   last: Wanted,
+  outputs: ReadonlyMap<string, JsonObject>,
+  rendered: Map<string, RenderedFrom>,
 ): Wanted {
+  const { resourceId } = last.key;
   const template = target.templates.find(({ id }) => id === resourceId);
   if (template === undefined) return last;
+  const from = { target, outputs: JSON.stringify([...outputs]), digest: last.digest };
+  const before = rendered.get(resourceId);
+  const isSame = before?.outputs === from.outputs && before.digest === from.digest;
+  if (isSame && before.target === target) return last;
   const { rendering, open } = renderResource(target, template, outputs);
-  if (open.length > 0 || rendering.digest === last.digest) return last;
+  if (open.length > 0 || rendering.digest === last.digest) {
+    rendered.set(resourceId, from);
+    return last;
+  }
   work.journal.rendered(work.instanceId, rendering);
   return lookedWith(work, rendering);
 }

@@ -103,6 +103,9 @@ function keyOf(kind: string, scope: LookScope): string {
   return `${scope} ${kind}`;
 }
 
+/** Nobody reads why a timer is not needed any more; an abort without a reason would make an error each time. */
+const OVER = "over";
+
 /**
  * The result of `work`, or DEADLINE_EXCEEDED `<STEP>_TIMEOUT` after `msMax`; its signal is then aborted.
  * An abort of `parent` is passed on.
@@ -116,15 +119,18 @@ export async function bounded<Result>(
 ): Promise<Result> {
   const stop = new AbortController();
   const done = new AbortController();
-  const signal = parent === undefined ? stop.signal : AbortSignal.any([stop.signal, parent]);
+  const passOn = () => stop.abort(parent?.reason);
+  if (parent?.aborted) passOn();
+  parent?.addEventListener("abort", passOn, { once: true });
   const late = clock.sleep(msMax, done.signal).then(() => {
     if (done.signal.aborted) return;
     stop.abort();
     throw new Fault("DEADLINE_EXCEEDED", "TIMEOUT", `${what}: no answer within ${msMax} ms`);
   });
   try {
-    return (await Promise.race([work(signal), late])) as Result;
+    return (await Promise.race([work(stop.signal), late])) as Result;
   } finally {
-    done.abort();
+    parent?.removeEventListener("abort", passOn);
+    done.abort(OVER);
   }
 }

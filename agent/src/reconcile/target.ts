@@ -17,10 +17,12 @@ import { digestOf } from "@holdfast/shared/digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { type Generation, generationOf } from "@holdfast/shared/generation.ts";
 import type { JsonObject } from "../drivers/driver.ts";
+import type { SecretUse } from "../secrets/secrets.ts";
 import * as assignments from "../store/assignments.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import { inDependencyOrder } from "./order.ts";
+import { secretsOf } from "./secret-uses.ts";
 
 export type Target = Readonly<{
   instanceId: string;
@@ -38,6 +40,8 @@ export type Target = Readonly<{
   parameters: JsonObject;
   facts: JsonObject;
   secrets: readonly SecretReference[];
+  /** Those that the templates name, each once. */
+  secretUses: readonly SecretUse[];
   /** Undefined for a tombstone. */
   blueprint: Blueprint | undefined;
   /** In dependency order; empty where nothing is to run. */
@@ -47,14 +51,18 @@ export type Target = Readonly<{
 
 /** The newest accepted wish. Undefined if the instance is not known. */
 export function findWanted(store: Store, instanceId: string): Target | undefined {
-  const held = assignments.find(store, instanceId);
-  return held === undefined ? undefined : targetOf(store, held.envelope.payload);
+  return store.kept(`wanted ${instanceId}`, () => {
+    const held = assignments.find(store, instanceId);
+    return held === undefined ? undefined : targetOf(store, held.envelope.payload);
+  });
 }
 
 /** What serves. Undefined before the first commit. */
 export function findServing(store: Store, instanceId: string): Target | undefined {
-  const committed = attempts.findCommitted(store, instanceId);
-  return committed === undefined ? undefined : targetOf(store, committed.assignment);
+  return store.kept(`serving ${instanceId}`, () => {
+    const committed = attempts.findCommitted(store, instanceId);
+    return committed === undefined ? undefined : targetOf(store, committed.assignment);
+  });
 }
 
 /** From an assignment's payload; its release must be in the store. */
@@ -88,6 +96,7 @@ export function targetFrom(
     parameters: jsonOf(assignment.parameters),
     facts: jsonOf(assignment.facts),
     secrets: assignment.secrets,
+    secretUses: secretsOf(templates, assignment.secrets),
     blueprint,
     templates,
     artefacts: new Map(blueprint?.artefacts.map((artefact) => [artefact.name, artefact])),

@@ -62,12 +62,14 @@ export function findResult(store: Store, id: string): ActionResult | undefined {
 
 /** The open one that came first. */
 export function oldestOpen(store: Store, instanceId: string): Action | undefined {
-  const row = store.get<{ body: Uint8Array }>(
-    `select body from action_order where instance_id = ? and result is null
-      order by at, rowid limit 1`,
-    instanceId,
-  );
-  return row && fromBinary(ActionSchema, row.body);
+  return store.kept(`action ${instanceId}`, () => {
+    const row = store.get<{ body: Uint8Array }>(
+      `select body from action_order where instance_id = ? and result is null
+        order by at, rowid limit 1`,
+      instanceId,
+    );
+    return row && fromBinary(ActionSchema, row.body);
+  });
 }
 
 export function countOpen(store: Store): number {

@@ -62,11 +62,13 @@ function assignmentOf(row: AssignmentRow): HeldAssignment {
 }
 
 export function find(store: Store, instanceId: string): HeldAssignment | undefined {
-  const row = store.get<AssignmentRow>(
-    "select * from assignment where instance_id = ?",
-    instanceId,
-  );
-  return row === undefined ? undefined : assignmentOf(row);
+  return store.kept(`assignment ${instanceId}`, () => {
+    const row = store.get<AssignmentRow>(
+      "select * from assignment where instance_id = ?",
+      instanceId,
+    );
+    return row === undefined ? undefined : assignmentOf(row);
+  });
 }
 
 export function list(store: Store): readonly HeldAssignment[] {
@@ -152,6 +154,10 @@ type EntitlementRow = Readonly<{
 }>;
 
 export function findEntitlement(store: Store, instanceId: string): HeldEntitlement | undefined {
+  return store.kept(`entitlement ${instanceId}`, () => readEntitlement(store, instanceId));
+}
+
+function readEntitlement(store: Store, instanceId: string): HeldEntitlement | undefined {
   const row = store.get<EntitlementRow>(
     "select * from entitlement where instance_id = ?",
     instanceId,
@@ -194,6 +200,10 @@ export function removeEntitlement(store: Store, instanceId: string): void {
 }
 
 export function findRefusal(store: Store, instanceId: string): Refusal | undefined {
+  return store.kept(`refusal ${instanceId}`, () => readRefusal(store, instanceId));
+}
+
+function readRefusal(store: Store, instanceId: string): Refusal | undefined {
   const row = store.get<{
     incarnation: bigint;
     number: bigint;

@@ -105,6 +105,10 @@ type AttemptRow = Readonly<{
 }>;
 
 export function find(store: Store, instanceId: string): AttemptRecord | undefined {
+  return store.kept(`attempt ${instanceId}`, () => readAttempt(store, instanceId));
+}
+
+function readAttempt(store: Store, instanceId: string): AttemptRecord | undefined {
   const row = store.get<AttemptRow>("select * from attempt where instance_id = ?", instanceId);
   if (row === undefined) return undefined;
   return {
@@ -164,10 +168,13 @@ function putRestart(store: Store, attempt: AttemptRecord, { actionId }: Restart)
 }
 
 /** The newest restart of the instance, ended or not. */
-export function findRestart(
-  store: Store,
-  instanceId: string,
-): (AttemptRecord & Readonly<{ restart: Restart }>) | undefined {
+export function findRestart(store: Store, instanceId: string): RestartRecord | undefined {
+  return store.kept(`restart ${instanceId}`, () => readRestart(store, instanceId));
+}
+
+type RestartRecord = AttemptRecord & Readonly<{ restart: Restart }>;
+
+function readRestart(store: Store, instanceId: string): RestartRecord | undefined {
   const row = store.get<{ body: string }>(
     "select body from restart where instance_id = ?",
     instanceId,
@@ -259,6 +266,10 @@ export function end(store: Store, attempt: AttemptRecord): void {
 }
 
 export function findCommitted(store: Store, instanceId: string): Committed | undefined {
+  return store.kept(`committed ${instanceId}`, () => readCommitted(store, instanceId));
+}
+
+function readCommitted(store: Store, instanceId: string): Committed | undefined {
   const row = store.get<{
     incarnation: bigint;
     number: bigint;
@@ -316,12 +327,14 @@ export function findRendering(
   instanceId: string,
   digest: string,
 ): Rendering | undefined {
-  const row = store.get<{ body: string }>(
-    "select body from rendering where instance_id = ? and digest = ?",
-    instanceId,
-    digest,
-  );
-  return row === undefined ? undefined : renderingOf(row.body);
+  return store.kept(`rendering ${instanceId} ${digest}`, () => {
+    const row = store.get<{ body: string }>(
+      "select body from rendering where instance_id = ? and digest = ?",
+      instanceId,
+      digest,
+    );
+    return row === undefined ? undefined : renderingOf(row.body);
+  });
 }
 
 /** All that are kept, of every instance: for what may be thrown out of the artefact cache. */

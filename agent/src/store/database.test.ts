@@ -33,6 +33,29 @@ describe("openStore", () => {
     store.close();
   });
 
+  it("gives what it read before until something is written, and nothing that was taken back", () => {
+    const { store } = openStore(path(), 1);
+    let reads = 0;
+    const read = () => {
+      reads += 1;
+      return facts.findIncarnation(store);
+    };
+    const told = () => store.kept("incarnation", read);
+    facts.raiseIncarnation(store, 7n);
+    expect([told(), told(), reads]).toEqual([7n, 7n, 1]);
+    facts.raiseIncarnation(store, 8n);
+    expect([told(), reads]).toEqual([8n, 2]);
+    const takenBack = () =>
+      store.transaction(() => {
+        facts.raiseIncarnation(store, 9n);
+        expect(told()).toBe(9n);
+        throw new Error("no");
+      });
+    expect(takenBack).toThrow("no");
+    expect(told()).toBe(8n);
+    store.close();
+  });
+
   it("opens again what it wrote, without running a migration twice", () => {
     const first = openStore(path(), 1).store;
     facts.raiseIncarnation(first, 7n);

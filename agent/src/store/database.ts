@@ -17,12 +17,15 @@ export const LIST_ROWS_MAX = 1_000;
 const BUSY_MS_MAX = 2_000;
 /** Distinct statements are written in the code, so this is only reached by a bug. */
 const STATEMENTS_MAX = 500;
+/** Answers that are kept decoded until the next write; an agent of more instances decodes again. */
+const KEPT_MAX = 512;
 
 /** Integers come back as bigint, so that 64-bit numbers stay exact. */
 export class Store {
   /** For the other files of this folder only. */
   readonly db: Database.Database;
   readonly #statements = new Map<string, Database.Statement<SqlValue[], unknown>>();
+  readonly #kept = new Map<string, unknown>();
 
   /** Told how long each transaction took until it was on the disk; undefined: nobody measures. */
   watch: Readonly<{ monotonic(): number; written(ms: number): void }> | undefined;
@@ -42,6 +45,7 @@ export class Store {
 
   /** Number of rows that changed. */
   run(sql: string, ...values: SqlValue[]): number {
+    this.#kept.clear();
     return this.#statement(sql).run(...values).changes;
   }
 
@@ -54,6 +58,21 @@ export class Store {
     return result;
   }
 
+  /**
+   * What `read` made of this store, until something is written through it: loops that look each second decode nothing
+   * twice. `key` names the question; nobody may change the answer. Within a transaction, which may be taken back, each
+   * call reads.
+   */
+  kept<Answer>(key: string, read: () => Answer): Answer {
+    if (this.db.inTransaction) return read();
+    if (this.#kept.has(key)) return this.#kept.get(key) as Answer;
+    const answer = read();
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size >= KEPT_MAX && oldest !== undefined) this.#kept.delete(oldest);
+    this.#kept.set(key, answer);
+    return answer;
+  }
+
   /** Without the write-ahead log. */
   bytes(): number {
     const size = "select page_count * page_size as bytes from pragma_page_count, pragma_page_size";
@@ -61,6 +80,7 @@ export class Store {
   }
 
   close(): void {
+    this.#kept.clear();
     this.#statements.clear();
     this.db.close();
   }

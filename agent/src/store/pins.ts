@@ -69,8 +69,10 @@ export function raiseFloor(store: Store, floor: Floor, envelope: Envelope): bool
 }
 
 export function findFreshness(store: Store): Envelope | undefined {
-  const row = store.get<{ envelope: Uint8Array }>("select envelope from freshness where id = 1");
-  return row === undefined ? undefined : fromBinary(EnvelopeSchema, row.envelope);
+  return store.kept("freshness", () => {
+    const row = store.get<{ envelope: Uint8Array }>("select envelope from freshness where id = 1");
+    return row === undefined ? undefined : fromBinary(EnvelopeSchema, row.envelope);
+  });
 }
 
 export function replaceFreshness(store: Store, envelope: Envelope): void {

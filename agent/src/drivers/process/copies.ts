@@ -23,6 +23,7 @@ import {
 import {
   type CopyRecord,
   type ExitNote,
+  type HealthNote,
   isHandle,
   isInstanceId,
   type ProcessIdentity,
@@ -53,8 +54,8 @@ export type Copy = Readonly<{
   exit: ExitNote | undefined;
   /** It was started before the host was last switched on. */
   ofEarlierBoot: boolean;
-  /** Alive, but its liveness probe has failed as often as the spec allows. */
-  failing: boolean;
+  /** What its probes have come to; of one that does not run nothing. */
+  health: HealthNote | undefined;
   startedAt: number;
 }>;
 
@@ -67,7 +68,7 @@ type Sight = Readonly<{
   /** Whether it shows all processes of the host. */
   isWhole: boolean;
 }>;
-type Place = Readonly<{ runDir: string; handle: string }>;
+type Place = Readonly<{ runDir: string; handle: string; record: CopyRecord | undefined }>;
 type CopyHost = Pick<ProcessHost, "procDir" | "children">;
 
 /** Of one environment mark per fact; see environment.ts, which sets them. */
@@ -126,8 +127,8 @@ export async function findRecordedCopies(
 ): Promise<readonly Copy[]> {
   const { procDir } = host;
   const places = placesOf(context.stateDir);
-  const processes = places.flatMap(({ runDir }) => {
-    const pid = readRecord(runDir)?.process?.pid;
+  const processes = places.flatMap(({ record }) => {
+    const pid = record?.process?.pid;
     const entry = pid === undefined ? undefined : readProcess(procDir, pid);
     return entry === undefined ? [] : [entry];
   });
@@ -170,7 +171,9 @@ export async function findCopy(
 ): Promise<Copy | undefined> {
   const runDir = join(context.directories(key.instanceId).run, handle);
   const name = `${key.instanceId}/${handle}`;
-  return copyOf(await look(procDir, context), name, { runDir, handle: name }, context);
+  const sight = await look(procDir, context);
+  const place = { runDir, handle: name, record: readRecord(runDir) };
+  return copyOf(sight, name, place, context);
 }
 
 /**
@@ -185,11 +188,12 @@ export async function findRunning(
 ): Promise<Copy | undefined> {
   const { procDir } = host;
   const runDir = join(context.directories(key.instanceId).run, handle);
-  const known = isHandle(handle) ? readRecord(runDir)?.process : undefined;
+  const record = isHandle(handle) ? readRecord(runDir) : undefined;
+  const known = record?.process;
   const entry = known === undefined ? undefined : readProcess(procDir, known.pid);
   const sight = partOf(procDir, entry === undefined ? [] : [entry]);
   const name = `${key.instanceId}/${handle}`;
-  const copy = copyOf(sight, name, { runDir, handle: name }, context);
+  const copy = copyOf(sight, name, { runDir, handle: name, record }, context);
   if (copy?.running === true) return copy;
   const copies = await findSettledCopies(host, context);
   return copies.find((each) => each.handle === handle && each.key.instanceId === key.instanceId);
@@ -203,7 +207,8 @@ function placesOf(stateDir: string): readonly Place[] {
     return foldersOf(run).flatMap((copy): Place[] => {
       const runDir = join(run, copy);
       const record = isHandle(copy) ? readRecord(runDir) : undefined;
-      return record?.handle === copy ? [{ runDir, handle: `${record.instance}/${copy}` }] : [];
+      const isOwn = record?.handle === copy;
+      return isOwn ? [{ runDir, handle: `${record.instance}/${copy}`, record }] : [];
     });
   });
 }
@@ -237,7 +242,7 @@ function copyOf(
   place: Place | undefined,
   context: DriverContext,
 ): Copy | undefined {
-  const record = place === undefined ? undefined : readRecord(place.runDir);
+  const record = place?.record;
   const marked = sight.marked.get(name) ?? [];
   const facts = record ?? factsIn(marked[0]?.marks);
   if (facts === undefined) return undefined;
@@ -261,7 +266,7 @@ function copyOf(
     running: leader !== undefined,
     exit: leader === undefined && existsSync(runDir) ? readExit(runDir) : undefined,
     ofEarlierBoot: process !== undefined && process.bootId !== sight.bootId,
-    failing: leader !== undefined && readHealth(runDir).failing,
+    health: leader === undefined ? undefined : readHealth(runDir),
     startedAt: record?.beganAt ?? Math.round(sight.bootedAt + ticksToMs(leader?.startTicks ?? 0)),
   };
 }

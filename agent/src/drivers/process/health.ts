@@ -16,8 +16,7 @@ import { describeExit } from "./live.ts";
 import { droppedIn, tendLogs } from "./logs.ts";
 import { type Answer, portOf, probe } from "./probe.ts";
 import { describeProcess, listenerOf, listensOn, ticksToMs, uptimeMs } from "./proc.ts";
-import { type HealthNote, readHealth, writeHealth } from "./record.ts";
-import { specOf } from "./spec.ts";
+import { type HealthNote, writeHealth } from "./record.ts";
 import { overuseOf } from "./watch.ts";
 
 export async function healthOf(
@@ -29,21 +28,27 @@ export async function healthOf(
   const copy = await findRunning(host, context, live.key, live.handle);
   if (copy === undefined)
     return { state: "failed", alive: false, message: "nothing is left of it" };
-  if (!copy.running) return ended(copy, live, context);
-  const { readiness, liveness, limits } = specOf(wanted.spec);
-  const before = readHealth(copy.runDir);
+  const before = copy.health;
+  if (before === undefined) {
+    host.asked.forget(copy.runDir);
+    return ended(copy, live, context);
+  }
+  const { readiness, liveness, limits } = host.specs.of(wanted.spec);
   const now = uptimeMs(host.procDir);
-  const asked = await askReadiness(host, readiness, { copy, before, now }, wanted, context);
-  const { answer } = asked;
+  const answer = await askReadiness(host, readiness, copy, now, wanted, context);
   const isFirst = answer.ok && !before.wasReady && readiness !== undefined;
   const ready = isFirst ? await confirm(host, copy, readiness, answer, context) : answer;
   const wasReady = before.wasReady || ready.ok;
-  const known = { ...before, ...asked.note, wasReady };
-  const isDue = wasReady && now - before.probedUptimeMs >= (liveness?.intervalMs ?? 0);
+  const known = { ...before, wasReady };
+  const { livenessUptimeMs } = host.asked.of(copy.runDir);
+  const isDue = wasReady && now - livenessUptimeMs >= (liveness?.intervalMs ?? 0);
   const probed =
     liveness === undefined || !isDue
       ? known
-      : judge(known, await probe(host, liveness, copy, wanted, context), liveness, now);
+      : judge(known, await probe(host, liveness, copy, wanted, context), liveness);
+  if (liveness !== undefined && isDue) {
+    host.asked.note(copy.runDir, { ...host.asked.of(copy.runDir), livenessUptimeMs: now });
+  }
   const overuse = await overuseOf(host.procDir, copy, limits, context);
   const after = overuse === "" ? probed : { ...probed, failing: true, overuse };
   keep(copy, before, after, context);
@@ -57,8 +62,6 @@ export async function healthOf(
   return caveat === "" ? judged : { ...judged, caveat };
 }
 
-type Asked = Readonly<{ answer: Answer; note: Partial<HealthNote> }>;
-
 /**
  * A probe by a program starts a process, so between two of its intervals the last answer stands. Others cost next to
  * nothing and are asked each time.
@@ -66,17 +69,19 @@ type Asked = Readonly<{ answer: Answer; note: Partial<HealthNote> }>;
 async function askReadiness(
   host: ProcessHost,
   readiness: ReadinessProbe | undefined,
-  { copy, before, now }: Readonly<{ copy: Copy; before: HealthNote; now: number }>,
+  copy: Copy,
+  now: number,
   wanted: Wanted,
   context: DriverContext,
-): Promise<Asked> {
-  if (readiness === undefined) return { answer: RUNS, note: {} };
-  const { ready } = before;
-  const isFresh = ready !== undefined && now - ready.askedUptimeMs < readiness.intervalMs;
-  if (readiness.exec !== undefined && isFresh) return { answer: ready, note: {} };
+): Promise<Answer> {
+  if (readiness === undefined) return RUNS;
+  if (readiness.exec === undefined) return await probe(host, readiness, copy, wanted, context);
+  const asked = host.asked.of(copy.runDir);
+  const last = asked.readiness;
+  if (last !== undefined && now - last.uptimeMs < readiness.intervalMs) return last.answer;
   const answer = await probe(host, readiness, copy, wanted, context);
-  if (readiness.exec === undefined) return { answer, note: {} };
-  return { answer, note: { ready: { ...answer, askedUptimeMs: now } } };
+  host.asked.note(copy.runDir, { ...asked, readiness: { answer, uptimeMs: now } });
+  return answer;
 }
 
 const DISK_CAVEAT = "the disk is nearly full: old output is dropped early";
@@ -115,10 +120,9 @@ function judge(
   before: HealthNote,
   answer: Answer,
   liveness: Readonly<{ failures: number }>,
-  probedUptimeMs: number,
 ): HealthNote {
   const failures = answer.ok ? 0 : before.failures + 1;
-  return { ...before, failures, failing: failures >= liveness.failures, probedUptimeMs };
+  return { ...before, failures, failing: failures >= liveness.failures };
 }
 
 function verdict(

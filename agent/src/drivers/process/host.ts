@@ -4,7 +4,9 @@
  */
 
 import type { AgentConfig } from "../../config.ts";
+import { AskedCopies } from "./asked.ts";
 import { Children } from "./children.ts";
+import { ReadSpecs } from "./spec.ts";
 
 export type ProcessHost = Readonly<{
   /** The agent's own Node binary: what `node` in argv[0] means. */
@@ -17,6 +19,10 @@ export type ProcessHost = Readonly<{
   onChange(instanceId: string): void;
   /** Those that it started itself. */
   children: Children;
+  /** How long ago each copy was probed. */
+  asked: AskedCopies;
+  /** Specs that were read already. */
+  specs: ReadSpecs;
   /** Where the proc file system is mounted: /proc. */
   procDir: string;
   /** Why no control groups are to be made; undefined: as far as the host allows. */
@@ -32,7 +38,7 @@ export type ProcessHost = Readonly<{
 /** What main.ts knows of its process without any setting. */
 export type ProcessGround = Omit<
   ProcessHost,
-  "onChange" | "children" | "withoutGroups" | "users" | "uid"
+  "onChange" | "children" | "asked" | "specs" | "withoutGroups" | "users" | "uid"
 >;
 
 export function processHost(
@@ -42,7 +48,8 @@ export function processHost(
   onChange: ProcessHost["onChange"],
 ): ProcessHost {
   const withoutGroups = processCgroups === "off" ? "process_cgroups is off" : undefined;
-  return { ...ground, uid, withoutGroups, users: processUsers, onChange, children: new Children() };
+  const memory = { children: new Children(), asked: new AskedCopies(), specs: new ReadSpecs() };
+  return { ...ground, ...memory, uid, withoutGroups, users: processUsers, onChange };
 }
 
 export const DRIVER_KIND = "process";

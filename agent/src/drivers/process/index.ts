@@ -33,7 +33,10 @@ import { dropInstance, stopCopy } from "./stop.ts";
 
 export { type ProcessGround, type ProcessHost, processHost } from "./host.ts";
 
-/** Without memory but for the ends of its own children: two of them over one state directory see and do the same. */
+/**
+ * Without memory but for the ends of its own children and the pace of its probes: two of them over one state directory
+ * see and do the same.
+ */
 export function processDriver(host: ProcessHost): Driver {
   const { procDir } = host;
   return {

@@ -6,7 +6,7 @@ import { usageOf } from "./cgroup.ts";
 import type { Copy } from "./copies.ts";
 import { logPath } from "./logs.ts";
 import { messageOf } from "./output.ts";
-import { type ExitNote, readHealth, writeExit } from "./record.ts";
+import { type ExitNote, writeExit } from "./record.ts";
 
 /** A start that has begun and whose process nobody sees takes this long at most; then it never happened. */
 const START_MS_MAX = 10_000;
@@ -26,7 +26,7 @@ export function liveOf(copy: Copy, context: DriverContext): Live {
     message: exit === undefined ? alive(copy, phase) : describeExit(copy, exit, context),
   };
   if (exit !== undefined) return { ...live, exitedAt: exit.at };
-  return copy.failing ? { ...live, failing: true } : live;
+  return copy.health?.failing ? { ...live, failing: true } : live;
 }
 
 function phaseOf(copy: Copy, now: number): Live["phase"] {
@@ -50,9 +50,10 @@ function exitOf(copy: Copy, context: DriverContext): ExitNote {
 
 function alive(copy: Copy, phase: Live["phase"]): string {
   if (copy.process === undefined) return "starting";
-  const overuse = readHealth(copy.runDir).overuse ?? "its liveness probe fails";
-  const failing = copy.failing ? `; ${overuse}` : "";
-  return `${phase} as pid ${copy.process.pid}${failing}`;
+  const said = `${phase} as pid ${copy.process.pid}`;
+  return copy.health?.failing
+    ? `${said}; ${copy.health.overuse ?? "its liveness probe fails"}`
+    : said;
 }
 
 /** `exited with status 3: last lines | of its output` */

@@ -17,6 +17,7 @@ import type {
   StepOutcome,
   Wanted,
 } from "../driver.ts";
+import { AskedCopies } from "./asked.ts";
 import { pruneGroups } from "./cgroup.ts";
 import { findPlaces } from "./cgroup-places.ts";
 import { Children } from "./children.ts";
@@ -24,6 +25,7 @@ import { findCopies } from "./copies.ts";
 import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
+import { ReadSpecs } from "./spec.ts";
 
 export const INSTANCE = `ins_${"a".repeat(32)}`;
 export const DEADLINE_MS = 60_000;
@@ -212,6 +214,8 @@ export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
     umask: (mask) => process.umask(mask),
     onChange,
     children: new Children(),
+    asked: new AskedCopies(),
+    specs: new ReadSpecs(),
     procDir: "/proc",
     withoutGroups: undefined,
     uid: process.getuid?.() ?? 0,

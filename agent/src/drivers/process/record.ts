@@ -59,10 +59,6 @@ export type HealthNote = Readonly<{
   failures: number;
   /** The count has reached what the spec allows. */
   failing: boolean;
-  /** Of the last liveness probe, ms since boot. */
-  probedUptimeMs: number;
-  /** What a readiness probe by a program said last. */
-  ready?: Readonly<{ ok: boolean; message: string; askedUptimeMs: number }>;
   /** Which limit it passed; such a copy is ended. */
   overuse?: string;
 }>;
@@ -163,15 +159,11 @@ export function writeHealth(runDir: string, note: HealthNote): void {
 
 export function readHealth(runDir: string): HealthNote {
   const found = readJson(join(runDir, "health.json")) ?? {};
-  const { failures, probedUptimeMs, overuse } = found;
-  const { ok, message, askedUptimeMs } = objectOf(found["ready"]) ?? {};
-  const isKnown = typeof message === "string" && typeof askedUptimeMs === "number";
+  const { failures, overuse } = found;
   return {
     wasReady: found["wasReady"] === true,
     failures: typeof failures === "number" ? failures : 0,
     failing: found["failing"] === true,
-    probedUptimeMs: typeof probedUptimeMs === "number" ? probedUptimeMs : 0,
-    ...(isKnown && { ready: { ok: ok === true, message, askedUptimeMs } }),
     ...(typeof overuse === "string" && { overuse }),
   };
 }
@@ -184,7 +176,8 @@ export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
 /** undefined for a file that is not there, too large or not a JSON object. */
 export function readJson(path: string, bytesMax = RECORD_BYTES_MAX): JsonObject | undefined {
   try {
-    if (statSync(path).size > bytesMax) return undefined;
+    const size = statSync(path, { throwIfNoEntry: false })?.size;
+    if (size === undefined || size > bytesMax) return undefined;
     return objectOf(JSON.parse(readFileSync(path, "utf8")) as JsonValue);
   } catch {
     return undefined;

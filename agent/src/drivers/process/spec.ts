@@ -14,6 +14,17 @@ export function specOf(spec: JsonObject): ProcessSpec {
   return readProcessSpec(spec, "spec");
 }
 
+/** As specOf, for those who ask about the same spec each second. */
+export class ReadSpecs {
+  readonly #read = new WeakMap<JsonObject, ProcessSpec>();
+
+  of(spec: JsonObject): ProcessSpec {
+    const known = this.#read.get(spec) ?? specOf(spec);
+    this.#read.set(spec, known);
+    return known;
+  }
+}
+
 /** Of a spec that is to run: a limit that is not known would be none. Throws INVALID_ARGUMENT `SPEC_INVALID`. */
 export function renderedSpecOf(spec: JsonObject): ProcessSpec {
   const open = openAmounts(spec);

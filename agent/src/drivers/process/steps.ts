@@ -44,7 +44,8 @@ function stepsTowards(
   known: Known,
   now: number,
 ): readonly Step[] {
-  const { drainMs } = specOf(wanted.spec).stop;
+  const stopOther = (copy: Live) =>
+    stopLater(copy, known(copy.digest), specOf(wanted.spec).stop.drainMs);
   const same = copies.filter(({ digest }) => digest === wanted.digest);
   const kept = same.findLast((copy) => isAlive(copy));
   if (kept?.failing === true) return [stopFailing(kept, wanted)];
@@ -52,13 +53,13 @@ function stepsTowards(
   const others = copies.filter(
     (copy) => copy !== kept && (kept !== undefined || !exited.includes(copy)),
   );
-  if (kept !== undefined) return others.map((copy) => stopLater(copy, known(copy.digest), drainMs));
+  if (kept !== undefined) return others.map(stopOther);
   const inTheWay = others.filter((copy) => copy.phase !== "exited" && needsSamePort(copy, wanted));
   const later = others.filter((copy) => !inTheWay.includes(copy));
   return [
     ...inTheWay.map((copy) => stopFirst(copy, known(copy.digest), wanted, copies)),
     start(wanted, exited, copies, now),
-    ...later.map((copy) => stopLater(copy, known(copy.digest), drainMs)),
+    ...later.map(stopOther),
   ];
 }
 
