@@ -45,6 +45,7 @@ async function main(args: readonly string[]): Promise<number> {
   const result = { code: 0 };
   const program = new Command("holdfast-agent")
     .description("Runs what the vendor signed and the customer allows in this cell.")
+    .version(shownVersion())
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
     .showHelpAfterError(false);
@@ -83,9 +84,7 @@ async function main(args: readonly string[]): Promise<number> {
   program
     .command("version")
     .description("version of this program")
-    .action(() => {
-      process.stdout.write(`holdfast-agent ${versionOf()}\n`);
-    });
+    .action(() => void process.stdout.write(`${shownVersion()}\n`));
   try {
     await program.parseAsync([...args], { from: "user" });
     return result.code;
@@ -178,6 +177,10 @@ function readAtMost(file: string | 0, bytesMax: number): string {
   } finally {
     if (file !== 0) fs.closeSync(descriptor);
   }
+}
+
+function shownVersion(): string {
+  return `holdfast-agent ${versionOf()}`;
 }
 
 function versionOf(): string {

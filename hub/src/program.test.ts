@@ -39,6 +39,10 @@ function fileWith(text: string): string {
 }
 
 describe("holdfast-hub", () => {
+  it.each(["--version", "version"])("says who it is by %s", async (word) => {
+    expect(await said([word])).toEqual({ code: 0, out: "holdfast-hub test", err: "" });
+  });
+
   it("takes a flight only where there is one, and replays only what is one", async () => {
     const config = fileWith(`data_dir: ${join(directory, "never-ran")}\n`);
     const out = join(directory, "flight.jsonl");

@@ -64,7 +64,7 @@ export async function run(args: readonly string[], process: Process): Promise<nu
 function commands(process: Process, result: { code: number }): Command {
   const program = new Command("holdfast-hub")
     .description("Control plane of Holdfast")
-    .version(process.version)
+    .version(`holdfast-hub ${process.version}`)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => process.print(text.trimEnd()),
@@ -106,6 +106,10 @@ function commands(process: Process, result: { code: number }): Command {
     .action((file: string, { of }: { of?: string }) => {
       result.code = replayFile(fs, HUB_FLIGHT, { file, of, print: process.print });
     });
+  program
+    .command("version")
+    .description("version of this program")
+    .action(() => process.print(`holdfast-hub ${process.version}`));
   const vendor = program.command("vendor").description("vendors that this hub serves");
   configured(vendor.command("create <name>").description("make a vendor and its owner")).action(
     async (name: string, options: Options) =>

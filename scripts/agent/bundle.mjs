@@ -1,11 +1,12 @@
 /**
- * The agent as it ships: one bundled file and the SQLite addon of one platform, beside the manifest that says its
- * version. Runs on any Node 24, without a package manager and without the checkout.
+ * The agent as it ships: one bundled file and the SQLite addon of one platform, what starts them, and the manifest that
+ * says its version. Runs on any Node 24, without a package manager and without the checkout.
  * usage: node scripts/agent/bundle.mjs FOLDER [linux-x64|linux-arm64]
  */
-import { copyFileSync, mkdirSync, realpathSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { BUILT_INS } from "../cli/built-ins.mjs";
 import { esbuildOf } from "../cli/bundle.mjs";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -13,13 +14,11 @@ const ROOT = join(import.meta.dirname, "../..");
 export const PLATFORMS = ["linux-x64", "linux-arm64"];
 
 /** Libraries of the CommonJS kind ask for Node's modules by `require`. */
-const REQUIRE = [
-  'import { createRequire as createRequireHere } from "node:module";',
-  "const require = createRequireHere(import.meta.url);",
-].join("\n");
+const REQUIRE =
+  'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);';
 
 /**
- * Gives the entry; what it needs lies beside it.
+ * Gives the program; what it needs lies beside it.
  * @param {string} folder
  * @param {string} [platform]
  * @returns {Promise<string>}
@@ -46,10 +45,15 @@ export async function bundleAgent(folder, platform = `${process.platform}-${proc
     loader: { ".node": "copy" },
     assetNames: "[name]",
     banner: { js: REQUIRE },
+    plugins: [BUILT_INS],
     logLevel: "warning",
   });
   copyFileSync(join(ROOT, "agent/package.json"), join(folder, "package.json"));
-  return join(folder, "bin/agent.mjs");
+  copyFileSync(join(ROOT, "agent/start.sh"), join(folder, "bin/start.sh"));
+  const program = join(folder, "bin/holdfast-agent");
+  copyFileSync(join(import.meta.dirname, "launcher.sh"), program);
+  chmodSync(program, 0o755);
+  return program;
 }
 
 const [, program = "", folder, platform] = process.argv;

@@ -3,54 +3,21 @@
  * to a folder of its own and then pointed to, so that a run which has begun with another one still finds its files.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { builtinModules, createRequire } from "node:module";
+import { createRequire } from "node:module";
 import { join } from "node:path";
+import { BUILT_INS } from "./built-ins.mjs";
 import { BUNDLES, changedAt, stampPath } from "./stamp.mjs";
 
 const ENTRY = "hub/cli/src/main.ts";
 /** What decides about the content besides the files that are read. */
 const CONFIGURATION = [
   ...["hub/cli/package.json", "pnpm-lock.yaml", "node_modules/.modules.yaml"],
-  ...["scripts/cli/bundle.mjs", "scripts/cli/headers.mjs"],
+  ...["scripts/cli/bundle.mjs", "scripts/cli/built-ins.mjs", "scripts/cli/headers.mjs"],
 ];
 /** Times of files lag behind the clock by less. */
 const CLOCK_MS = 20;
 /** Nothing runs that long without having loaded all it needs. */
 const KEPT_MS = 86_400_000;
-/**
- * An import of a built-in loads it, and makes Node read each of its exports besides: 20 ms for node:process alone. Here
- * it is loaded when one of its names is first used, which for most is never.
- */
-const BUILT_INS = {
-  name: "built-ins",
-  /** @param {any} build */
-  setup(build) {
-    const names = new RegExp(`^(node:.+|${builtinModules.join("|")})$`);
-    build.onResolve({ filter: names }, (/** @type {{path: string}} */ { path }) => {
-      return { path: path.replace(/^node:/, ""), namespace: "built-in", sideEffects: false };
-    });
-    build.onLoad(
-      { filter: /./, namespace: "built-in" },
-      (/** @type {{path: string}} */ { path }) => {
-        return { contents: lateModule(path) };
-      },
-    );
-  },
-};
-
-/** @param {string} name */
-function lateModule(name) {
-  const found = `process.getBuiltinModule("node:${name}")`;
-  const exported = process.getBuiltinModule(`node:${name}`);
-  // Some are functions, which can be extended and called.
-  if (exported === undefined || typeof exported === "function") return `module.exports = ${found};`;
-  const names = Object.getOwnPropertyNames(exported).filter((each) =>
-    /^[A-Za-z_$][\w$]*$/.test(each),
-  );
-  const getters = names.map((each) => `get ${each}() { return ${found}.${each}; },`);
-  return `module.exports = {\n${getters.join("\n")}\n};`;
-}
-
 /**
  * The rules of requests are the hub's to judge. Their own descriptors are two thirds of what all messages cost at the
  * start, so that the bundle has an empty file in their place; options that nobody reads stay bytes.

@@ -50,6 +50,7 @@ beforeEach(() => {
     "hub/cli/package.json",
     "pnpm-lock.yaml",
     "scripts/cli/bundle.mjs",
+    "scripts/cli/built-ins.mjs",
     "scripts/cli/headers.mjs",
   ]) {
     put(file, "{}");

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bundleAgent } from "../../scripts/agent/bundle.mjs";
 import type { Fleet } from "../../scripts/fleet/fleet.ts";
@@ -28,17 +28,17 @@ const MIB = 2 ** 20;
 export function bench(): Promise<BenchResult> {
   return withFleet({ logLevel: "info", sampleWindowMs: SAMPLE_WINDOW_MS }, async (fleet, home) => {
     const folder = join(home, "agent");
-    const entry = await bundleAgent(folder);
+    const program = await bundleAgent(folder);
     await fleet.stopAgent(CELL);
     const starts: number[] = [];
     const bareStarts: number[] = [];
     for (let at = 0; at < STARTS; at++) {
-      const agent = new Agent(fleet, entry);
+      const agent = new Agent(fleet, program, home);
       starts.push(await agent.connected());
       await agent.end();
       bareStarts.push(await bareStartMs());
     }
-    const agent = new Agent(fleet, entry);
+    const agent = new Agent(fleet, program, home);
     const bare = spawn(process.execPath, ["-e", "setInterval(() => undefined, 60_000)"]);
     try {
       await agent.connected();
@@ -81,17 +81,21 @@ class Agent {
   readonly #log: LogLines;
   readonly #startedAt: number;
 
-  constructor(fleet: Fleet, entry: string) {
+  /** `cache`: the folder that systemd gives such a service. */
+  constructor(fleet: Fleet, program: string, cache: string) {
     const { config, log } = fleet.layout.agent(CELL);
     this.#log = new LogLines(log);
     this.#log.read();
     this.#startedAt = performance.now();
-    const env = { ...process.env, HOLDFAST_AGENT_LOG_LEVEL: "info" };
-    this.#child = spawn(
-      "sh",
-      ["-c", `exec "$0" "$1" run --config "$2" >> "$3" 2>&1`, process.execPath, entry, config, log],
-      { env },
-    );
+    const env = {
+      ...process.env,
+      PATH: `${dirname(process.execPath)}:${process.env["PATH"]}`,
+      CACHE_DIRECTORY: cache,
+      HOLDFAST_AGENT_LOG_LEVEL: "info",
+    };
+    const words = [program, config, log];
+    const args = ["-c", `exec "$0" run --config "$1" >> "$2" 2>&1`, ...words];
+    this.#child = spawn("sh", args, { env });
   }
 
   get pid(): number {

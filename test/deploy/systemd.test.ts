@@ -60,6 +60,8 @@ describe("the unit of the agent", () => {
     expect(Number(service.get("TimeoutStopSec")) * 1_000).toBeGreaterThan(values.shutdownMsMax);
     expect(service.get("ExecStart")).toBe(`${PROGRAM} run --config /etc/holdfast/agent.yaml`);
     expect(service.get("StateDirectory")).toBe("holdfast");
+    const cache = ["CacheDirectory", "CacheDirectoryMode"].map((name) => service.get(name));
+    expect(cache).toEqual(["holdfast", "0700"]);
   });
 
   it("keeps what accounts, stops and looks need of root's rights, and nothing else", () => {
