@@ -20,6 +20,8 @@ const OTHER = "OTHER";
 const KINDS = ["read", "write", "statement"] as const;
 const QUESTIONS = ["admission", "offers", "note", "news", "status", "opening", "end"] as const;
 const LISTENERS = ["link", "identity"] as const;
+const PORTS = ["api", ...LISTENERS] as const;
+const EXCESSES = ["pings", "resets"] as const;
 const HANDSHAKES = ["done", "refused", "failed"] as const;
 const WRITES = ["offer", "note"] as const;
 const VERDICTS = ["accepted", "duplicate", "quarantined"] as const;
@@ -102,6 +104,7 @@ export type HubMetrics = Readonly<{
   batched(kind: string, size: number): void;
   usageTaken(counts: UsageCounts): void;
   handshakeEnded(listener: string, outcome: string): void;
+  calmed(listener: string, excess: string): void;
   sessionOpened(): void;
   sessionEnded(reason: string): void;
   written(what: string): void;
@@ -165,7 +168,26 @@ function databaseCounters(registry: Registry): Pick<HubMetrics, "databaseEnded">
   };
 }
 
-type LinkCounters = "handshakeEnded" | "sessionOpened" | "sessionEnded" | "written" | "batched";
+function calmCounter(registry: Registry): HubMetrics["calmed"] {
+  const calmed = new Counter({
+    name: "holdfast_hub_connections_calmed_total",
+    help: "HTTP/2 connections that were ended for a flood of pings or of streams reset at once",
+    labelNames: ["listener", "reason"],
+    registers: [registry],
+  });
+  for (const listener of PORTS) {
+    for (const reason of EXCESSES) calmed.inc({ listener, reason }, 0);
+  }
+  return (listener, reason) => calmed.inc({ listener, reason });
+}
+
+type LinkCounters =
+  | "handshakeEnded"
+  | "calmed"
+  | "sessionOpened"
+  | "sessionEnded"
+  | "written"
+  | "batched";
 
 function linkCounters(registry: Registry): Pick<HubMetrics, LinkCounters> {
   const registers = [registry];
@@ -203,6 +225,7 @@ function linkCounters(registry: Registry): Pick<HubMetrics, LinkCounters> {
   }
   return {
     handshakeEnded: (listener, outcome) => handshakes.inc({ listener, outcome }),
+    calmed: calmCounter(registry),
     sessionOpened: () => opened.inc(),
     sessionEnded: (reason) => ended(reason === "" ? "CLOSED" : reason),
     written: (what) => writes(what),

@@ -240,7 +240,10 @@ export function startApi(config: HubConfig, parts: ApiParts): Promise<ApiServer>
   });
   const { privateKey, certificate } = state.certificate();
   const pair = { key: privateKey, certificate };
-  return listenApi(config.apiListen, pair, withSecurityHeaders(listener));
+  return listenApi(config.apiListen, pair, withSecurityHeaders(listener), {
+    clock: app.clock,
+    calmed: (excess) => metrics.calmed("api", excess),
+  });
 }
 
 function plainDeps({ app, state, metrics }: ApiParts) {

@@ -4,6 +4,7 @@ import type { LinkWatch } from "../../hub/src/link/watch.ts";
 export function recordingWatch(said: string[]): LinkWatch {
   const note = (...words: readonly string[]) => void said.push(words.join(" "));
   return {
+    calmed: (listener, excess) => note("calmed", listener, excess),
     handshakeEnded: (listener, outcome) => note("handshake", listener, outcome),
     sessionOpened: () => note("opened"),
     sessionEnded: (reason) => note("ended", reason),

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { type ClientHttp2Session, connect } from "node:http2";
-import { connect as tlsConnect } from "node:tls";
+import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { signingKey } from "@holdfast/shared/dsse.ts";
@@ -14,6 +14,7 @@ import { identityHub } from "../../hub/src/app/link/identity.ts";
 import { linkHub } from "../../hub/src/app/link/link-hub.ts";
 import { type IdentityServer, startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import { type LinkServer, startLinkServer } from "../../hub/src/link/link-server.ts";
+import { type LinkWatch, UNWATCHED } from "../../hub/src/link/watch.ts";
 import type { TestHub } from "../../hub/src/testing-hub.ts";
 import { enrolment, tlsKeyPair } from "../../hub/src/testing-product.ts";
 import { quiet } from "../link/world.ts";
@@ -24,7 +25,10 @@ export type AgentListeners = Readonly<{
   stop(): Promise<void>;
 }>;
 
-export async function startListeners({ parts }: TestHub): Promise<AgentListeners> {
+export async function startListeners(
+  { parts }: TestHub,
+  watch: LinkWatch = UNWATCHED,
+): Promise<AgentListeners> {
   const { app, keyring, state } = parts;
   const deps = {
     host: "127.0.0.1",
@@ -34,6 +38,7 @@ export async function startListeners({ parts }: TestHub): Promise<AgentListeners
     log: quiet,
     tls: () => ({ ...state.certificate(), ticketKeys: keyring.ticketKeys }),
     authorities: () => keyring.authorities(),
+    watch,
   };
   const link = await startLinkServer({ ...deps, hub: linkHub(app) });
   const identity = await startIdentityServer({ ...deps, hub: identityHub(app) });
@@ -60,11 +65,8 @@ export async function agentOf(hub: TestHub, cell: string): Promise<Required<Clie
   return { roots, certificate: { chain, key } };
 }
 
-/** A connection that speaks HTTP/2 as its owner likes; without a certificate if none is given. */
-export async function rawSession(
-  port: number,
-  { roots, certificate }: ClientIdentity,
-): Promise<ClientHttp2Session> {
+/** Bytes over TLS to a port of agents; without a certificate if none is given. */
+export function rawSocket(port: number, { roots, certificate }: ClientIdentity): TLSSocket {
   const own =
     certificate === undefined
       ? {}
@@ -72,13 +74,18 @@ export async function rawSession(
           cert: certificate.chain.map((der) => pemOf("CERTIFICATE", der)).join(""),
           key: pemOf("PRIVATE KEY", certificate.key),
         };
-  const socket = tlsConnect({
+  return tlsConnect({
     port,
     host: "localhost",
     ALPNProtocols: ["h2"],
     ca: roots.map((der) => pemOf("CERTIFICATE", der)),
     ...own,
   });
+}
+
+/** A connection that speaks HTTP/2 as its owner likes. */
+export async function rawSession(port: number, who: ClientIdentity): Promise<ClientHttp2Session> {
+  const socket = rawSocket(port, who);
   const session = connect(`https://localhost:${port}`, { createConnection: () => socket });
   await new Promise<void>((resolve, reject) => {
     session.once("connect", () => resolve());

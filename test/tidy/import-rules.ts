@@ -25,7 +25,12 @@ const OTLP = "proto/gen/opentelemetry/";
 /** What one message of an agent amounts to, and how its lines are opened. */
 const TELEMETRY_LEAVES = ["hub/src/telemetry/append.ts", "hub/src/telemetry/log-data.ts"];
 /** Files of no layer, which every layer from `app` upwards may use. */
-const HUB_LEAVES = ["hub/src/config.ts", "hub/src/metrics.ts", "hub/src/secrets.ts"];
+const HUB_LEAVES = [
+  "hub/src/config.ts",
+  "hub/src/metrics.ts",
+  "hub/src/secrets.ts",
+  "hub/src/session-budgets.ts",
+];
 const HUB_BASE = [...SHARED, API, ...STANDARD, ...HUB_LEAVES];
 const HUB_STORE = ["hub/src/domain/", "hub/src/store/", "hub/src/pki/"];
 const HUB_APP = [...HUB_BASE, ...HUB_STORE, "hub/src/app/"];

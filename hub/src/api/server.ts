@@ -7,7 +7,9 @@ import * as http2 from "node:http2";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import * as tls from "node:tls";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
+import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import { isLoopback, type ListenAddress } from "@holdfast/shared/settings.ts";
+import { type Budgets, type Excess, keepCalm } from "../session-budgets.ts";
 import { sniff } from "./sniff.ts";
 
 export const SERVER_LIMITS = {
@@ -16,8 +18,11 @@ export const SERVER_LIMITS = {
   headerBytesMax: 16_384,
   headerPairsMax: 100,
   sessionMemoryMiBMax: 16,
-  streamResetBurst: 200,
-  streamResetsPerSecond: 33,
+  resetsBurstMax: 100,
+  resetEarnMs: 50,
+  /** Some gRPC clients measure their line by a ping for each read, so these only stop a flood. */
+  pingsBurstMax: 500,
+  pingEarnMs: 5,
   invalidFramesMax: 100,
   firstByteMsMax: 10_000,
   handshakeMsMax: 10_000,
@@ -42,14 +47,21 @@ export type ApiServer = Readonly<{
   close(deadlineMs: number): Promise<void>;
 }>;
 
+export type ApiPeers = Readonly<{
+  clock: Clock;
+  /** A connection was ended for what it asked too much of. */
+  calmed?: (excess: Excess) => void;
+}>;
+
 /** Throws UNAVAILABLE-like errors of the socket (EADDRINUSE …) as they come. */
 export async function listenApi(
   address: ListenAddress,
   certificate: ApiCertificate,
   listener: RequestListener,
+  peers: ApiPeers = { clock: systemClock },
 ): Promise<ApiServer> {
   const plain = http1Server(listener);
-  const h2 = http2Server(listener);
+  const h2 = http2Server(listener, peers);
   const secure = tlsServer(certificate, plain, h2.server);
   const mayBePlain = isLoopback(address.host);
   const sockets = new Set<Socket>();
@@ -98,10 +110,15 @@ function http1Server(listener: RequestListener): http.Server {
 
 type Http2Sessions = Set<http2.Http2Session>;
 
-function http2Server(listener: RequestListener): {
-  server: http2.Http2Server;
-  sessions: Http2Sessions;
-} {
+const BUDGETS: Budgets = {
+  pings: { burst: SERVER_LIMITS.pingsBurstMax, earnMs: SERVER_LIMITS.pingEarnMs },
+  resets: { burst: SERVER_LIMITS.resetsBurstMax, earnMs: SERVER_LIMITS.resetEarnMs },
+};
+
+function http2Server(
+  listener: RequestListener,
+  { clock, calmed }: ApiPeers,
+): { server: http2.Http2Server; sessions: Http2Sessions } {
   const sessions: Http2Sessions = new Set();
   const server = http2.createServer({
     maxSessionMemory: SERVER_LIMITS.sessionMemoryMiBMax,
@@ -109,8 +126,6 @@ function http2Server(listener: RequestListener): {
     maxSessionInvalidFrames: SERVER_LIMITS.invalidFramesMax,
     maxOutstandingPings: 10,
     maxSettings: 32,
-    streamResetBurst: SERVER_LIMITS.streamResetBurst,
-    streamResetRate: SERVER_LIMITS.streamResetsPerSecond,
     settings: {
       maxConcurrentStreams: SERVER_LIMITS.streamsPerConnectionMax,
       maxHeaderListSize: SERVER_LIMITS.headerBytesMax,
@@ -125,6 +140,7 @@ function http2Server(listener: RequestListener): {
   server.on("session", (session) => {
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
+    keepCalm(session, BUDGETS, clock, calmed);
     session.setTimeout(SERVER_LIMITS.idleMsMax, () => session.close());
   });
   return { server, sessions };

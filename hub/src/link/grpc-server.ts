@@ -1,14 +1,14 @@
 /**
  * A grpc-js server that is fed with connections, with every limit set by hand. Where grpc-js has no option
- * the HTTP/2 server below it is set directly: the bound on headers and the budget of pings.
+ * the HTTP/2 server below it is set directly: the bound on headers, the budgets of pings and resets.
  */
 
-import { constants, type Http2Server, type ServerHttp2Session } from "node:http2";
+import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { TokenBucket } from "@holdfast/shared/token-bucket.ts";
+import { type Budgets, type Excess, keepCalm } from "../session-budgets.ts";
 import {
   HEADER_LIST_BYTES_MAX,
   IDLE_MS_MAX,
@@ -16,6 +16,8 @@ import {
   MESSAGE_BYTES_MAX,
   PING_EARN_MS,
   PINGS_BURST_MAX,
+  RESET_EARN_MS,
+  RESETS_BURST_MAX,
   SESSION_MEMORY_MB_MAX,
   STREAMS_PER_CONNECTION_MAX,
 } from "./limits.ts";
@@ -28,10 +30,14 @@ export interface GrpcServer {
   close(): void;
 }
 
+/** A connection was ended for what it asked too much of. */
+export type Calmed = (excess: Excess) => void;
+
 /** `options` are those that differ from the link's. */
 export function createGrpcServer(
   timing: LinkTiming,
   clock: Clock,
+  calmed: Calmed,
   options: ServerOptions = {},
 ): GrpcServer {
   const server = new Server({
@@ -46,7 +52,7 @@ export function createGrpcServer(
     ...options,
   });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  limitHttp2(http2ServerOf(server), clock);
+  limitHttp2(http2ServerOf(server), clock, calmed);
   return {
     server,
     inject: (connection) => injector.injectConnection(connection),
@@ -55,22 +61,19 @@ export function createGrpcServer(
   };
 }
 
-function limitHttp2(http2: Http2Server, clock: Clock): void {
+const BUDGETS: Budgets = {
+  pings: { burst: PINGS_BURST_MAX, earnMs: PING_EARN_MS },
+  resets: { burst: RESETS_BURST_MAX, earnMs: RESET_EARN_MS },
+};
+
+function limitHttp2(http2: Http2Server, clock: Clock, calmed: Calmed): void {
   http2.updateSettings({
     maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX,
     maxHeaderListSize: HEADER_LIST_BYTES_MAX,
     enablePush: false,
   });
   http2.on("session", (session: ServerHttp2Session) => {
-    const budget = new TokenBucket(
-      { perSecond: 1000 / PING_EARN_MS, burst: PINGS_BURST_MAX },
-      clock,
-    );
-    session.on("ping", () => {
-      if (budget.take() || session.destroyed) return;
-      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, Buffer.from("too_many_pings"));
-      session.destroy();
-    });
+    keepCalm(session, BUDGETS, clock, calmed);
     session.on("error", () => session.destroy());
   });
 }

@@ -16,7 +16,7 @@ import { grpcService } from "@holdfast/shared/grpc-service.ts";
 import { RENEW_GRACE_MS, verifyAgentCertificate } from "../pki/agent-certificate.ts";
 import { Admission, KeyedBuckets, networkOf } from "./admission.ts";
 import { certificateOf, peerOf } from "./caller.ts";
-import { createGrpcServer } from "./grpc-server.ts";
+import { type Calmed, createGrpcServer } from "./grpc-server.ts";
 import { unary } from "./grpc-status.ts";
 import {
   ADDRESSES_MAX,
@@ -45,7 +45,8 @@ export interface IdentityServer {
 
 export async function startIdentityServer(deps: IdentityServerDeps): Promise<IdentityServer> {
   const { clock, log, watch = UNWATCHED } = deps;
-  const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock, {
+  const calmed: Calmed = (excess) => watch.calmed("identity", excess);
+  const grpc = createGrpcServer(deps.timing ?? LINK_TIMING, clock, calmed, {
     "grpc.max_receive_message_length": IDENTITY_MESSAGE_BYTES_MAX,
     // Unary calls have no bound on how slowly they may be asked, so their connections have one.
     "grpc.max_connection_age_ms": IDENTITY_CONNECTION_MS_MAX,

@@ -20,6 +20,9 @@ export const HANDSHAKE_MS_MAX = 10_000;
 /** Pings that a peer may send at once, and the time in which it earns another; ours sends one in 10 s. */
 export const PINGS_BURST_MAX = 20;
 export const PING_EARN_MS = 2_000;
+/** Streams that a peer may reset at once, and the time in which it earns another; an agent gives up a few an hour. */
+export const RESETS_BURST_MAX = 100;
+export const RESET_EARN_MS = 50;
 
 /** Handshakes a second. One core does about 680 full ones, so this leaves room for the work itself. */
 export const HANDSHAKES_PER_SECOND_MAX = 500;

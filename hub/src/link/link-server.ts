@@ -90,7 +90,7 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const timing = deps.timing ?? LINK_TIMING;
   const { watch = UNWATCHED } = deps;
   const sessions = new Sessions();
-  const grpc = createGrpcServer(timing, deps.clock);
+  const grpc = createGrpcServer(timing, deps.clock, (excess) => watch.calmed("link", excess));
   const running = new Set<Promise<void>>();
   const stopped = new AbortController();
   const reports = new Map<string, ReportStream>();

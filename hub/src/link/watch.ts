@@ -3,6 +3,8 @@
 export type LinkWatch = Readonly<{
   /** `refused`: by admission, before any cryptography. `failed`: by TLS. */
   handshakeEnded(listener: "link" | "identity", outcome: "done" | "refused" | "failed"): void;
+  /** A connection was ended that asked for too much of it. */
+  calmed(listener: "link" | "identity", excess: "pings" | "resets"): void;
   sessionOpened(): void;
   /** By the fault's reason; empty: the agent has gone, or was told to come back. */
   sessionEnded(reason: string): void;
@@ -14,6 +16,7 @@ export type LinkWatch = Readonly<{
 
 export const UNWATCHED: LinkWatch = {
   handshakeEnded: () => undefined,
+  calmed: () => undefined,
   sessionOpened: () => undefined,
   sessionEnded: () => undefined,
   written: () => undefined,
