@@ -21,7 +21,12 @@ export type DoctorReport = Readonly<{ healthy: boolean; findings: readonly Findi
 
 export type DoctorHost = Omit<DatabaseHost, "log"> & Readonly<{ nodeVersion: string }>;
 
-const NODE_MAJOR_MIN = 24;
+export const NODE_MAJOR_MIN = 24;
+
+/** `version` such as 24.21.0. */
+export function isNodeNew(version: string): boolean {
+  return Number(version.split(".")[0]) >= NODE_MAJOR_MIN;
+}
 
 export async function doctor(
   readConfig: () => Promise<HubConfig>,
@@ -58,7 +63,7 @@ export function doctorText({ findings }: DoctorReport): string {
 }
 
 function node(version: string): Finding {
-  const ok = Number(version.split(".")[0]) >= NODE_MAJOR_MIN;
+  const ok = isNodeNew(version);
   const message = ok ? version : `got ${version}; ${NODE_MAJOR_MIN} or newer is needed`;
   return { check: "node", ok, message };
 }

@@ -9,13 +9,17 @@ import { run } from "./program.ts";
 const directory = mkdtempSync(join(tmpdir(), "hf-program-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-async function said(args: readonly string[], env: Record<string, string> = {}) {
+async function said(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  nodeVersion = "24.21.0",
+) {
   const lines: string[] = [];
   const errors: string[] = [];
   const code = await run(args, {
     env,
     workingDirectory: directory,
-    nodeVersion: "24.21.0",
+    nodeVersion,
     uid: 0,
     pid: 1,
     kill: () => undefined,
@@ -41,6 +45,13 @@ function fileWith(text: string): string {
 describe("holdfast-hub", () => {
   it.each(["--version", "version"])("says who it is by %s", async (word) => {
     expect(await said([word])).toEqual({ code: 0, out: "holdfast-hub test", err: "" });
+  });
+
+  it("does not serve on a Node.js that is too old", async () => {
+    const config = fileWith(`data_dir: ${join(directory, "never-ran")}\n`);
+    const { code, err } = await said(["serve", "--config", config], {}, "22.18.0");
+    expect(code).toBe(5);
+    expect(err).toContain("NODE_TOO_OLD: Node.js 22.18.0; 24 or newer is needed");
   });
 
   it("takes a flight only where there is one, and replays only what is one", async () => {

@@ -15,7 +15,7 @@ import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
 import { Command, CommanderError } from "commander";
 import { createVendor } from "./app/vendors.ts";
 import { type HubConfig, readConfig } from "./config.ts";
-import { doctor, doctorText } from "./doctor.ts";
+import { doctor, doctorText, isNodeNew, NODE_MAJOR_MIN } from "./doctor.ts";
 import { HUB_FLIGHT } from "./flight.ts";
 import { createLog } from "./log.ts";
 import { openHubDatabase, privateCluster } from "./open-database.ts";
@@ -74,6 +74,7 @@ function commands(process: Process, result: { code: number }): Command {
     command.option("--config <file>", "configuration file (YAML)");
   configured(program.command("serve").description("serve until SIGTERM")).action(
     async (options: Options) => {
+      checkRuntime(process);
       const config = await configOf(options, process);
       await serve(config, { ...process, log: createLog(config.logLevel) }, process.stop);
     },
@@ -116,6 +117,13 @@ function commands(process: Process, result: { code: number }): Command {
       createAnotherVendor(name, await configOf(options, process), process),
   );
   return program;
+}
+
+/** Throws FAILED_PRECONDITION `NODE_TOO_OLD`. */
+function checkRuntime({ nodeVersion }: Process): void {
+  if (isNodeNew(nodeVersion)) return;
+  const message = `Node.js ${nodeVersion}; ${NODE_MAJOR_MIN} or newer is needed`;
+  throw new Fault("FAILED_PRECONDITION", "NODE_TOO_OLD", message, { next: "upgrade Node.js" });
 }
 
 type Options = Readonly<{ config?: string }>;

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -126,6 +127,19 @@ describe("the state directory", () => {
     pid,
     uid,
     startTimeOf: (each: number) => startTimes.get(each),
+  });
+
+  it("on tmpfs is used, with a warning that says what it costs", () => {
+    const inMemory = mkdtempSync("/dev/shm/holdfast-store-");
+    try {
+      expect(statfsSync(inMemory).type).toBe(0x0102_1994);
+      const uid = process.getuid?.() ?? 0;
+      expect(checkStateDirectory(inMemory, uid)).toBe(
+        `${inMemory} is on tmpfs: identity and usage are lost when the host restarts`,
+      );
+    } finally {
+      rmSync(inMemory, { recursive: true });
+    }
   });
 
   it("that others can write is refused, with owner and mode", () => {

@@ -27,6 +27,7 @@ import { checkEtag, eventView, type ObjectMessage } from "./metadata.ts";
 import { read } from "./mutation.ts";
 import { pageSizeOf, pageToken, readPageToken } from "./page.ts";
 import { lookUp, notFound, ownerIdOf, type Reference, resolve, tenantIdOf } from "./reference.ts";
+import { checkNotReserved } from "./reserved-names.ts";
 
 /** A change in progress. */
 export type Work = Readonly<{ deps: AppDeps; call: Call; tx: Tx }>;
@@ -219,6 +220,7 @@ async function write<M extends ObjectMessage>(
 ): Promise<M> {
   const { tx, deps, call } = work;
   const { name, labels, annotations } = metadataIn(message);
+  checkNotReserved(kind.kind, name);
   const id = newId(deps.clock);
   // A tenant is its own range.
   const target = { id, tenantId: kind.kind === "tenant" ? id : tenantId, row: undefined };

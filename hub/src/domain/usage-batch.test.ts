@@ -73,6 +73,16 @@ describe("openBatch", () => {
       batch: signed({ records: [record(1n, { value: { case: undefined } })] as never }),
       reason: "BATCH_MALFORMED",
     },
+    {
+      it: "seq 2^64-1",
+      batch: signed({ firstSeq: 2n ** 64n - 1n, records: [record(2n ** 64n - 1n)] as never }),
+      reason: "BATCH_MALFORMED",
+    },
+    {
+      it: "numbers beyond what a ledger holds",
+      batch: signed({ firstSeq: 2n ** 63n, records: [record(2n ** 63n)] as never }),
+      reason: "BATCH_MALFORMED",
+    },
     { it: "no record", batch: signed({ records: [], series: [] }), reason: "BATCH_MALFORMED" },
     {
       it: "more than a thousand records",

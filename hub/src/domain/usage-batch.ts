@@ -57,6 +57,9 @@ function parse(bytes: Uint8Array): Batch {
   }
 }
 
+/** The last number of a stream that the ledger can hold. */
+const SEQ_MAX = 2n ** 63n - 1n;
+
 function checkShape({ records, series, firstSeq, previousHead }: Batch): void {
   if (records.length > BATCH_RECORDS_MAX) {
     throw tooLarge(`${records.length} records; at most ${BATCH_RECORDS_MAX}`);
@@ -66,6 +69,10 @@ function checkShape({ records, series, firstSeq, previousHead }: Batch): void {
     throw malformed(`${series.length} series for ${records.length} records`);
   }
   if (previousHead.length !== 32) throw malformed(`previous_head has ${previousHead.length} bytes`);
+  const last = firstSeq + BigInt(records.length - 1);
+  if (last > SEQ_MAX) {
+    throw malformed(`first_seq: got ${firstSeq}; allowed: numbers up to ${SEQ_MAX}`);
+  }
   for (const [index, record] of records.entries()) {
     const expected = firstSeq + BigInt(index);
     if (record.seq !== expected) {

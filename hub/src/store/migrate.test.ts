@@ -4,7 +4,7 @@ import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Connection, type Database, openDatabase, withClient } from "./database.ts";
 import { enterIncarnation } from "./hub-state.ts";
-import { type Migration, migrate, readMigrations, serveProblems } from "./migrate.ts";
+import { judgeServing, type Migration, migrate, readMigrations, serveProblems } from "./migrate.ts";
 import { silentLog, useTestStore } from "./testing.ts";
 
 const store = useTestStore();
@@ -169,6 +169,19 @@ describe("serveProblems", () => {
       client.query("create role heir login in role holdfast_app, holdfast_owner"),
     );
     expect(await problemsOf("heir")).toContain("APP_ROLE_UNSAFE");
+  });
+
+  it("name a server that is too old", () => {
+    const facts = { server: 140_011, server_text: "14.11", role: "holdfast_app", unsafe: "" };
+    const fits = { ...facts, now: 1, hubNow: 1, schema: 14, known: 14 };
+    const [problem, ...others] = judgeServing(fits);
+    expect(problem).toMatchObject({
+      code: "FAILED_PRECONDITION",
+      reason: "SERVER_TOO_OLD",
+      message: "PostgreSQL 14.11; 15 or newer is needed",
+    });
+    expect(others).toEqual([]);
+    expect(judgeServing({ ...fits, server: 150_000 })).toEqual([]);
   });
 
   it("name clocks that differ", async () => {

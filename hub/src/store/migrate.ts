@@ -145,7 +145,14 @@ export async function serveProblems(
   const [facts] = rows;
   if (facts === undefined)
     throw new Fault("INTERNAL", "DATABASE", "the database says nothing of itself");
+  const schema = await schemaVersion(database);
   const known = migrations.at(-1)?.number ?? 0;
+  return judgeServing({ ...facts, schema, known, hubNow: database.clock.now() });
+}
+
+/** Pure. */
+export function judgeServing(facts: ServingFacts): readonly Fault[] {
+  const { schema, known, hubNow } = facts;
   const problems: Fault[] = [];
   const refuse = (reason: string, message: string, next: string) =>
     problems.push(new Fault("FAILED_PRECONDITION", reason, message, { next }));
@@ -163,22 +170,23 @@ export async function serveProblems(
       `let database_url log in as ${APP_ROLE}`,
     );
   }
-  const version = await schemaVersion(database);
-  if (version > known) problems.push(schemaNewer(version, known));
-  if (version < known) {
+  if (schema > known) problems.push(schemaNewer(schema, known));
+  if (schema < known) {
     refuse(
       "SCHEMA_OLD",
-      `the database has schema ${version}; schema ${known} is needed`,
+      `the database has schema ${schema}; schema ${known} is needed`,
       "holdfast-hub migrate",
     );
   }
-  const skew = Math.abs(facts.now - database.clock.now());
+  const skew = Math.abs(facts.now - hubNow);
   if (skew > CLOCK_SKEW_MS_MAX) {
     const text = `the clocks of hub and database differ by ${Math.round(skew)} ms; at most ${CLOCK_SKEW_MS_MAX}`;
     refuse("CLOCK_SKEW", text, "timedatectl status");
   }
   return problems;
 }
+
+export type ServingFacts = Facts & Readonly<{ schema: number; known: number; hubNow: number }>;
 
 type Facts = Readonly<{
   server: number;

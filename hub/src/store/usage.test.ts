@@ -184,6 +184,12 @@ describe("streams", () => {
 
   it.each([
     { what: "a gap", change: { firstSeq: 5n }, reason: "EXPECTED_SEQ", expectedSeq: 2n },
+    {
+      what: "the last number there is",
+      change: { firstSeq: 2n ** 63n - 1n },
+      reason: "EXPECTED_SEQ",
+      expectedSeq: 2n,
+    },
     { what: "another epoch", change: { epoch: 99n }, reason: "EPOCH_OLD" },
     { what: "another incarnation", change: { incarnation: 9n }, reason: "INCARNATION_OLD" },
     { what: "another chain", change: { previousHead: randomBytes(32) }, reason: "CHAIN_BROKEN" },
