@@ -2,10 +2,23 @@
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const SEED_MAX = 2 ** 31 - 1;
 const seed = process.env["HOLDFAST_TEST_SEED"] ?? String(randomInt(1, SEED_MAX));
 console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
+
+/** Suites that take long, whose files are short: what begins last must not take longest. */
+const LONG =
+  /\/(test\/(chaos\/kill-loop|e2e|sim|security)\/|agent\/src\/reconcile\/(restart|kill)\.test)/;
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = ({ moduleId }: TestSpecification) => LONG.test(moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 export default defineConfig({
   test: {
@@ -20,6 +33,7 @@ export default defineConfig({
       // Half of what the many programs cost that tests start.
       NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/holdfast-compile"),
     },
+    sequence: { sequencer: LongFirst },
     globalSetup: "test/run-folder.ts",
     // The machines that must pass have two cores; the suites with servers of their own need both.
     pool: "forks",
