@@ -78,8 +78,9 @@ export const quiet: Log = {
 /** The system's clock with a wall that tests move. */
 export class MovableClock implements Clock {
   offsetMs = 0;
+  aheadMs = 0;
   now = () => systemClock.now() + this.offsetMs;
-  monotonic = () => systemClock.monotonic();
+  monotonic = () => systemClock.monotonic() + this.aheadMs;
   sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(ms, signal);
 }
 
