@@ -89,6 +89,8 @@ async function lineAfter({ command }: Shell, keys: string): Promise<string> {
     cwd: home,
     env: {
       ...{ HOME: home, ZDOTDIR: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home, LINE: line },
+      // Without it fish leaves a folder of its own in /tmp.
+      XDG_RUNTIME_DIR: home,
       ...{ PATH: `${file("bin")}:/usr/local/bin:/usr/bin:/bin`, TERM: "xterm", LANG: "C.UTF-8" },
       NODE_COMPILE_CACHE: env["NODE_COMPILE_CACHE"],
     },

@@ -4,9 +4,9 @@
  */
 import { mkdir } from "node:fs/promises";
 import { copyPrepared } from "../../hub/src/store/testing.ts";
-import type { Layout } from "../../scripts/fleet/layout.ts";
 
-export async function prepareHub({ hub }: Pick<Layout, "hub">): Promise<void> {
+/** Of a fleet's layout, or any other folder that a hub calls its own. */
+export async function prepareHub({ hub }: Readonly<{ hub: { data: string } }>): Promise<void> {
   // Another server's, which the fleet's hub does not run.
   if (process.env["HOLDFAST_TEST_POSTGRES_BIN"] !== undefined) return;
   await mkdir(hub.data, { recursive: true, mode: 0o700 });

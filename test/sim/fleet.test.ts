@@ -21,6 +21,7 @@ import type { SimEvent } from "../../sim/src/events.ts";
 import { parseFaults } from "../../sim/src/faults.ts";
 import { type SimFleet, type SimFleetOptions, startSimFleet } from "../../sim/src/fleet/fleet.ts";
 import { SIM_PRODUCT } from "../../sim/src/fleet/offer.ts";
+import { prepareHub } from "../e2e/prepared-hub.ts";
 import { until } from "../e2e/until.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -80,6 +81,7 @@ beforeAll(async () => {
     owner_token_file: file("owner"),
   };
   writeFileSync(file("hub.yaml"), JSON.stringify(config));
+  await prepareHub({ hub: { data: file("hub") } });
   await startHub();
   execFileSync(join(ROOT, "holdfast"), ["release", "key", "create", "--out", file("key.pem")], {
     stdio: "ignore",
