@@ -24,6 +24,8 @@ export type ListLike = Readonly<{
   pageToken: string;
   tenant?: string;
   labels?: Readonly<Record<string, string>>;
+  filter: string;
+  orderBy: string;
 }>;
 type WriteLike = Readonly<{ validateOnly: boolean; requestId: string; allowMissing?: boolean }>;
 type DeleteLike = GetLike & Omit<WriteLike, "allowMissing"> & Readonly<{ etag: string }>;

@@ -23,6 +23,7 @@ import type { Tx } from "../store/tx.ts";
 import type { Call } from "./caller.ts";
 import { type AppDeps, newId } from "./deps.ts";
 import { actorOf, record } from "./event.ts";
+import { filterOf, orderOf } from "./list-query.ts";
 import { checkEtag, eventView, type ObjectMessage } from "./metadata.ts";
 import { read } from "./mutation.ts";
 import { pageSizeOf, pageToken, readPageToken } from "./page.ts";
@@ -90,6 +91,8 @@ export type ListQuery = Readonly<{
   pageToken: string;
   tenant?: string;
   labels?: Readonly<Record<string, string>>;
+  filter?: string;
+  orderBy?: string;
 }>;
 
 /** What a kind's list can be asked for besides owner and labels. */
@@ -110,8 +113,13 @@ export function listObjects<M extends ObjectMessage>(
   query: ListQuery,
   narrowing: Narrowing = EVERYTHING,
 ): Promise<ListPage<M>> {
-  const { tenant = "", labels = {} } = query;
-  const asked = [kind.kind, tenant, Object.entries(labels).sort(), ...narrowing.asked];
+  const { tenant = "", filter: filterText = "", orderBy = "" } = query;
+  const { labels, conditions: filters } = filterOf(filterText, query.labels);
+  const order = orderOf(orderBy);
+  const asked = [
+    ...[kind.kind, tenant, Object.entries(query.labels ?? {}).sort()],
+    ...[filterText, order, ...narrowing.asked],
+  ];
   const binding = { call, query: asked };
   const position = readPageToken(deps.pageKey, binding, query.pageToken);
   const [name, id] = (position ?? []) as string[];
@@ -119,10 +127,10 @@ export function listObjects<M extends ObjectMessage>(
   return read(deps, call, async (tx) => {
     const tenantId = await tenantIdOf(tx, tenant, "tenant");
     const after = name === undefined || id === undefined ? undefined : { name, id };
-    const conditions = await narrowing.conditions(tx);
+    const conditions = [...filters, ...(await narrowing.conditions(tx))];
     const equal = (await narrowing.equal?.(tx)) ?? {};
     const rows = await page(tx, kind.table, {
-      ...{ limit: size, after, tenantId, labels },
+      ...{ limit: size, after, order, tenantId, labels },
       ...{ conditions, equal },
     });
     // A full page may be the last one; the next one is then empty.

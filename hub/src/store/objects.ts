@@ -119,14 +119,32 @@ export type PageQuery = Readonly<{
   conditions?: readonly Condition[];
   after?: Readonly<{ name: string; id: string }> | undefined;
   limit: number;
+  order?: PageOrder;
 }>;
 
-/** In the order of name and id. */
+/** Ids begin with the time at which they were made, so that they give the order of creation without a tie. */
+export type PageOrder = Readonly<{ by: "name" | "create_time"; descending: boolean }>;
+
+const BY_NAME: PageOrder = { by: "name", descending: false };
+
+function afterOf(
+  { name, id }: Readonly<{ name: string; id: string }>,
+  { by, descending }: PageOrder,
+  bind: (value: unknown) => string,
+): string {
+  const than = descending ? "<" : ">";
+  return by === "name"
+    ? `(t.name, t.id) ${than} (${bind(name)}, ${bind(id)})`
+    : `t.id ${than} ${bind(id)}`;
+}
+
+/** In the order of name and id, or as asked. */
 export async function page(
   tx: Tx,
   table: ObjectTable,
   query: PageQuery,
 ): Promise<readonly ObjectRow[]> {
+  const { order = BY_NAME } = query;
   const params: unknown[] = [table.kind, query.limit];
   const bind = (value: unknown) => `$${params.push(value)}`;
   const conditions = ["t.gone_at is null"];
@@ -147,14 +165,16 @@ export async function page(
                 and l.value = w.value and l.object_id = t.id))`);
   }
   if (query.after !== undefined) {
-    conditions.push(`(t.name, t.id) > (${bind(query.after.name)}, ${bind(query.after.id)})`);
+    conditions.push(afterOf(query.after, order, bind));
   }
-  const rows = await inIndexOrder(tx, () =>
+  const way = order.descending ? "desc" : "asc";
+  const sorted = order.by === "name" ? `t.name ${way}, t.id ${way}` : `t.id ${way}`;
+  const read = () =>
     tx.query<RawRow>(
-      `${SELECT} ${from(table)} where ${conditions.join(" and ")} order by t.name, t.id limit $2`,
+      `${SELECT} ${from(table)} where ${conditions.join(" and ")} order by ${sorted} limit $2`,
       params,
-    ),
-  );
+    );
+  const rows = await (order.by === "name" ? inIndexOrder(tx, read) : read());
   return rows.map(rowOf);
 }
 

@@ -372,6 +372,21 @@ export declare type ListInstancesRequest = Message<"holdfast.api.v1.ListInstance
    * @generated from field: string cell = 6;
    */
   cell: string;
+
+  /**
+   * Such as: name : "etl" AND labels.tier = "gold" AND create_time >= "2026-11-20T00:00:00Z".
+   * AIP-160 in part: name (= or :, which is contains), labels.KEY (=), create_time (<, <=, >, >=), joined by AND.
+   *
+   * @generated from field: string filter = 10;
+   */
+  filter: string;
+
+  /**
+   * name, create_time, or one of them with desc behind it; default name.
+   *
+   * @generated from field: string order_by = 11;
+   */
+  orderBy: string;
 };
 
 /**

@@ -200,6 +200,21 @@ export declare type ListSubscriptionsRequest = Message<"holdfast.api.v1.ListSubs
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
+
+  /**
+   * Such as: name : "etl" AND labels.tier = "gold" AND create_time >= "2026-11-20T00:00:00Z".
+   * AIP-160 in part: name (= or :, which is contains), labels.KEY (=), create_time (<, <=, >, >=), joined by AND.
+   *
+   * @generated from field: string filter = 10;
+   */
+  filter: string;
+
+  /**
+   * name, create_time, or one of them with desc behind it; default name.
+   *
+   * @generated from field: string order_by = 11;
+   */
+  orderBy: string;
 };
 
 /**
