@@ -3,6 +3,7 @@
  * HOLDFAST_TEST_POSTGRES_BIN names another server's programs, such as /usr/lib/postgresql/15/bin.
  */
 import { createHash } from "node:crypto";
+import { chmodSync, cpSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -76,7 +77,11 @@ export async function startTestStore(): Promise<TestStore> {
 
 /** Puts a cluster that has the schema, and is stopped, into a data directory. */
 export async function copyPrepared(dataDir: string): Promise<void> {
-  await cp(join(await preparedCluster(), "pgdata"), join(dataDir, "pgdata"), { recursive: true });
+  // Half of what the asynchronous one costs for its 1,500 files.
+  const pgdata = join(dataDir, "pgdata");
+  cpSync(join(await preparedCluster(), "pgdata"), pgdata, { recursive: true });
+  // It gives folders the mode of new ones, and the server wants its own to be private.
+  chmodSync(pgdata, 0o700);
 }
 
 export function openTestDatabase(at: Pick<Cluster, "app" | "key">): Promise<Database> {
