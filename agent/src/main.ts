@@ -206,6 +206,8 @@ function hostOf(): AgentHost {
     bootId: bootId(PROC),
     platform: `${process.platform}/${process.arch}`,
     version: versionOf(),
+    // There where start.sh asked Node for it.
+    giveBackMemory: () => void globalThis.gc?.({ type: "major", flavor: "last-resort" }),
     onCrash: (hear) => void process.on("uncaughtExceptionMonitor", hear),
   };
 }

@@ -60,10 +60,14 @@ export type AgentHost = StateHost &
     bootId: string;
     /** Such as linux/x64. */
     platform: string;
+    /** Gives memory that is not used any more back to the host; stops everything for some 30 ms. */
+    giveBackMemory(): void;
   }>;
 
 /** Content that nothing needs any more is looked for this often. */
 const PRUNE_INTERVAL_MS = 3_600_000;
+/** A start is over by then, and what it needed and left behind is several MiB. */
+const START_MS = 10_000;
 
 /** Resolves once `signal` is aborted and everything has ended. Throws a Fault if it cannot start. */
 export async function runAgent(
@@ -242,7 +246,7 @@ function startActing(
   engine.start();
   return [
     startSampler(ground, engine, drivers, outbox),
-    pruneRegularly(engine, stop.signal),
+    tidyRegularly(engine, ground.host, stop.signal),
     telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal),
   ];
 }
@@ -359,8 +363,10 @@ async function inTime({ clock, log, config }: Ground, ended: Promise<void>): Pro
   deadline.abort();
 }
 
-async function pruneRegularly(engine: Engine, signal: AbortSignal): Promise<void> {
+async function tidyRegularly(engine: Engine, host: AgentHost, signal: AbortSignal): Promise<void> {
+  await systemClock.sleep(START_MS, signal);
   while (!signal.aborted) {
+    host.giveBackMemory();
     await systemClock.sleep(PRUNE_INTERVAL_MS, signal);
     if (!signal.aborted) await engine.pruneArtefacts();
   }

@@ -39,7 +39,7 @@ describe("the agent's bundle", () => {
     const node = join(folder, "bin/node");
     writeFileSync(node, `#!/bin/sh\necho "$MALLOC_ARENA_MAX $NODE_COMPILE_CACHE $*"\n`);
     chmodSync(node, 0o755);
-    const lean = "--max-semi-space-size=1 --no-turbofan";
+    const lean = "--max-semi-space-size=1 --no-turbofan --no-maglev --v8-pool-size=1 --expose-gc";
     const entry = join(folder, "bin/agent.mjs");
     expect(run(link, "status")).toBe(`1  ${lean} ${entry} status\n`);
     const cached = run(link, "status", { CACHE_DIRECTORY: "/var/cache/holdfast" });

@@ -8,8 +8,6 @@ import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.j
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
-import { checkBlueprint } from "@holdfast/shared/blueprint/check.ts";
-import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { causeChain, describeViolation, Fault } from "@holdfast/shared/fault.ts";
 import {
@@ -189,10 +187,12 @@ export class Intake {
     const floor = pins.findFloor(store, product);
     const blueprint = judgeRelease(envelope, keys, assignment, floor);
     if (!this.#sound.has(releaseDigest)) {
-      refuseUnsoundRelease(blueprint);
+      await refuseUnsoundRelease(blueprint);
       if (this.#sound.size >= SOUND_MAX) this.#sound.clear();
       this.#sound.add(releaseDigest);
     }
+    // The judges of schemas load here only: an agent at rest has no use for them.
+    const { resolveParameters } = await import("@holdfast/shared/blueprint/parameters.ts");
     resolveParameters(blueprint, { lockedParameters: [] }, assignment.parameters ?? {});
     return envelope;
   }
@@ -246,7 +246,8 @@ function isInstanceId(text: string): boolean {
   }
 }
 
-function refuseUnsoundRelease(blueprint: Blueprint): void {
+async function refuseUnsoundRelease(blueprint: Blueprint): Promise<void> {
+  const { checkBlueprint } = await import("@holdfast/shared/blueprint/check.ts");
   const violations = checkBlueprint(blueprint);
   const [first] = violations;
   if (first !== undefined) {

@@ -22,8 +22,7 @@ import {
   type KeySet,
   KeySetSchema,
 } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
-import { SECRETS_MAX } from "@holdfast/shared/blueprint/check.ts";
-import { BLUEPRINT_BYTES_MAX } from "@holdfast/shared/blueprint/compile.ts";
+import { BLUEPRINT_BYTES_MAX, SECRETS_MAX } from "@holdfast/shared/blueprint/bounds.ts";
 import { digestOf } from "@holdfast/shared/digest.ts";
 import {
   openEnvelope,

@@ -6,6 +6,7 @@ import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.j
 import { Fault, invalid, VIOLATIONS_MAX, type Violation } from "../fault.ts";
 import { ID_PREFIXES } from "../ids.ts";
 import { shown, suggestion } from "../text.ts";
+import { SECRETS_MAX } from "./bounds.ts";
 import type { BlueprintContent, ResourceContent } from "./content.ts";
 import { checkExpressions } from "./expressions.ts";
 import { orderOf } from "./graph.ts";
@@ -21,7 +22,6 @@ export const DEPENDENCIES_MAX = 200;
 export const ARTEFACTS_MAX = 200;
 /** 8 GiB; an artefact is one file of a release. */
 export const ARTEFACT_BYTES_MAX = 8 * 1024 ** 3;
-export const SECRETS_MAX = 50;
 export const OUTPUTS_MAX = 100;
 
 const NAME = /^[a-z][a-z0-9-]{0,39}$/;

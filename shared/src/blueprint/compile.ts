@@ -7,11 +7,9 @@ import {
 } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { Fault } from "../fault.ts";
 import { shown } from "../text.ts";
+import { BLUEPRINT_BYTES_MAX } from "./bounds.ts";
 import { refuseUnsound } from "./check.ts";
 import type { BlueprintDraft } from "./draft.ts";
-
-/** 3 MiB, so that an envelope with it fits into one call. */
-export const BLUEPRINT_BYTES_MAX = 3 * 1024 * 1024;
 
 export type MeasuredArtefact = Readonly<{
   name: string;

@@ -13,13 +13,13 @@ import {
   type ResourceTemplate,
 } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { invalid, VIOLATIONS_MAX, type Violation } from "../fault.ts";
+import { SECRETS_MAX } from "./bounds.ts";
 import {
   ARTEFACTS_MAX,
   checkContent,
   DEPENDENCIES_MAX,
   OUTPUTS_MAX,
   refuseTooLarge,
-  SECRETS_MAX,
 } from "./check.ts";
 import { impliedDependencies } from "./expressions.ts";
 import { orderOf } from "./graph.ts";
