@@ -165,6 +165,28 @@ describe("the hub's part of a session", () => {
     expect(message).toContain("this agent was revoked");
   });
 
+  it("tells what a ringer brings without asking the store, but nothing older than the agent holds", async () => {
+    const { world, hub } = await fleet();
+    const [older, newer] = [hub.assign(instance(1), 1n), hub.assign(instance(1), 2n)];
+    const agent = await enrolled(world);
+    connect(agent);
+    await eventually(
+      "the first look",
+      () => agent.held.get(instance(1))?.generation?.number === 2n,
+    );
+    const other = hub.assign(instance(2), 1n);
+    const looks = hub.asked.length;
+    for (const fresh of [newer, older, other]) hub.ring(world.cell, fresh);
+    await eventually("the offer", () => agent.held.has(instance(2)));
+    expect(hub.asked).toHaveLength(looks);
+    expect(agent.offers).toHaveLength(2);
+    hub.assign(instance(3), 1n);
+    hub.ring(world.cell, hub.assign(instance(1), 3n));
+    hub.ring(world.cell);
+    await eventually("all that differs", () => agent.held.has(instance(3)));
+    expect(agent.held.get(instance(1))?.generation?.number).toBe(3n);
+  });
+
   it("looks again when it is rung while the last look is being told", async () => {
     const { world, hub } = await fleet();
     const agent = await enrolled(world);

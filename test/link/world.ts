@@ -134,7 +134,7 @@ export class MemoryHub implements LinkHub {
   keeping: Promise<void> = Promise.resolve();
   refuseTelemetry: Fault | undefined;
   #sessions = 0n;
-  #rings = new Set<(cell: { vendorId: string; cellId: string }) => void>();
+  #rings = new Set<Parameters<LinkHub["onCellChanged"]>[0]>();
   readonly outcasts = new Set<(expelled: Expelled) => void>();
 
   async admit(principal: AgentPrincipal, hello: Hello | undefined): Promise<AgentSession> {
@@ -255,7 +255,7 @@ export class MemoryHub implements LinkHub {
     };
   }
 
-  onCellChanged(ring: (cell: { vendorId: string; cellId: string }) => void): () => void {
+  onCellChanged(ring: Parameters<LinkHub["onCellChanged"]>[0]): () => void {
     this.#rings.add(ring);
     return () => this.#rings.delete(ring);
   }
@@ -265,8 +265,8 @@ export class MemoryHub implements LinkHub {
     return () => this.outcasts.delete(listener);
   }
 
-  ring(cell: { vendorId: string; cellId: string }): void {
-    for (const ring of this.#rings) ring(cell);
+  ring(cell: { vendorId: string; cellId: string }, fresh?: StoredFrame): void {
+    for (const ring of this.#rings) ring(cell, fresh);
   }
 
   /** Puts an instance at a generation; `bulk` bytes of padding make the frame large. */

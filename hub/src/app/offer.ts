@@ -4,7 +4,12 @@
  */
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { ControlResponseSchema, type Offer } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import {
+  ControlResponseSchema,
+  type Held,
+  HeldSchema,
+  type Offer,
+} from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import {
   type Assignment,
   AssignmentSchema,
@@ -42,7 +47,10 @@ export async function assign(
   wish: Wish,
   floor: Uint8Array | undefined,
 ): Promise<Generation> {
-  const generation = await assignments.nextGeneration(tx, place.instanceId, deps.incarnation);
+  const [generation, entitlement] = await Promise.all([
+    assignments.nextGeneration(tx, place.instanceId, deps.incarnation),
+    entitlements.get(tx, place.instanceId),
+  ]);
   const assignment = create(AssignmentSchema, {
     ...wish,
     vendorId: idOf("vendor", place.vendorId),
@@ -54,7 +62,6 @@ export async function assign(
   const payload = toBinary(AssignmentSchema, assignment);
   const { assignmentKey } = deps.keysOf(place.vendorId);
   const envelope = signEnvelope("assignment", payload, [assignmentKey]);
-  const entitlement = await entitlements.get(tx, place.instanceId);
   await store(deps, tx, place, {
     generation,
     digest: digestOf(payload),
@@ -156,15 +163,31 @@ async function store(
   const frame = create(ControlResponseSchema, {
     message: { case: "offer", value: stored.offer as Offer },
   });
+  const bytes = toBinary(ControlResponseSchema, frame);
   await assignments.replace(tx, {
     instanceId,
     generation: stored.generation,
     digest: stored.digest,
     releaseDigest: stored.releaseDigest,
     tombstone: stored.tombstone,
-    offer: toBinary(ControlResponseSchema, frame),
+    offer: bytes,
   });
-  tx.afterCommit(() => cellBells.ring({ vendorId, cellId }));
+  const fresh = { held: heldWith(stored), bytes };
+  tx.afterCommit((isCommitted) => {
+    cellBells.ring({ vendorId, cellId }, isCommitted ? fresh : undefined);
+  });
+}
+
+/** What an agent that took it would say in Hello. */
+function heldWith({ generation, digest, offer }: Stored): Held {
+  const payload = offer.entitlement?.payload;
+  const revision = payload && fromBinary(EntitlementSchema, payload).revision;
+  return create(HeldSchema, {
+    instanceId: offer.instanceId,
+    generation,
+    assignmentDigest: digest,
+    ...(revision === undefined ? {} : { entitlementRevision: revision }),
+  });
 }
 
 /** What was signed last for an instance, also in a transaction that is taken back. */

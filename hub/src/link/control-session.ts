@@ -32,8 +32,8 @@ import {
 } from "./control-machine.ts";
 import { written } from "./grpc-status.ts";
 import { ACTIONS_PAGE_MAX, OFFERS_PAGE_MAX, RETRY_BACKOFF } from "./limits.ts";
-import { freshnessPauseMs, isNewer } from "./offered.ts";
-import type { AgentSession, LinkHub } from "./port.ts";
+import { freshnessPauseMs, isNewer, supersedes } from "./offered.ts";
+import type { AgentSession, LinkHub, OfferPage, StoredFrame } from "./port.ts";
 import type { LinkWatch } from "./watch.ts";
 
 export type ControlCall = ServerDuplexStream<ControlRequest, Encodable<ControlResponse>>;
@@ -58,6 +58,11 @@ export class ControlSession {
   readonly #held = new Map<string, Held>();
   readonly #track: Track<ControlState, ControlEvent, ControlEffect>;
   #state = CONTROL_START;
+  /**
+   * What ringers say was committed since the last look, by instance; undefined when that may not be all, so that the
+   * next look asks the store.
+   */
+  #fresh: Map<string, StoredFrame> | undefined;
   /** Open orders that this session was given. */
   #ordered: ReadonlySet<string> = new Set();
   #end: ((fault: Fault | undefined) => void) | undefined;
@@ -96,6 +101,18 @@ export class ControlSession {
     await this.#writeNote(note);
     this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
     this.#dispatch({ type: "welcomed", held: hello.held.length, hasOrders: hasActions });
+  }
+
+  /** Something may differ: `fresh`, if the ringer says what. The next `refresh` looks. */
+  rung(fresh: StoredFrame | undefined): void {
+    const known = this.#fresh;
+    if (fresh === undefined || known === undefined || known.size >= OFFERS_PAGE_MAX) {
+      this.#fresh = undefined;
+      return;
+    }
+    const { instanceId } = fresh.held;
+    // Commits may be told in another order than they happened.
+    if (supersedes(fresh.held, known.get(instanceId)?.held)) known.set(instanceId, fresh);
   }
 
   /** Something may differ now. Returns at once; at most one look is under way. */
@@ -178,6 +195,7 @@ export class ControlSession {
   #failed(look: LookName, error: unknown): void {
     if (this.#stop.signal.aborted) return;
     if (error instanceof Fault && error.retryable) {
+      if (look === "offers") this.#fresh = undefined;
       this.#deps.log.warn({ look, error: causeChain(error) }, "a look failed; trying again");
       this.#dispatch({ type: "failed", look, reason: error.reason });
     } else {
@@ -195,8 +213,7 @@ export class ControlSession {
   }
 
   async #offerPage(): Promise<ControlEvent> {
-    const held = [...this.#held.values()];
-    const { frames, more } = await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
+    const { frames, more } = await this.#differing();
     let isNews = false;
     let written = 0;
     for (const { held: after, bytes } of frames) {
@@ -209,7 +226,19 @@ export class ControlSession {
       // Rung while the agent was slow: what is left of this page may no longer be the latest.
       if (this.#state.offers.isDue) break;
     }
+    if (more || written < frames.length) this.#fresh = undefined;
     return { type: "offered", written, isNews, more };
+  }
+
+  async #differing(): Promise<OfferPage> {
+    const fresh = this.#fresh;
+    this.#fresh = new Map();
+    if (fresh === undefined) {
+      const held = [...this.#held.values()];
+      return await this.#deps.hub.differing(this.agent, held, OFFERS_PAGE_MAX);
+    }
+    const isDue = ({ held }: StoredFrame) => supersedes(held, this.#held.get(held.instanceId));
+    return { frames: [...fresh.values()].filter(isDue), more: false };
   }
 
   async #note(): Promise<void> {

@@ -96,7 +96,7 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const reports = new Map<string, ReportStream>();
   addHandlers(grpc.server, deps, { sessions, reports, running, timing, stopped: stopped.signal });
   const stops = [
-    deps.hub.onCellChanged((cell) => sessions.ring(cell)),
+    deps.hub.onCellChanged((cell, fresh) => sessions.ring(cell, fresh)),
     deps.hub.onAction((cell) => sessions.activeIn(cell)?.order()),
     deps.hub.onRehearsal((cell, id, candidate) => {
       const session = sessions.activeIn(cell);

@@ -7,11 +7,21 @@ import {
   HeldSchema,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { FreshnessSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { compareGenerations, generationOf } from "@holdfast/shared/generation.ts";
 import { FRESHNESS_MS_MAX, FRESHNESS_MS_MIN } from "./limits.ts";
 
 /** Whether a frame changed what the agent holds. */
 export function isNewer(after: Held, before: Held | undefined): boolean {
   return before === undefined || !equals(HeldSchema, after, before);
+}
+
+/** Whether a frame is later than another one of the same instance. */
+export function supersedes(after: Held, before: Held | undefined): boolean {
+  if (before === undefined) return true;
+  const order = compareGenerations(generationOf(after.generation), generationOf(before.generation));
+  if (order !== 0) return order > 0;
+  const [revision, last] = [after.entitlementRevision, before.entitlementRevision];
+  return compareGenerations(generationOf(revision), generationOf(last)) > 0;
 }
 
 /** Milliseconds until the note is to be sent again: half of what is left of it, within bounds. */

@@ -97,8 +97,11 @@ export interface LinkHub {
   artefact(session: AgentSession, digest: string, offset: bigint): AsyncIterable<Uint8Array>;
   /** The sealed bytes, if they are sealed to this agent. */
   secret(session: AgentSession, secret: SecretName): Promise<Uint8Array>;
-  /** Rings with the cell whose desired state may have changed. Returns how to stop listening. */
-  onCellChanged(ring: (cell: Cell) => void): () => void;
+  /**
+   * Rings with the cell whose desired state may have changed, and with the frame that was just committed there if the
+   * ringer has it. Returns how to stop listening.
+   */
+  onCellChanged(ring: (cell: Cell, fresh: StoredFrame | undefined) => void): () => void;
   /** Rings with the cell in which an order was made. Returns how to stop listening. */
   onAction(ring: (cell: Cell) => void): () => void;
   /** Takes how to ask an agent; false if it is not connected here. Returns how to stop. */

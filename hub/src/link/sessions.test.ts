@@ -9,7 +9,8 @@ const CELL = { vendorId: "v", cellId: "c" };
 function session(agentId: string, number: bigint, refresh = () => {}) {
   const ended: unknown[] = [];
   const agent = { ...CELL, agentId, session: number };
-  const made = { agent, refresh, end: (fault: unknown) => ended.push(fault), ended };
+  const rung = () => undefined;
+  const made = { agent, rung, refresh, end: (fault: unknown) => ended.push(fault), ended };
   return made as unknown as ControlSession & { ended: unknown[] };
 }
 

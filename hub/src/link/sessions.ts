@@ -6,7 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { ControlSession } from "./control-session.ts";
 import { FAN_OUT_TURN_STREAMS, RECONNECTS_PER_SECOND, SPREAD_MS_MIN } from "./limits.ts";
-import type { Expelled } from "./port.ts";
+import type { Expelled, StoredFrame } from "./port.ts";
 
 type Cell = Readonly<{ vendorId: string; cellId: string }>;
 
@@ -60,8 +60,11 @@ export class Sessions {
     return [...(this.#byCell.get(keyOf(cell)) ?? [])].find(({ agent }) => agent.active);
   }
 
-  ring(cell: Cell): void {
-    for (const session of this.#byCell.get(keyOf(cell)) ?? []) this.#due.add(session);
+  ring(cell: Cell, fresh?: StoredFrame): void {
+    for (const session of this.#byCell.get(keyOf(cell)) ?? []) {
+      session.rung(fresh);
+      this.#due.add(session);
+    }
     if (!this.#running) void this.#work();
   }
 

@@ -33,8 +33,8 @@ export interface Tx {
    * round trip, in their order. Throws a Fault (`sqlstate.ts`).
    */
   query<Row>(sql: string, params?: readonly unknown[]): Promise<Row[]>;
-  /** Runs once the transaction is committed, or may be, in order; must not throw. For doorbells. */
-  afterCommit(run: () => void): void;
+  /** Runs once the transaction is committed, or may be (then with false), in order; must not throw. For doorbells. */
+  afterCommit(run: (isCommitted: boolean) => void): void;
   /** For its clock and doorbells; statements go through `query` alone. */
   readonly database: Database;
 }
@@ -111,7 +111,7 @@ async function once<T>(
     broken = error;
   };
   client.on("error", lost);
-  const rings: (() => void)[] = [];
+  const rings: ((isCommitted: boolean) => void)[] = [];
   try {
     const { entered } = await begin(database, client, context, mode, options);
     const tx: Tx = {
@@ -139,13 +139,13 @@ async function once<T>(
     }
     const done = await end.catch((error: unknown) => {
       // It may be committed all the same, and then nobody else would ring. A ring too many does no harm.
-      if (isConnectionLoss(error)) for (const ring of rings) ring();
+      if (isConnectionLoss(error)) for (const ring of rings) ring(false);
       throw error;
     });
     if (done.command !== "COMMIT") {
       throw new Fault("INTERNAL", "TX_ABORTED", "a statement failed and its error was swallowed");
     }
-    for (const ring of rings) ring();
+    for (const ring of rings) ring(true);
     return answer;
   } catch (error) {
     const cause = error instanceof Fault ? error.cause : error;

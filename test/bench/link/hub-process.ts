@@ -1,6 +1,6 @@
 /**
- * A hub as `holdfast-hub serve` runs it, which the bench can ask for its memory and for one change to all instances: a
- * transaction that signs a new assignment for each, as an API call does for one.
+ * A hub as `holdfast-hub serve` runs it, which the bench can ask for its memory and for one change to all instances:
+ * transactions that sign a new assignment for each of 128, as an API call does for one. As many go in one of etcd's.
  * usage: node --expose-gc hub-process.ts CONFIG_FILE
  */
 import { readFileSync } from "node:fs";
@@ -10,6 +10,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { ControlResponseSchema } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { AssignmentSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { systemClock } from "@holdfast/shared/clock.ts";
+import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import type { AppDeps } from "../../../hub/src/app/deps.ts";
 import { assign } from "../../../hub/src/app/offer.ts";
 import { readConfig } from "../../../hub/src/config.ts";
@@ -21,6 +22,8 @@ import { silentLog } from "../../../hub/src/store/testing.ts";
 import { readWithContext, withContext } from "../../../hub/src/store/tx.ts";
 import * as vendors from "../../../hub/src/store/vendors.ts";
 import { type FromServer, type ToServer, wallMs } from "./messages.ts";
+
+const CHANGES_PER_TRANSACTION = 128;
 
 const [configFile = ""] = process.argv.slice(2);
 const stop = new AbortController();
@@ -71,19 +74,23 @@ async function changeAll(round: number) {
   const calledAt = wallMs();
   let committedAt = 0;
   const vendorId = await onlyVendor();
-  await withContext(
-    database,
-    taskContext(vendorId, "bench"),
-    async (tx) => {
+  for (let after = NIL_UUID, isMore = true; isMore; ) {
+    const rows = await withContext(database, taskContext(vendorId, "bench"), async (tx) => {
       // The first of what runs after the commit.
       tx.afterCommit(() => {
         committedAt = wallMs();
       });
-      const rows = await tx.query<Stored>("select instance_id, cell_id, offer from assignment");
-      for (const row of rows) await changeOne(app, tx, vendorId, row, round);
-    },
-    { statementMsMax: 60_000 },
-  );
+      const page = await tx.query<Stored>(
+        `select instance_id, cell_id, offer from assignment where instance_id > $1
+          order by instance_id limit ${CHANGES_PER_TRANSACTION}`,
+        [after],
+      );
+      await Promise.all(page.map((row) => changeOne(app, tx, vendorId, row, round)));
+      return page;
+    });
+    after = rows.at(-1)?.instance_id ?? after;
+    isMore = rows.length === CHANGES_PER_TRANSACTION;
+  }
   return { calledAt, committedAt };
 }
 
