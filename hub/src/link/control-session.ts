@@ -50,6 +50,9 @@ export type ControlSessionDeps = Readonly<{
   watch: Pick<LinkWatch, "sessionOpened" | "sessionEnded" | "written">;
 }>;
 
+/** What an agent said first, and the protocol that was chosen for it. */
+export type Greeting = Readonly<{ hello: Hello; protocol: number }>;
+
 export class ControlSession {
   readonly agent: AgentSession;
   readonly #call: ControlCall;
@@ -58,6 +61,8 @@ export class ControlSession {
   readonly #held = new Map<string, Held>();
   readonly #track: Track<ControlState, ControlEvent, ControlEffect>;
   #state = CONTROL_START;
+  /** Until it is answered: a hello holds the buffers that it came in. */
+  #greeting: Greeting | undefined;
   /**
    * What ringers say was committed since the last look, by instance; undefined when that may not be all, so that the
    * next look asks the store.
@@ -69,9 +74,15 @@ export class ControlSession {
   /** Rejects with the fault that ended the session from within, resolves when it was ended well. */
   readonly ended: Promise<void>;
 
-  constructor(agent: AgentSession, call: ControlCall, deps: ControlSessionDeps) {
+  constructor(
+    agent: AgentSession,
+    call: ControlCall,
+    greeting: Greeting,
+    deps: ControlSessionDeps,
+  ) {
     this.agent = agent;
     this.#call = call;
+    this.#greeting = greeting;
     this.#deps = deps;
     this.#track = (deps.recorder ?? unrecorded).track(controlMachine, idOf("agent", agent.agentId));
     this.ended = new Promise((resolve, reject) => {
@@ -81,9 +92,17 @@ export class ControlSession {
     this.ended.catch(() => undefined);
   }
 
-  /** Welcome, key sets, note and what differs, in this order. Returns once the note is written. */
-  async welcome(hello: Hello, protocol: number, spreadMs: number): Promise<void> {
+  get log(): Log {
+    return this.#deps.log;
+  }
+
+  /** Once. Welcome, key sets, note and what differs, in this order. Returns once the note is written. */
+  async welcome(spreadMs: number): Promise<void> {
     const { hub, clock } = this.#deps;
+    const greeting = this.#greeting;
+    if (greeting === undefined) return;
+    this.#greeting = undefined;
+    const { hello, protocol } = greeting;
     for (const held of hello.held) this.#held.set(held.instanceId, held);
     await this.#write({
       case: "welcome",
@@ -99,7 +118,9 @@ export class ControlSession {
     for (const value of keySets) await this.keySet(value);
     const note = await hub.freshness(this.agent);
     await this.#writeNote(note);
-    this.#keepFresh(note).catch((error: unknown) => this.end(asEnd(error)));
+    this.#keepFresh(freshnessPauseMs(note, clock.now())).catch((error: unknown) =>
+      this.end(asEnd(error)),
+    );
     this.#dispatch({ type: "welcomed", held: hello.held.length, hasOrders: hasActions });
   }
 
@@ -241,20 +262,21 @@ export class ControlSession {
     return { frames: [...fresh.values()].filter(isDue), more: false };
   }
 
-  async #note(): Promise<void> {
-    await this.#writeNote(await this.#deps.hub.freshness(this.agent));
+  /** How long it is good, in ms. */
+  async #note(): Promise<number> {
+    const note = await this.#deps.hub.freshness(this.agent);
+    await this.#writeNote(note);
+    return freshnessPauseMs(note, this.#deps.clock.now());
   }
 
-  async #keepFresh(first: Uint8Array): Promise<void> {
-    const { hub, clock, random, log } = this.#deps;
-    let pauseMs = freshnessPauseMs(first, clock.now());
+  async #keepFresh(firstPauseMs: number): Promise<void> {
+    const { random, log } = this.#deps;
+    let pauseMs = firstPauseMs;
     for (let failures = 0; ; ) {
       await this.#pause(pauseMs);
       if (this.#stop.signal.aborted) return;
       try {
-        const note = await hub.freshness(this.agent);
-        await this.#writeNote(note);
-        pauseMs = freshnessPauseMs(note, clock.now());
+        pauseMs = await this.#note();
         failures = 0;
       } catch (error) {
         log.warn({ error: causeChain(error) }, "no freshness note to be had; trying again");

@@ -37,29 +37,17 @@ export type ControlDeps = ControlSessionDeps &
 export async function control(call: ControlCall, deps: ControlDeps): Promise<void> {
   const caller = deps.callerOf(call);
   const messages = incoming<ControlRequest>(call);
-  const { message } = await messages.first(deps.timing.firstMessageMs, deps.clock);
-  if (message.case !== "hello") {
-    throw new Fault("INVALID_ARGUMENT", "HELLO_MISSING", "the first message must be a hello");
-  }
-  const hello = message.value;
-  const protocol = chooseProtocol(hello);
-  await checkHello(hello, caller, deps);
-  const agent = await deps.hub.admit(caller, hello);
-  const log = deps.log.child({ agent: caller.agentId, session: agent.session.toString() });
-  const session = new ControlSession(agent, call, { ...deps, log });
+  const session = await admitted(messages, caller, call, deps);
+  const { agent, log } = session;
   const gone = new AbortController();
   let endReason = "";
   try {
     deps.watch.sessionOpened();
     deps.sessions.add(session);
-    log.info({ version: hello.agentVersion }, "agent connected");
-    await session.welcome(hello, protocol, deps.sessions.spreadMs);
+    await session.welcome(deps.sessions.spreadMs);
     const expired = expiry(caller, deps, gone.signal);
-    await Promise.race([
-      session.ended,
-      expired,
-      serve(messages, session, { ...deps, log, gone: gone.signal }),
-    ]);
+    const served = serve(messages, session, { ...deps, log, gone: gone.signal });
+    await Promise.race([session.ended, expired, served]);
   } catch (error) {
     endReason = error instanceof Fault ? error.reason : "INTERNAL";
     throw error;
@@ -71,6 +59,25 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     deps.afterwards((stopped) => recordEnd(agent, { ...deps, log }, stopped));
     log.info({}, "agent disconnected");
   }
+}
+
+async function admitted(
+  messages: Incoming<ControlRequest>,
+  caller: VerifiedAgent,
+  call: ControlCall,
+  deps: ControlDeps,
+): Promise<ControlSession> {
+  const { message } = await messages.first(deps.timing.firstMessageMs, deps.clock);
+  if (message.case !== "hello") {
+    throw new Fault("INVALID_ARGUMENT", "HELLO_MISSING", "the first message must be a hello");
+  }
+  const hello = message.value;
+  const protocol = chooseProtocol(hello);
+  await checkHello(hello, caller, deps);
+  const agent = await deps.hub.admit(caller, hello);
+  const log = deps.log.child({ agent: caller.agentId, session: agent.session.toString() });
+  log.info({ version: hello.agentVersion }, "agent connected");
+  return new ControlSession(agent, call, { hello, protocol }, { ...deps, log });
 }
 
 /**
@@ -108,11 +115,18 @@ async function serve(
   session: ControlSession,
   deps: ServeDeps,
 ): Promise<void> {
-  for (;;) {
-    const request = await messages.next();
-    if (request === undefined) return;
-    await handle(request, session, deps);
-  }
+  while (await serveNext(messages, session, deps));
+}
+
+/** False at the end. In a call of its own: while the next one is awaited nothing holds the last one's buffers. */
+async function serveNext(
+  messages: Incoming<ControlRequest>,
+  session: ControlSession,
+  deps: ServeDeps,
+): Promise<boolean> {
+  const request = await messages.next();
+  if (request !== undefined) await handle(request, session, deps);
+  return request !== undefined;
 }
 
 async function handle(

@@ -17,7 +17,8 @@ export type Incoming<Message> = Readonly<{
 
 export function incoming<Message>(call: Readable): Incoming<Message> {
   const waker: { wake?: () => void } = {};
-  for (const event of WAKING) call.on(event, () => waker.wake?.());
+  const wake = () => waker.wake?.();
+  for (const event of WAKING) call.on(event, wake);
   const next = async (): Promise<Message | undefined> => {
     for (;;) {
       const message: Message | null = call.read();

@@ -11,6 +11,7 @@ import {
   type ReportResponse,
   ReportResponseSchema,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import type { SignedBatch } from "@holdfast/proto/holdfast/model/v1/reading_pb.js";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
@@ -19,9 +20,9 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { identityMismatch } from "./control.ts";
 import { written } from "./grpc-status.ts";
-import { incoming } from "./incoming.ts";
+import { type Incoming, incoming } from "./incoming.ts";
 import { type LinkTiming, TELEMETRY_IN_FLIGHT_MAX } from "./limits.ts";
-import type { Expelled, LinkHub } from "./port.ts";
+import type { AgentSession, Expelled, LinkHub } from "./port.ts";
 import { TelemetryIntake } from "./telemetry.ts";
 import type { LinkWatch } from "./watch.ts";
 
@@ -82,6 +83,24 @@ async function ingestAll(
   ended: AbortSignal,
 ): Promise<void> {
   const messages = incoming<ReportRequest>(call);
+  const tell = (message: ReportResponse["message"]) => answer(call, message, ended);
+  const session = await opened(messages, caller, deps, tell);
+  const telemetry = new TelemetryIntake({
+    ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log, watch: deps.watch },
+    answer: (value) => tell({ case: "telemetryAck", value }),
+  });
+  const taker = { deps, caller, session, telemetry, tell };
+  while ((await takeNext(messages, taker)) && !ended.aborted);
+}
+
+type Tell = (message: ReportResponse["message"]) => Promise<void>;
+
+async function opened(
+  messages: Incoming<ReportRequest>,
+  caller: VerifiedAgent,
+  deps: ReportDeps,
+  tell: Tell,
+): Promise<AgentSession> {
   const { message } = await messages.first(deps.timing.firstMessageMs, deps.clock);
   if (message.case !== "open") {
     throw new Fault("INVALID_ARGUMENT", "OPEN_MISSING", "the first message must be an open");
@@ -89,32 +108,42 @@ async function ingestAll(
   const session = await deps.hub.admit(caller, undefined);
   for (const page of await deps.hub.openStream(session, message.value)) {
     const value = { ...page, telemetryInFlightMax: TELEMETRY_IN_FLIGHT_MAX };
-    await answer(call, { case: "opened", value }, ended);
+    await tell({ case: "opened", value });
   }
-  const telemetry = new TelemetryIntake({
-    ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log, watch: deps.watch },
-    answer: (value) => answer(call, { case: "telemetryAck", value }, ended),
-  });
-  for (let next = await messages.next(); next !== undefined; next = await messages.next()) {
-    if (ended.aborted) return;
-    if (next.message.case === "telemetry") {
-      telemetry.take(next.message.value);
-      continue;
-    }
-    if (next.message.case !== "batch") {
-      const message = "only batches and telemetry follow an open";
-      throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", message);
-    }
-    const batch = next.message.value;
-    const agentId = agentIdOf(batch.batch);
-    const proven = idOf("agent", caller.agentId);
-    if (agentId !== proven) throw await identityMismatch(deps, caller, shown(agentId), proven);
-    const result = await deps.hub.ingest(session, batch);
-    if (result.$typeName === "holdfast.link.v1.Fenced") {
-      return answer(call, { case: "fenced", value: result }, ended);
-    }
-    await answer(call, { case: "ack", value: result }, ended);
+  return session;
+}
+
+type Taker = Readonly<{
+  deps: ReportDeps;
+  caller: VerifiedAgent;
+  session: AgentSession;
+  telemetry: TelemetryIntake;
+  tell: Tell;
+}>;
+
+/** False at the end. In a call of its own: while the next one is awaited nothing holds the last one's buffers. */
+async function takeNext(messages: Incoming<ReportRequest>, taker: Taker): Promise<boolean> {
+  const next = await messages.next();
+  if (next === undefined) return false;
+  const { message } = next;
+  if (message.case === "telemetry") {
+    taker.telemetry.take(message.value);
+    return true;
   }
+  if (message.case === "batch") return await takeBatch(message.value, taker);
+  const text = "only batches and telemetry follow an open";
+  throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", text);
+}
+
+/** False where the stream was fenced. */
+async function takeBatch(batch: SignedBatch, { deps, caller, session, tell }: Taker) {
+  const agentId = agentIdOf(batch.batch);
+  const proven = idOf("agent", caller.agentId);
+  if (agentId !== proven) throw await identityMismatch(deps, caller, shown(agentId), proven);
+  const result = await deps.hub.ingest(session, batch);
+  const isFenced = result.$typeName === "holdfast.link.v1.Fenced";
+  await tell(isFenced ? { case: "fenced", value: result } : { case: "ack", value: result });
+  return !isFenced;
 }
 
 function answer(

@@ -77,7 +77,8 @@ function tlsServerOf(deps: SecureListenerDeps): TlsServer {
     ...contextOptions(deps),
     requestCert: true,
     rejectUnauthorized: deps.requireClientCertificate,
-    ALPNProtocols: ["h2"],
+    // A list would be kept for each connection, as a slice that holds a whole block of the buffer pool.
+    ALPNCallback: ({ protocols }) => protocols.find((each) => each === "h2"),
     handshakeTimeout: HANDSHAKE_MS_MAX,
     // The default is derived from the command line, and a resumption across a restart would fail with it.
     sessionIdContext: "holdfast",
