@@ -19,7 +19,10 @@ import { cpuMs } from "./processor.ts";
 const INSTANCES = 10_000;
 const PAGE = 50;
 const CALLS = 200;
-const WARM_UP_CALLS = 30;
+/** Of one side, then of the other: by turns each would find the processor's caches full of the other's work. */
+const BLOCK_CALLS = 20;
+/** A hub runs for weeks: its code is compiled when it is asked. */
+const WARM_UP_CALLS = 1_000;
 const CELL = "spare";
 const TENANT = "initech";
 const NAME = (at: number) => `copy-${String(at).padStart(5, "0")}`;
@@ -216,10 +219,18 @@ async function measure({ call, bare }: Pair, hub: number): Promise<Measured> {
     await bare(at);
   }
   const cpuBefore = cpuMs(hub);
-  for (let at = WARM_UP_CALLS; at < WARM_UP_CALLS + CALLS; at++) {
-    samples.push({ ms: await timed(() => call(at)), bareMs: await timed(() => bare(at)) });
+  for (let from = WARM_UP_CALLS; from < WARM_UP_CALLS + CALLS; from += BLOCK_CALLS) {
+    const ms = await timedBlock(from, call);
+    const bareMs = await timedBlock(from, bare);
+    samples.push(...ms.map((each, at) => ({ ms: each, bareMs: bareMs[at] ?? 0 })));
   }
   return { samples, cpuPerCallMs: (cpuMs(hub) - cpuBefore) / CALLS };
+}
+
+async function timedBlock(from: number, work: (at: number) => Promise<unknown>) {
+  const ms: number[] = [];
+  for (let at = from; at < from + BLOCK_CALLS; at++) ms.push(await timed(() => work(at)));
+  return ms;
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -11,6 +11,7 @@ import {
   type SessionEvent,
   type SessionState,
   SPREAD_MS_MAX,
+  STEADY_FAILURES,
   step,
   type TimerName,
 } from "./session.ts";
@@ -66,15 +67,16 @@ describe("the session", () => {
     expect(waitOf(effects)).toBeLessThan(2 * RETRY_ANSWERED_MS_CAP);
   });
 
-  it("waits twice as long after each failure, up to five minutes", () => {
+  it("waits no longer at first, then twice as long after each failure, up to five minutes", () => {
     const waits: (number | undefined)[] = [];
     let [state] = step(initialSession(1, CERTIFICATE), START, NOW, middle);
-    for (let i = 1; i <= 12; i++) {
+    for (let i = 1; i <= STEADY_FAILURES + 12; i++) {
       const [waiting, effects] = step(state, lost(i), NOW, () => 0.999999);
       waits.push(waitOf(effects));
       [state] = step(waiting, timer("connect"), NOW, middle);
     }
-    expect(waits.slice(0, 4)).toEqual([999, 1_999, 3_999, 7_999]);
+    expect(new Set(waits.slice(0, STEADY_FAILURES))).toEqual(new Set([999]));
+    expect(waits.slice(STEADY_FAILURES, STEADY_FAILURES + 3)).toEqual([999, 1_999, 3_999]);
     expect(waits.at(-1)).toBe(RETRY_MS.cap - 1);
   });
 

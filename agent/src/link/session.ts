@@ -21,10 +21,15 @@ import { clockProblem } from "@holdfast/shared/plausible-clock.ts";
 
 /** First ceiling of the wait after a failure, and the highest. */
 export const RETRY_MS = { base: 1_000, cap: 300_000 } as const;
+/**
+ * Rounds that fail before the waits grow: a hub that restarts is back in seconds, and the announced spread is the rate
+ * that it can bear.
+ */
+export const STEADY_FAILURES = 8;
 /** Highest ceiling where the hub answered that it cannot serve now: it is there, and back any moment. */
 export const RETRY_ANSWERED_MS_CAP = 10_000;
 /** Failures that such an answer leaves on the count, so that it alone never makes a later wait a long one. */
-const ANSWERED_FAILURES_MAX = 4;
+const ANSWERED_FAILURES_MAX = STEADY_FAILURES + 4;
 /** Bound on what a hub may announce. */
 export const SPREAD_MS_MAX = 3_600_000;
 /** From the connection's start to Welcome. */
@@ -288,15 +293,15 @@ function lost(
   const endpoint = isRoundOver ? 0 : state.endpoint + 1;
   const failuresMax = event.kind === "later" ? ANSWERED_FAILURES_MAX : Number.MAX_SAFE_INTEGER;
   const failures = Math.min(failuresMax, isRoundOver ? state.failures + 1 : state.failures);
-  const roundMs = ceilingMs(event.kind, state.spreadMs, state.failures);
+  const roundMs = ceilingMs(event.kind, state.spreadMs, state.failures - STEADY_FAILURES);
   const waitMs = isRoundOver ? roundMs : RETRY_MS.base;
   return waiting({ ...state, endpoint, failures }, waitMs, event.message, random);
 }
 
-/** Never below the announced spread; doubled for each of the failures, up to a cap by what is wrong. */
-function ceilingMs(kind: LostKind, spreadMs: number, failures: number): number {
+/** Never below the announced spread; doubled as often as that, up to a cap by what is wrong. */
+function ceilingMs(kind: LostKind, spreadMs: number, doublings: number): number {
   if (kind === "refused") return RETRY_MS.cap;
-  const doubled = RETRY_MS.base * 2 ** Math.min(Math.max(0, failures), 30);
+  const doubled = RETRY_MS.base * 2 ** Math.min(Math.max(0, doublings), 30);
   const capMs = kind === "later" ? RETRY_ANSWERED_MS_CAP : RETRY_MS.cap;
   return Math.max(spreadMs, Math.min(capMs, doubled));
 }

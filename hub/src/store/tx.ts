@@ -159,7 +159,8 @@ async function once<T>(
 }
 
 /**
- * One round trip, which learns what to bind the context to. The context then goes out with the first statement;
+ * Plans are kept and fit any value: the planner would make one anew at each call, since the wall has it expect a single
+ * row wherever it looks. One round trip, which learns what to bind the context to. The context then goes out with the first statement;
  * `entered` tells that it was taken.
  */
 async function begin(
@@ -174,6 +175,7 @@ async function begin(
      set local statement_timeout = ${options.statementMsMax ?? STATEMENT_MS_MAX};
      set local lock_timeout = ${LOCK_MS_MAX};
      set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS_MAX};
+     set local plan_cache_mode = force_generic_plan;
      select wall.transaction() as transaction,
             (extract(epoch from statement_timestamp()) * 1000)::float8 as now`,
   )) as unknown as readonly pg.QueryResult<{ transaction: string; now: number }>[];

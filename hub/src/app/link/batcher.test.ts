@@ -1,17 +1,28 @@
 /** What holds of questions that go together: one is not delayed, many share, none fails for another's sake. */
+import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { describe, expect, it } from "vitest";
-import { type AskAll, BATCH_MAX, Batcher } from "./batcher.ts";
+import { type AskAll, BATCH_GAP_MS, BATCH_MAX, Batcher } from "./batcher.ts";
+
+/** For which a moment has passed whenever it is asked. */
+const quick: Clock = {
+  now: () => 0,
+  monotonic: (
+    (ms) => () =>
+      (ms += BATCH_GAP_MS)
+  )(0),
+  sleep: () => Promise.resolve(),
+};
 
 /** Answers each number with its double; remembers how they came together, and can be held. */
-function doubler(gate: Promise<void> = Promise.resolve()) {
+function doubler(gate: Promise<void> = Promise.resolve(), clock = quick) {
   const batches: (readonly number[])[] = [];
   const askAll: AskAll<number, number> = async (_vendor, questions) => {
     batches.push(questions);
     await gate;
     return questions.map((each) => each * 2);
   };
-  return { batches, batcher: new Batcher(askAll) };
+  return { batches, batcher: new Batcher(askAll, clock) };
 }
 
 const upTo = (count: number) => Array.from({ length: count }, (_, at) => at);
@@ -49,6 +60,20 @@ describe("a batcher", () => {
     expect(batches).toEqual([[0], [1], [2, 3]]);
   });
 
+  it("gathers what comes within a moment of the last batch, however quick that was", async () => {
+    const moment = Promise.withResolvers<void>();
+    const clock = { now: () => 0, monotonic: () => 0, sleep: () => moment.promise };
+    const { batches, batcher } = doubler(undefined, clock);
+    await batcher.ask("v", 1);
+    const asked = [2, 3].map((each) => batcher.ask("v", each));
+    await turn();
+    await turn();
+    expect(batches).toEqual([[1]]);
+    moment.resolve();
+    expect(await Promise.all(asked)).toEqual([4, 6]);
+    expect(batches).toEqual([[1], [2, 3]]);
+  });
+
   it("answers in order where it is to have one batch in flight", async () => {
     const gate = Promise.withResolvers<void>();
     const batches: (readonly number[])[] = [];
@@ -58,6 +83,7 @@ describe("a batcher", () => {
         await gate.promise;
         return questions;
       },
+      quick,
       { inFlightMax: 1 },
     );
     const asked = [batcher.ask("v", 0)];
@@ -75,15 +101,16 @@ describe("a batcher", () => {
     const batcher = new Batcher<number, number>(async (vendor, questions) => {
       seen.push(`${vendor}:${questions.join()}`);
       return questions;
-    });
+    }, quick);
     await Promise.all([batcher.ask("a", 1), batcher.ask("b", 2), batcher.ask("a", 3)]);
     expect(seen.sort()).toEqual(["a:1,3", "b:2"]);
   });
 
   it("gives one its own fault and the others their answers", async () => {
     const gone = new Fault("UNAUTHENTICATED", "AGENT_GONE", "gone");
-    const batcher = new Batcher<number, number>(async (_vendor, questions) =>
-      questions.map((each) => (each === 2 ? gone : each)),
+    const batcher = new Batcher<number, number>(
+      async (_vendor, questions) => questions.map((each) => (each === 2 ? gone : each)),
+      quick,
     );
     const asked = [1, 2, 3].map((each) => batcher.ask("v", each));
     const settled = await Promise.allSettled(asked);
@@ -96,7 +123,7 @@ describe("a batcher", () => {
     const batcher = new Batcher<number, number>(async (_vendor, questions) => {
       if (questions.includes(2)) throw new Fault("INVALID_ARGUMENT", "VALUE_REFUSED", "no");
       return questions;
-    });
+    }, quick);
     const settled = await Promise.allSettled([1, 2, 3].map((each) => batcher.ask("v", each)));
     expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   });
@@ -106,7 +133,7 @@ describe("a batcher", () => {
     const batcher = new Batcher<number, number>(async () => {
       asks += 1;
       throw new Fault("UNAVAILABLE", "DATABASE_UNAVAILABLE", "away");
-    });
+    }, quick);
     const settled = await Promise.allSettled([1, 2, 3].map((each) => batcher.ask("v", each)));
     expect(settled.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
     expect(asks).toBe(1);

@@ -43,31 +43,38 @@ const UNWATCHED: LinkHubWatch = { batched: () => undefined, usageTaken: () => un
 export function linkHub(deps: AppDeps, watch: LinkHubWatch = UNWATCHED): LinkHub {
   const offers = new Batcher<DifferingQuestion, OfferPage>(
     (vendorId, questions) => differing(deps, vendorId, questions),
+    deps.clock,
     { asked: (size) => watch.batched("offers", size) },
   );
   const notes = new Batcher<AgentSession, Uint8Array>(
     (vendorId, sessions) => freshnessNotes(deps, vendorId, sessions),
+    deps.clock,
     { asked: (size) => watch.batched("note", size) },
   );
   // In the order in which they come: a stream that was given up must not end the one that came after it.
   const admissions = new Batcher<AdmitQuestion, AgentSession>(
     (vendorId, questions) => admit(deps, vendorId, questions),
+    deps.clock,
     { inFlightMax: 1, asked: (size) => watch.batched("admission", size) },
   );
   const news = new Batcher<NewsQuestion, News>(
     (vendorId, questions) => newsFor(deps, vendorId, questions),
+    deps.clock,
     { asked: (size) => watch.batched("news", size) },
   );
   const reports = new Batcher<StatusQuestion, true>(
     (vendorId, questions) => statusesReported(deps, vendorId, questions),
+    deps.clock,
     { asked: (size) => watch.batched("status", size) },
   );
   const openings = new Batcher<OpenQuestion, readonly Opened[]>(
     (vendorId, questions) => openStreams(deps, vendorId, questions),
+    deps.clock,
     { asked: (size) => watch.batched("opening", size) },
   );
   const ends = new Batcher<AgentSession, true>(
     (vendorId, sessions) => left(deps, vendorId, sessions),
+    deps.clock,
     { inFlightMax: 1, asked: (size) => watch.batched("end", size) },
   );
   return {
