@@ -11,7 +11,8 @@ import type { Identity } from "./port.ts";
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** The hub pings as often; whoever notices first ends the connection. */
 export const KEEPALIVE_MS = 10_000;
-export const KEEPALIVE_TIMEOUT_MS = 5_000;
+/** gRPC's own default: a hub in a storm of reconnections answers late. A dead link is noticed within 30 s. */
+export const KEEPALIVE_TIMEOUT_MS = 20_000;
 
 export type KeepaliveTiming = Readonly<{ keepaliveMs: number; keepaliveTimeoutMs: number }>;
 export const KEEPALIVE: KeepaliveTiming = {

@@ -12,7 +12,8 @@ export const CONNECTIONS_MAX = 20_000;
 export const CERTIFICATES_MAX = CONNECTIONS_MAX;
 
 export const KEEPALIVE_MS = 10_000;
-export const KEEPALIVE_TIMEOUT_MS = 5_000;
+/** gRPC's own default: a busy process answers late, and to cut it off would only make it busier. */
+export const KEEPALIVE_TIMEOUT_MS = 20_000;
 /** A connection without a call is closed after this. */
 export const IDLE_MS_MAX = 60_000;
 export const HANDSHAKE_MS_MAX = 10_000;
