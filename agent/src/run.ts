@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, type Random, systemClock } from "@holdfast/shared/clock.ts";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
-import { Fault } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { FlightRecorder } from "@holdfast/shared/flight/recorder.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { ArtefactCache } from "./artefacts/cache.ts";
@@ -246,7 +246,7 @@ function startActing(
   engine.start();
   return [
     startSampler(ground, engine, drivers, outbox),
-    tidyRegularly(engine, ground.host, stop.signal),
+    tidyRegularly(engine, ground, stop.signal),
     telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal),
   ];
 }
@@ -363,12 +363,19 @@ async function inTime({ clock, log, config }: Ground, ended: Promise<void>): Pro
   deadline.abort();
 }
 
-async function tidyRegularly(engine: Engine, host: AgentHost, signal: AbortSignal): Promise<void> {
+async function tidyRegularly(
+  engine: Engine,
+  { host, log }: Ground,
+  signal: AbortSignal,
+): Promise<void> {
   await systemClock.sleep(START_MS, signal);
   while (!signal.aborted) {
     host.giveBackMemory();
     await systemClock.sleep(PRUNE_INTERVAL_MS, signal);
-    if (!signal.aborted) await engine.pruneArtefacts();
+    if (signal.aborted) return;
+    await engine.pruneArtefacts().catch((error: unknown) => {
+      log.warn({ error: causeChain(error) }, "unused artefacts could not be removed");
+    });
   }
 }
 

@@ -77,16 +77,20 @@ export class InstanceLoop {
     while (!signal.aborted) {
       let waitMs = this.#work.intervalMs;
       try {
-        waitMs = await this.#pass();
+        waitMs = await this.#pass().finally(() => this.#tell());
       } catch (error) {
         // The store or a bug: what was begun is in the journal, the next pass goes on from there.
         log.error({ error: causeChain(error) }, "pass failed");
         await clock.sleep(fullJitter(RETRY_BACKOFF, 0, this.#work.random), signal);
       }
-      this.#work.changed();
-      this.#work.settled();
       if (!signal.aborted) await this.#bell.wait(waitMs);
     }
+  }
+
+  /** Writes, and so fails where the disk is full. */
+  #tell(): void {
+    this.#work.changed();
+    this.#work.settled();
   }
 
   /** One decision and what follows from it; how long to wait then, in ms. */
