@@ -40,7 +40,9 @@ async function orphan(
   parent.kill("SIGKILL");
   await once(parent, "exit");
   const runDir = join(world.context.directories(INSTANCE).run, handle);
-  const pid = readRecord(runDir)?.process?.pid ?? 0;
+  const pid = readRecord(runDir)?.process?.pid;
+  // Not 0, which to a signal is this test's own process group.
+  if (pid === undefined) throw new Error("no process in the record");
   return { handle, runDir, pid };
 }
 

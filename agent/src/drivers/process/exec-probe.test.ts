@@ -20,7 +20,7 @@ const check = (how: string, more: JsonObject = {}) => ({
 });
 const asked = () =>
   existsSync(join(data(), "asked"))
-    ? readFileSync(join(data(), "asked"), "utf8").trim().split("\n").map(Number)
+    ? (readFileSync(join(data(), "asked"), "utf8").match(/^\d+$(?=\n)/gm) ?? []).map(Number)
     : [];
 
 /** Judges a copy that is ready by the usual probe with another one. */

@@ -29,8 +29,8 @@ describeDriverContract(
     const unrecorded = async (order: StepOrder) => {
       await world.driver().run(order, world.known(first));
       const record = readRecord(runDir(order));
-      if (record === undefined) throw new Error("no record after a start");
-      return record;
+      if (record?.process === undefined) throw new Error("no process in the record of a start");
+      return { ...record, process: record.process };
     };
     return {
       ...{ first, second },
@@ -43,7 +43,7 @@ describeDriverContract(
           name: BEFORE_SPAWN,
           leave: async (order) => {
             const record = await unrecorded(order);
-            process.kill(record.process?.pid ?? 0, "SIGKILL");
+            process.kill(record.process.pid, "SIGKILL");
             writeRecord(runDir(order), { ...record, process: undefined });
           },
         },

@@ -26,6 +26,7 @@ import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
 import { ReadSpecs } from "./spec.ts";
+import { signalProcess } from "./stop.ts";
 
 export const INSTANCE = `ins_${"a".repeat(32)}`;
 export const DEADLINE_MS = 60_000;
@@ -173,7 +174,7 @@ export function createWorld(
   const end = async () => {
     stop.abort();
     for (const copy of await findCopies(host.procDir, context)) {
-      for (const { pid } of copy.members) process.kill(pid, "SIGKILL");
+      for (const member of copy.members) signalProcess(host, member, "SIGKILL");
     }
     if (existing === undefined) await removeEmptied(host.procDir, stateDir);
     if (existing === undefined) rmSync(stateDir, { recursive: true, force: true });
