@@ -110,10 +110,10 @@ export async function findSettledCopies(
 ): Promise<readonly Copy[]> {
   const copies = await findCopies(procDir, context);
   const unexplained = copies.flatMap(({ running, process, exit }) =>
-    running || process === undefined || exit !== undefined ? [] : [process.pid],
+    running || process === undefined || exit !== undefined ? [] : [process],
   );
   if (unexplained.length === 0) return copies;
-  await Promise.all(unexplained.map((pid) => children.settle(pid)));
+  await Promise.all(unexplained.map((process) => children.settle(process, context)));
   return await findCopies(procDir, context);
 }
 

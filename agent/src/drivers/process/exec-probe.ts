@@ -14,10 +14,11 @@ import { enterGroups } from "./cgroup.ts";
 import { type Copy, MARK } from "./copies.ts";
 import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
-import { launch } from "./launch.ts";
+import { endGroup, launch } from "./launch.ts";
 import { redactor } from "./output.ts";
 import type { Answer } from "./probe.ts";
 import { renderedSpecOf } from "./spec.ts";
+import { eventsHeard } from "./turn.ts";
 
 /** Of what it says the end is kept; the rest is read and forgotten, so that it never waits for a reader. */
 const OUTPUT_BYTES_MAX = 4_096;
@@ -96,6 +97,7 @@ async function follow(
   const ended = once(child, "exit") as Promise<[number | null, string | null]>;
   const late = clock
     .sleep(timeoutMs, AbortSignal.any([done.signal, signal]))
+    .then(eventsHeard)
     .then(() => (done.signal.aborted ? undefined : "late"));
   try {
     const first = await Promise.race([ended, late]);
@@ -111,15 +113,6 @@ async function follow(
     done.abort();
     // A child of it in another group may hold the pipes open for ever.
     for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-  }
-}
-
-function endGroup(host: ProcessHost, { pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    host.kill(-pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 

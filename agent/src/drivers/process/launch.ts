@@ -39,8 +39,23 @@ export function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
   }
 }
 
-/** Why a child without a pid has none. */
-export async function launchFault(child: ChildProcess, file: string): Promise<Fault> {
+/**
+ * Why a launch has come to no process that can be followed. A child without a pid has an error to come; one that has a
+ * pid and yet cannot be seen, as where no more files can be opened, would be nobody's and is ended.
+ */
+export async function launchFault(
+  host: ProcessHost,
+  child: ChildProcess,
+  file: string,
+): Promise<Fault> {
+  if (child.pid !== undefined) {
+    endGroup(host, child);
+    return new Fault(
+      "FAILED_PRECONDITION",
+      "PROCESS_NOT_STARTED",
+      `could not start ${file}: its process ${child.pid} cannot be seen in ${host.procDir}, so it was ended`,
+    );
+  }
   const cause = await new Promise((resolve) => child.once("error", resolve));
   return new Fault(
     "FAILED_PRECONDITION",
@@ -48,4 +63,14 @@ export async function launchFault(child: ChildProcess, file: string): Promise<Fa
     `could not start ${file}: ${causeChain(cause)}`,
     { cause },
   );
+}
+
+/** SIGKILL to a child and all that is still in its group. Only while its end was not heard of: its number is its own. */
+export function endGroup(host: ProcessHost, { pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    host.kill(-pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }

@@ -1,5 +1,6 @@
 /** Ports that a start gets, and who is named when it does not. */
-import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { connect, createServer, type Server } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { reservePorts } from "./ports.ts";
 
@@ -32,6 +33,14 @@ describe("free ports", () => {
     const second = await reservePorts(free("a"), new Set(), chance);
     expect(first.ports["a"]).not.toBe(second.ports["a"]);
     await Promise.all([first.release(), second.release()]);
+  });
+
+  it("are released also while somebody is connected to them", async () => {
+    const { ports, release } = await reservePorts(free("a"), new Set(), always(somewhere()));
+    const client = connect({ port: ports["a"] ?? 0, host: "127.0.0.1" }).resume();
+    client.on("error", () => undefined);
+    await once(client, "close");
+    await release();
   });
 
   it("can be bound by the workload once they are released", async () => {

@@ -108,7 +108,8 @@ function chooser(procDir: string, random: Random): (choice: number) => number {
 
 function bind(port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
+    // Whoever connects meanwhile is sent away: a server closes once its last connection has.
+    const server = createServer((socket) => void socket.destroy());
     server.once("error", reject);
     server.listen({ port, host: LOOPBACK, exclusive: true }, () => resolve(server));
   });

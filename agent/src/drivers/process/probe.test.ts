@@ -39,6 +39,26 @@ async function saidOf(answer: (socket: Socket) => void | Promise<void>): Promise
   }
 }
 
+describe("a probe of an agent that is late itself", () => {
+  it("takes the answer that is there for one", async () => {
+    world = createWorld();
+    const server = createServer();
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      const copy = { ports: { http: port } } as unknown as Copy;
+      const target = { tcp: { port: "http" }, timeoutMs: 20 };
+      const asked = probe(world.host, target, copy, world.wanted(), world.context);
+      // The kernel accepts at once; the timer is over before the event loop hears of it.
+      const endsAt = performance.now() + 2 * target.timeoutMs;
+      while (performance.now() < endsAt);
+      expect(await asked).toMatchObject({ ok: true });
+    } finally {
+      server.close();
+    }
+  });
+});
+
 describe("a probe by HTTP", () => {
   it.each([
     ["a status", "HTTP/1.1 204 No Content\r\n\r\n", "true 204"],

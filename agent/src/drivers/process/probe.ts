@@ -11,6 +11,7 @@ import type { Copy } from "./copies.ts";
 import { probeByProgram } from "./exec-probe.ts";
 import type { ProcessHost } from "./host.ts";
 import { LOOPBACK } from "./ports.ts";
+import { eventsHeard } from "./turn.ts";
 
 export type Answer = Readonly<{ ok: boolean; message: string }>;
 
@@ -64,8 +65,10 @@ export async function withDeadline<T>(
   const giveUp = () => late.abort(new Error(`no answer within ${timeoutMs} ms`));
   if (signal.aborted) giveUp();
   signal.addEventListener("abort", giveUp, { once: true });
-  const timer = clock.sleep(timeoutMs, done.signal).then(() => {
-    if (!done.signal.aborted) giveUp();
+  const timer = clock.sleep(timeoutMs, done.signal).then(async () => {
+    if (done.signal.aborted) return;
+    await eventsHeard();
+    giveUp();
   });
   try {
     return await ask(late.signal);

@@ -39,6 +39,11 @@ describe("a made-up /proc", () => {
     });
   });
 
+  it("takes a process whose first thread alone has left for a running one", () => {
+    put(9, { stat: `9 (z) Z ${rest.replace("20 0 1 0 777", "20 0 3 0 777")}\n` });
+    expect(readProcess(procDir, 9)).toMatchObject({ ended: false, startTicks: 777 });
+  });
+
   it("takes zombies for ended and skips what makes no sense", async () => {
     put(1, { stat: `1 (z) Z ${rest}\n` });
     put(2, { stat: "2 (torn) S 1" });

@@ -12,7 +12,10 @@ export type ProcessEntry = Readonly<{
   parent: number;
   group: number;
   session: number;
-  /** Zombies have ended; nobody has asked for their status yet. */
+  /**
+   * Zombies have ended; nobody has asked for their status yet. Not so one that still has a thread: its first thread has
+   * left, and the kernel shows that one's state for the process, but the rest runs on.
+   */
   ended: boolean;
   /** Start in clock ticks after boot: with pid and boot id the identity of a process. */
   startTicks: number;
@@ -73,7 +76,7 @@ export function readProcess(procDir: string, pid: number): ProcessEntry | undefi
     parent: number(1),
     group: number(2),
     session: number(3),
-    ended: fields[0] === "Z" || fields[0] === "X" || fields[0] === "x",
+    ended: fields[0] === "X" || fields[0] === "x" || (fields[0] === "Z" && number(17) <= 1),
     startTicks: number(19),
     ownTicks: number(11) + number(12),
     childTicks: number(13) + number(14),

@@ -27,7 +27,10 @@ import { type CopyRecord, type ProcessIdentity, writeExit, writeRecord } from ".
 import { removeRemains } from "./remains.ts";
 import { writeSecrets } from "./secrets.ts";
 import { type ProcessSpec, portsOf, renderedSpecOf } from "./spec.ts";
-import { endCopy } from "./stop.ts";
+import { endCopy, pause } from "./stop.ts";
+
+/** From a process's birth as an image of the agent until it runs its own program, on a busy host. */
+const MARKS_MS_MAX = 500;
 
 export async function startCopy(
   host: ProcessHost,
@@ -37,8 +40,9 @@ export async function startCopy(
   const input = inputOf(order);
   const wanted = await context.wanted(input.digest());
   const handle = input.handle();
-  const copies = await findCopies(host.procDir, context);
-  const mine = copies.filter(({ key }) => key.instanceId === wanted.key.instanceId);
+  const { instanceId } = wanted.key;
+  const copies = await findBegun(host, instanceId, handle, context);
+  const mine = copies.filter(({ key }) => key.instanceId === instanceId);
   const replaced = input
     .replaces()
     .flatMap((name) => mine.find((each) => each.handle === name && name !== handle) ?? [])
@@ -53,6 +57,25 @@ export async function startCopy(
       : await takeOver(host, begun, wanted, context);
   for (const { runDir } of replaced) removeRemains(runDir);
   return outcome;
+}
+
+/**
+ * All copies. Where an agent was killed in the middle of this start a moment ago, its process may be there and still
+ * look like the agent: it is given the time to show its marks.
+ */
+async function findBegun(
+  { procDir }: ProcessHost,
+  instanceId: string,
+  handle: string,
+  context: StepContext,
+): Promise<readonly Copy[]> {
+  const copies = await findCopies(procDir, context);
+  const begun = copies.find((copy) => copy.key.instanceId === instanceId && copy.handle === handle);
+  if (begun?.record === undefined || begun.process !== undefined) return copies;
+  const ageMs = context.clock.now() - begun.record.beganAt;
+  if (ageMs < 0 || ageMs >= MARKS_MS_MAX) return copies;
+  await pause(MARKS_MS_MAX - ageMs, context);
+  return await findCopies(procDir, context);
 }
 
 /** It was started before; perhaps the record was never finished, and the process not yet confined. */
@@ -152,8 +175,8 @@ async function begin(
   context.log.debug({ copy: handle, pid: child.pid }, "process started");
   // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
   const process = identityOf(host, child);
-  if (process === undefined) throw await launchFault(child, program.file);
-  whenEnded(host, child, runDir, wanted.key.instanceId, context);
+  if (process === undefined) throw await launchFault(host, child, program.file);
+  whenEnded(host, { child, process, runDir }, wanted.key.instanceId, context);
   const held = await hold(host, made, process.pid, spec);
   return { record: { ...record, kept: held.kept }, process };
 }
@@ -166,12 +189,19 @@ function identityOf(host: ProcessHost, child: ChildProcess): ProcessIdentity | u
 
 function whenEnded(
   host: ProcessHost,
-  child: ChildProcess,
-  runDir: string,
+  {
+    child,
+    process,
+    runDir,
+  }: Readonly<{
+    child: ChildProcess;
+    process: ProcessIdentity;
+    runDir: string;
+  }>,
   instanceId: string,
   context: StepContext,
 ): void {
-  host.children.add(child, ({ code, signal }) => {
+  host.children.add(child, process, ({ code, signal }) => {
     try {
       const at = context.clock.now();
       writeExit(runDir, { at, code: code ?? undefined, signal: signal ?? undefined });

@@ -183,7 +183,7 @@ export function signalCopy(host: ProcessHost, copy: Copy, signal: string): void 
 /** Whether the process was still the one that was seen, and was told. */
 export function signalProcess(
   host: ProcessHost,
-  { pid, startTicks }: ProcessIdentity,
+  { pid, startTicks }: Pick<ProcessIdentity, "pid" | "startTicks">,
   signal: string,
 ): boolean {
   const entry = readProcess(host.procDir, pid);
@@ -208,7 +208,7 @@ function send(host: ProcessHost, pid: number, signal: string): void {
 }
 
 /** Waits unless the agent is told to stop; then the step is left to be run again. */
-async function pause(ms: number, { clock, signal }: DriverContext): Promise<void> {
+export async function pause(ms: number, { clock, signal }: DriverContext): Promise<void> {
   if (ms > 0) await clock.sleep(ms, signal);
   if (signal.aborted) throw new Fault("CANCELLED", "AGENT_STOPPING", "the agent is stopping");
 }
