@@ -11,6 +11,7 @@ import {
   type JsonValue,
   ScalarType,
 } from "@bufbuild/protobuf";
+import { knownProblem, numberProblem } from "@holdfast/shared/number-forms.ts";
 import { shown, suggestion } from "@holdfast/shared/text.ts";
 
 /** Told for each problem: where in the document, and what is wrong. */
@@ -71,6 +72,11 @@ function fitOne(field: DescField, value: JsonValue, path: string, refuse: Refuse
 
 /** Struct, Timestamp, Duration and their like have JSON forms of their own. */
 function fitKnown(schema: DescMessage, value: JsonValue, path: string, refuse: Refuse): JsonValue {
+  const problem = knownProblem(schema, value);
+  if (problem !== undefined) {
+    refuse(shown(path), problem);
+    return value;
+  }
   try {
     fromJson(schema, value);
     return value;
@@ -104,9 +110,9 @@ function fitScalar(type: ScalarType, value: JsonValue, path: string, refuse: Ref
   if (type === ScalarType.BOOL) {
     return typeof value === "boolean" ? value : wrongType(value, "true or false", path, refuse);
   }
-  // Whole numbers of 64 bits are text in proto JSON, since JSON's own numbers cannot hold them.
-  const isWhole = Number.isSafeInteger(value) || /^-?\d{1,20}$/.test(String(value));
-  return isWhole ? value : wrongType(value, "a whole number", path, refuse);
+  const problem = numberProblem(type, value);
+  if (problem !== undefined) refuse(shown(path), problem);
+  return value;
 }
 
 function isMap(value: JsonValue): value is JsonObject {

@@ -131,6 +131,24 @@ kind: Blueprint
     expect(err).toContain("x.yaml:5: spec.region: got 5; allowed: text");
     expect(err).toContain("holdfast release publish");
   });
+
+  it.each([
+    ['instancesMax: "0x10"', 'capacity.instancesMax: got "0x10"'],
+    ['instancesMax: "010"', 'capacity.instancesMax: got "010"'],
+    ["instancesMax: 0x10", "got 0x10; ambiguous number"],
+    ["instancesMax: 1_000", 'capacity.instancesMax: got "1_000"'],
+    ["instancesMax: .nan", "got .nan; ambiguous number"],
+    ["instancesMax: -1", "capacity.instancesMax: got -1; allowed: 0 to 4294967295"],
+    ["instancesMax: 1.5", "capacity.instancesMax: got 1.5; allowed: a decimal integer such as 16"],
+    ['resources: {cpu: "010"}', 'capacity.resources.cpu: got "010"'],
+    ['resources: {cpu: "1e3"}', 'capacity.resources.cpu: got "1e3"'],
+    ['resources: {cpu: "18446744073709551616"}', "allowed: 0 to 18446744073709551615"],
+  ])("are refused with %s where a number is wanted", async (text, says) => {
+    const { code, err } = await apply(
+      `apiVersion: holdfast/v1\nkind: Cell\nmetadata: {name: eu}\nspec: {kind: byoa, capacity: {${text}}}\n`,
+    );
+    expect([code, err]).toEqual([2, expect.stringContaining(says)]);
+  });
 });
 
 describe("contexts", () => {

@@ -84,38 +84,6 @@ describe("labels", () => {
   });
 });
 
-describe("numbers", () => {
-  const sized = async (pageSize: string) => {
-    const answer = await fetch(
-      `http://${hub().address}/holdfast.api.v1.TenantService/ListTenants`,
-      {
-        method: "POST",
-        headers: {
-          "content-type": "application/json",
-          authorization: `Bearer ${hub().tokens.owner}`,
-        },
-        body: `{"pageSize":${pageSize}}`,
-      },
-    );
-    const { code } = (await answer.json()) as { code?: string };
-    return [answer.status, code];
-  };
-  it.each([
-    '"1e999"',
-    "0x10",
-    "010",
-    '"1_000"',
-    '"NaN"',
-    "1e999",
-    "1.5",
-    "2147483648",
-    '" 1"',
-    "true",
-  ])("are refused as %s", async (given) => {
-    expect(await sized(given)).toEqual([400, "invalid_argument"]);
-  });
-});
-
 describe("etags", () => {
   it("refuse a stale version and name the present one", async () => {
     const name = newName();

@@ -1,6 +1,6 @@
 /** All services that the API's port serves, each behind the gate and the dispatch. */
-import type { DescService } from "@bufbuild/protobuf";
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter, MethodImpl, ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { ActionService } from "@holdfast/proto/holdfast/api/v1/action_pb.js";
 import { AgentService } from "@holdfast/proto/holdfast/api/v1/agent_pb.js";
@@ -46,7 +46,7 @@ import { secretUseCases } from "./services/secret.ts";
 import { subscriptionUseCases } from "./services/subscription.ts";
 import { tenantUseCases } from "./services/tenant.ts";
 import { get } from "./standard-methods.ts";
-import { strictJson } from "./strict-json.ts";
+import { strictJson, strictRequest } from "./strict-json.ts";
 
 /** All services of the API, whose methods all declare a permission. */
 export const API_SERVICES = [
@@ -101,23 +101,35 @@ export function apiListener(deps: RouteDeps): RequestListener {
   });
 }
 
+/** A complete service: each method reads the numbers of its JSON by its own request. */
+function serve<S extends DescService>(
+  router: ConnectRouter,
+  service: S,
+  implementation: Partial<ServiceImpl<S>>,
+): void {
+  for (const method of service.methods) {
+    const run = implementation[method.localName as keyof ServiceImpl<S>];
+    const jsonOptions = { ...JSON_OPTIONS, textDecoder: strictRequest(method.input) };
+    router.rpc<DescMethod>(method, run as MethodImpl<DescMethod>, { jsonOptions });
+  }
+}
+
 function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps): void {
+  const put = <S extends DescService>(service: S, implementation: Partial<ServiceImpl<S>>) =>
+    serve(router, service, implementation);
   const permissions = permissionsOf(API_SERVICES);
-  router.service(ActionService, implement(dispatch, ActionService, actionUseCases(app)));
-  router.service(AgentService, implement(dispatch, AgentService, agentUseCases(app)));
-  router.service(CellService, implement(dispatch, CellService, cellUseCases(app)));
-  router.service(
-    EnvironmentService,
-    implement(dispatch, EnvironmentService, environmentUseCases(app)),
-  );
-  router.service(
+  put(ActionService, implement(dispatch, ActionService, actionUseCases(app)));
+  put(AgentService, implement(dispatch, AgentService, agentUseCases(app)));
+  put(CellService, implement(dispatch, CellService, cellUseCases(app)));
+  put(EnvironmentService, implement(dispatch, EnvironmentService, environmentUseCases(app)));
+  put(
     EventService,
     implement(dispatch, EventService, {
       listEvents: (call, request) => listEvents(app, call, request),
       watchEvents: (call, request) => watchEvents(app, call, request),
     }),
   );
-  router.service(
+  put(
     HubService,
     implement(dispatch, HubService, {
       getHub: (call) => getHub(app, call),
@@ -125,15 +137,12 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
       setKeySet: (call, request) => setKeySet(app, call, request),
     }),
   );
-  router.service(InstanceService, implement(dispatch, InstanceService, instanceUseCases(app)));
-  router.service(
-    MemberService,
-    implement(dispatch, MemberService, memberUseCases(app, permissions)),
-  );
-  router.service(PlanService, implement(dispatch, PlanService, planUseCases(app)));
-  router.service(ProductService, implement(dispatch, ProductService, productUseCases(app)));
-  router.service(ReleaseService, implement(dispatch, ReleaseService, releaseUseCases(app)));
-  router.service(
+  put(InstanceService, implement(dispatch, InstanceService, instanceUseCases(app)));
+  put(MemberService, implement(dispatch, MemberService, memberUseCases(app, permissions)));
+  put(PlanService, implement(dispatch, PlanService, planUseCases(app)));
+  put(ProductService, implement(dispatch, ProductService, productUseCases(app)));
+  put(ReleaseService, implement(dispatch, ReleaseService, releaseUseCases(app)));
+  put(
     SeatService,
     implement(dispatch, SeatService, {
       getSeat: async (call, request) => ({
@@ -142,12 +151,9 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
       listSeats: (call, request) => listSeats(app, call, request),
     }),
   );
-  router.service(SecretService, implement(dispatch, SecretService, secretUseCases(app)));
-  router.service(
-    SubscriptionService,
-    implement(dispatch, SubscriptionService, subscriptionUseCases(app)),
-  );
-  router.service(
+  put(SecretService, implement(dispatch, SecretService, secretUseCases(app)));
+  put(SubscriptionService, implement(dispatch, SubscriptionService, subscriptionUseCases(app)));
+  put(
     TelemetryService,
     implement(dispatch, TelemetryService, {
       queryLogs: (call, request) => queryLogs(app, call, request),
@@ -156,8 +162,8 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
       queryHealth: (call, request) => queryHealth(app, call, request),
     }),
   );
-  router.service(TenantService, implement(dispatch, TenantService, tenantUseCases(app)));
-  router.service(
+  put(TenantService, implement(dispatch, TenantService, tenantUseCases(app)));
+  put(
     UsageService,
     implement(dispatch, UsageService, {
       queryUsage: (call, request) => queryUsage(app, call, request),

@@ -1,9 +1,11 @@
 /**
  * Bytes of a JSON request as text, refused before anything is built of them when they are no UTF-8, nested too
- * deep, or hold what readers understand differently: a key twice, a lone surrogate, `__proto__`. Whether the rest
- * is JSON at all is left to the parser behind.
+ * deep, or hold what readers understand differently: a key twice, a lone surrogate, `__proto__`, a number in a form
+ * other than the decimal one. Whether the rest is JSON at all is left to the parser behind.
  */
-import { Fault } from "@holdfast/shared/fault.ts";
+import type { DescMessage, JsonValue } from "@bufbuild/protobuf";
+import { Fault, invalid } from "@holdfast/shared/fault.ts";
+import { numberProblems } from "@holdfast/shared/number-forms.ts";
 import { shown } from "@holdfast/shared/text.ts";
 
 /** Objects and lists within each other; that of protobuf's binary form is the same. */
@@ -18,6 +20,27 @@ export const strictJson = {
     return text;
   },
 } as const;
+
+/** The same for requests of one kind, whose numbers can then be judged too. Throws also `REQUEST_INVALID`. */
+export function strictRequest(schema: DescMessage): typeof strictJson {
+  return {
+    decode(bytes) {
+      const text = strictJson.decode(bytes);
+      const problems = numberProblems(schema, parsed(text));
+      if (problems.length > 0) throw invalid("REQUEST_INVALID", problems);
+      return text;
+    },
+  };
+}
+
+/** Null for what is no JSON: the parser behind says so. */
+function parsed(text: string): JsonValue {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
 
 function utf8(bytes: Uint8Array): string {
   try {
