@@ -7,7 +7,7 @@ import { startLocalServer } from "./local/server.ts";
 import { type AgentMetrics, serveMetrics } from "./metrics.ts";
 import type { Engine } from "./reconcile/engine.ts";
 import type { Store } from "./store/database.ts";
-import { SOCKET_FILE } from "./store/state-directory.ts";
+import { isReadOnly, SOCKET_FILE } from "./store/state-directory.ts";
 
 export type PageSources = Readonly<{
   store: Store;
@@ -24,6 +24,7 @@ export async function servePages(
   const local = await startLocalServer(join(config.stateDir, SOCKET_FILE), () =>
     localReport(store, {
       running: true,
+      isReadOnly: isReadOnly(config.stateDir),
       pid: host.pid,
       version: host.version,
       statuses: engine.statuses().map(({ status }) => status),

@@ -68,6 +68,7 @@ export type AgentHost = StateHost &
 const PRUNE_INTERVAL_MS = 3_600_000;
 /** A start is over by then, and what it needed and left behind is several MiB. */
 const START_MS = 10_000;
+const LIFE_BYTES = 9;
 
 /** Resolves once `signal` is aborted and everything has ended. Throws a Fault if it cannot start. */
 export async function runAgent(
@@ -120,6 +121,8 @@ type Ground = Readonly<{
   clock: Clock;
   random: Random;
   context: DriverContext;
+  /** Random, of this process alone: what came before a restart and what comes after it differ in it. */
+  life: string;
   /** Aborted once the link is down: from then on nothing new begins. */
   stop: AbortController;
   /** How each instance's last window was measured. */
@@ -160,17 +163,18 @@ async function runOn(
   const measured: Ground["measured"] = new Map();
   const reportBell = new Doorbell(clock);
   const outbox = new Outbox(store.db);
+  const life = randomBytes(LIFE_BYTES).toString("hex");
   const metrics = createMetrics(() => agentFigures({ ...ground, outbox }));
   store.watch = { monotonic: clock.monotonic, written: metrics.storeWritten };
   const telemetry = new AgentTelemetry({
     ...{ stateDir: workplace, context, clock, log, shipsLogs: config.shipLogs },
-    life: randomBytes(9).toString("hex"),
+    life,
     ring: () => reportBell.ring(),
     lost: metrics.telemetryLost,
   });
   const ground: Ground = {
     ...{ store, identity, config, host, log, recorder, clock, random, context, metrics },
-    ...{ stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
+    ...{ life, stop, measured, late, reportBell, telemetry, hubTime: new HubTime(store, clock) },
   };
   await ensureSealingIdentity(store);
   const fence = fenceOf(ground);
@@ -309,6 +313,7 @@ function controlOn(
     identity: () => identities.load(store),
     agentVersion: host.version,
     bootId: host.bootId,
+    life: ground.life,
     platform: host.platform,
     drivers: drivers.known,
     takenOver: () => fence.fenced(),

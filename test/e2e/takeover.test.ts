@@ -1,7 +1,7 @@
 /**
  * One agent takes a cell over from another, on real processes: from one that is suspended with a backlog and wakes up
- * later, from one that is dead, in its own directory, from a directory where nothing runs any more, and on another
- * host. Workloads on the same host keep their pids, and usage stays exact.
+ * later, from one that is dead, in its own directory, from two that are copies of each other, from a directory where
+ * nothing runs any more, and on another host. Workloads on the same host keep their pids, and usage stays exact.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,6 +24,7 @@ const SETTINGS = { sample_window_ms: 1_000 };
 const root = join(import.meta.dirname, "../..");
 const home = mkdtempSync(join(tmpdir(), "holdfast-takeover-"));
 const FAR = "far";
+const TWIN = "twin";
 /** As another host is: it sees no process of this one. */
 const [UNSHARE, ...ELSEWHERE] = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"];
 const fleet = new Fleet(
@@ -147,7 +148,7 @@ afterEach(({ task }) => {
 
 afterAll(async () => {
   // The agent that has the claim ends the workloads; the one before it would be refused.
-  await fleet.stopAgent(FAR, "SIGKILL");
+  for (const agent of [FAR, TWIN]) await fleet.stopAgent(agent, "SIGKILL");
   await fleet.stopAgent("hosted", "SIGKILL");
   await Promise.all([fleet.haltAgent("next"), fleet.haltAgent("after")]);
   await fleet.stopHub("SIGTERM");
@@ -236,6 +237,30 @@ describe("a takeover in the directory of a dead agent", () => {
     });
     expect(pidsOf(pro.id)).toEqual(before);
     expect(await statusOf("byoa")).not.toContain("AGENT_FENCED");
+  });
+});
+
+describe("a copied directory", () => {
+  it("makes two agents of one: both are refused until a takeover, and the workload goes on", async () => {
+    const before = pidsOf(pro.id);
+    await fleet.stopAgent("byoa");
+    execFileSync("cp", ["--archive", stateOf("byoa"), stateOf(TWIN)]);
+    for (const agent of ["byoa", TWIN]) {
+      await fleet.startAgent(agent, SETTINGS, () => Promise.reject(new Error("it has joined")));
+    }
+    for (const agent of ["byoa", TWIN]) {
+      await until(`${agent} says that its identity is frozen`, async () =>
+        (await statusOf(agent)).includes("IDENTITY_FROZEN"),
+      );
+    }
+    expect((await rolesIn("byoa")).at(-1)).toBe("AGENT_STATE_FROZEN");
+    expect(pidsOf(pro.id)).toEqual(before);
+    await Promise.all([fleet.stopAgent("byoa"), fleet.stopAgent(TWIN)]);
+    await takeOver("byoa", "byoa", { whose: ["--tenant", "initech"] });
+    await committedBy("byoa", pro);
+    expect((await rolesIn("byoa")).at(-1)).toBe("AGENT_STATE_ACTIVE");
+    expect(await statusOf("byoa")).not.toContain("IDENTITY_FROZEN");
+    expect(pidsOf(pro.id)).toEqual(before);
   });
 });
 

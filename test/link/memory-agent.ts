@@ -48,6 +48,8 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
   readonly acks: BatchAck[] = [];
   readonly fences: Fenced[] = [];
   takeovers = 0;
+  freezes = 0;
+  life = "life";
   readonly pages: Opened[] = [];
   readonly states = new Map<string, { version: number; status: InstanceStatus }>();
   readonly pending: SignedBatch[] = [];
@@ -87,6 +89,7 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
       fencing: this.fencing ?? this.#identity.fencing,
       incarnation: 1n,
       bootId: "boot",
+      life: this.life,
       platform: "linux",
       capabilities: [],
       held: [...this.held.values()],
@@ -148,6 +151,10 @@ export class MemoryAgent implements ControlPort, ReportPort, IdentityPort {
 
   takenOver(): void {
     this.takeovers += 1;
+  }
+
+  frozen(): void {
+    this.freezes += 1;
   }
 
   linkChanged(up: boolean, message: string): void {

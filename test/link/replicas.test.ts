@@ -13,6 +13,7 @@ import { ActionService } from "@holdfast/proto/holdfast/api/v1/action_pb.js";
 import { CellKind, CellService } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { ActionKind } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import { idOf } from "@holdfast/shared/ids.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { enroll } from "../../agent/src/enroll.ts";
 import { readConfig } from "../../hub/src/config.ts";
@@ -105,14 +106,14 @@ async function startReplica(name: string): Promise<Replica> {
 }
 
 /** Joined through the first process, connected to the second one. */
-async function agentIn(cell: string): Promise<MemoryAgent> {
+async function agentIn(cell: string, deps = {}): Promise<MemoryAgent> {
   const cells = first.client(CellService);
   const spec = { kind: CellKind.HOSTED, region: "local" };
   await cells.createCell({ cell: { metadata: { name: cell }, spec } });
   const { joinToken } = await cells.createJoinToken({ cell });
   const agent = await joined(joinToken);
   agent.at({ linkEndpoints: [second.link] });
-  connect(agent);
+  connect(agent, deps);
   await eventually("it is up", () => agent.isUp);
   return agent;
 }
@@ -127,6 +128,28 @@ async function takeOver(cell: string): Promise<MemoryAgent> {
   const { joinToken } = await first.client(CellService).createTakeoverToken({ cell });
   return joined(joinToken);
 }
+
+describe("two processes with one identity, each at another process of the hub", () => {
+  it("are both refused once it is certain, and wait for a takeover", async () => {
+    // Short waits, but not none: whoever is refused comes back all the same.
+    const deps = { random: () => 0.02 };
+    const agent = await agentIn("twins", deps);
+    const twin = new MemoryAgent(agent.identity());
+    twin.life = "of the copy";
+    twin.at({ linkEndpoints: [first.link] });
+    connect(twin, deps);
+    await eventually("both are told", () => {
+      // A session that has nothing to say is not missed.
+      for (const each of [agent, twin])
+        each.say(idOf("instance", "01980000-0000-7000-8000-00000000aaaa"));
+      return agent.freezes > 0 && twin.freezes > 0;
+    });
+    await eventually("both are down", () => !agent.isUp && !twin.isUp);
+    expect(twin.changes.at(-1)?.message).toContain("two processes have this agent's identity");
+    await takeOver("twins");
+    await eventually("both are fenced", () => agent.takeovers > 0 && twin.takeovers > 0);
+  });
+});
 
 const listeners = "select pid from pg_stat_activity where application_name = 'holdfast-listen'";
 

@@ -46,6 +46,8 @@ export type ControlDeps = Readonly<{
   identity(): Identity;
   agentVersion: string;
   bootId: string;
+  /** Random, of this process alone. */
+  life: string;
   platform: string;
   /** Kind of every known driver to why it cannot work here. */
   drivers: ReadonlyMap<string, string | undefined>;
@@ -63,10 +65,11 @@ export class Control implements ControlPort {
   }
 
   hello(): ReturnType<ControlPort["hello"]> {
-    const { store, agentVersion, bootId, platform, drivers, clock, identity } = this.#deps;
+    const { store, agentVersion, bootId, life, platform, drivers, clock, identity } = this.#deps;
     return {
       agentVersion,
       bootId,
+      life,
       platform,
       fencing: identity().fencing,
       incarnation: facts.findIncarnation(store),
@@ -99,9 +102,15 @@ export class Control implements ControlPort {
   }
 
   welcomed(welcome: Welcome): void {
-    const { store, hubTime } = this.#deps;
-    facts.raiseIncarnation(store, welcome.incarnation);
-    if (welcome.hubTime !== undefined) hubTime.told(timestampMs(welcome.hubTime));
+    const { store, hubTime, log } = this.#deps;
+    try {
+      if (welcome.hubTime !== undefined) hubTime.told(timestampMs(welcome.hubTime));
+      facts.raiseIncarnation(store, welcome.incarnation);
+      facts.clearFrozen(store);
+    } catch (error) {
+      // A disk that takes no writes is no reason to be out of touch: the next welcome says it again.
+      log.error({ error: causeChain(error) }, "what the hub said at the welcome was not stored");
+    }
   }
 
   /** Waits only where too many do: a release that cannot be fetched must not hold up other instances. */
@@ -151,6 +160,17 @@ export class Control implements ControlPort {
 
   takenOver(): void {
     this.#deps.takenOver();
+  }
+
+  frozen(): void {
+    const { store, clock, log, engine } = this.#deps;
+    if (facts.findFrozen(store) !== undefined) return;
+    facts.putFrozen(store, clock.now());
+    log.warn(
+      {},
+      "another process has this agent's identity: nothing new is begun, workloads go on",
+    );
+    engine.wakeAll();
   }
 
   linkChanged(up: boolean, message: string): void {

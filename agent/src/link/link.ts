@@ -155,6 +155,7 @@ class RunningLink implements Link {
         },
         lost: (kind: LostKind, reason: string, message: string) => {
           this.#deps.watch?.linkLost(kind);
+          if (reason === "IDENTITY_FROZEN") this.#frozen();
           this.dispatch({
             ...{ type: "lost", connection, kind, reason },
             message: `${endpoint}: ${message}`,
@@ -170,6 +171,15 @@ class RunningLink implements Link {
       queueMicrotask(() =>
         this.dispatch({ type: "lost", connection, kind: "unreachable", message }),
       );
+    }
+  }
+
+  #frozen(): void {
+    const { control, log } = this.#deps;
+    try {
+      control.frozen();
+    } catch (error) {
+      log.error({ error: causeChain(error) }, "that the identity is frozen was not taken");
     }
   }
 

@@ -63,6 +63,8 @@ export interface ControlPort {
   readonly statusBell: Doorbell;
   /** Another agent has taken over this one's cell: nothing may be done any more but deliver usage. Told at least once. */
   takenOver(): void;
+  /** The hub has seen two processes with this agent's identity and lets neither in. Told at each try. */
+  frozen(): void;
   /** The link is up, or is down since now and why; for the local page. */
   linkChanged(up: boolean, message: string): void;
 }

@@ -9,6 +9,7 @@ import { openStoreToRead } from "../store/database.ts";
 import * as identities from "../store/identity.ts";
 import {
   findHolder,
+  isReadOnly,
   SOCKET_FILE,
   STORE_FILE,
   type StateHost,
@@ -41,7 +42,8 @@ export async function readReport(
   }
   try {
     const running = holder !== undefined;
-    return localReport(store, { running, pid: holder?.pid, version, statuses: undefined });
+    const about = { running, pid: holder?.pid, version, statuses: undefined };
+    return localReport(store, { ...about, isReadOnly: isReadOnly(stateDir) });
   } finally {
     store.close();
   }

@@ -121,6 +121,7 @@ function giveWay(store: Store, before: Identity, { cellId }: Identity): void {
   if (before.cellId !== cellId) throw ofAnother("this state directory", before.cellId);
   identities.remove(store);
   facts.clearFenced(store);
+  facts.clearFrozen(store);
   // A new agent has no epoch; whatever is kept and later than the hub's is numbered anew in its first one.
   new Outbox(store.db).forgetEpoch();
 }

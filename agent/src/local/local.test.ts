@@ -1,6 +1,6 @@
 /** What the agent tells on its host: the same over the socket and from the store, hub or no hub. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,6 +59,7 @@ describe("a running agent", () => {
   const report = () =>
     localReport(agent.store, {
       running: true,
+      isReadOnly: false,
       pid: 7,
       version: "0.1.0",
       statuses: agent.engine.statuses().map(({ status }) => status),
@@ -175,6 +176,52 @@ describe("the program", () => {
     const ended = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env });
     return { code: ended.status, said: ended.stdout, error: ended.stderr };
   };
+
+  /** The same where the directory's disk takes no writes. Undefined where this machine gives nobody mounts; CI has to. */
+  const runOnReadOnlyDisk = (...args: readonly string[]) => {
+    const own = process.getuid?.() === 0 ? ["--mount"] : ["--mount", "--map-root-user"];
+    const script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"';
+    const elsewhere = (...words: readonly string[]) =>
+      spawnSync("unshare", [...own, "sh", "-c", script, directory, ...words], { encoding: "utf8" });
+    if (elsewhere("true").status !== 0) {
+      expect(process.env["CI"]).toBeUndefined();
+      return undefined;
+    }
+    const {
+      status: code,
+      stdout: said,
+      stderr: error,
+    } = elsewhere(process.execPath, main, ...args);
+    return { code, said, error };
+  };
+
+  it("touches nothing where the disk is read-only, and says the class", () => {
+    openStore(join(directory, STORE_FILE), 0).store.close();
+    const before = readdirSync(directory);
+    const started = runOnReadOnlyDisk("run", "--state", directory);
+    if (started === undefined) return;
+    expect(started.code).toBe(5);
+    expect(started.error).toContain("FAILED_PRECONDITION STORE_READ_ONLY");
+    expect(started.error).toContain("workloads go on, nothing can change");
+    expect(started.error).toMatch(/\nnext: findmnt -T .+\n$/);
+    expect(readdirSync(directory)).toEqual(before);
+  });
+
+  it("tells what is there also from a read-only disk, with and without a log beside the store", () => {
+    const { store } = openStore(join(directory, STORE_FILE), 0);
+    facts.putFrozen(store, Date.UTC(2026, 10, 21));
+    const withLog = runOnReadOnlyDisk("status", "--state", directory);
+    store.close();
+    if (withLog === undefined) return;
+    for (const { code, said, error } of [
+      withLog,
+      runOnReadOnlyDisk("status", "--state", directory) ?? withLog,
+    ]) {
+      expect([code, error]).toEqual([0, ""]);
+      expect(said).toContain("IDENTITY_FROZEN since 2026-11-21");
+      expect(said).toContain("STORE_READ_ONLY: the disk takes no writes; workloads go on");
+    }
+  });
 
   it("ends every failure with a code and the next command", () => {
     const file = join(directory, "agent.yaml");

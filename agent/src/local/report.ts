@@ -29,8 +29,12 @@ export type LocalReport = Readonly<{
   link: Readonly<{ up: boolean; message: string; since: string }> | undefined;
   /** Where a damaged store was put; empty if it never was. */
   damaged: string;
+  /** Why nothing can be written; empty while it can. */
+  unwritable: string;
   /** Another agent has had this one's cell since then; empty while this one is active. */
   fencedSince: string;
+  /** Two processes have this agent's identity, and the hub lets neither in since then; empty otherwise. */
+  frozenSince: string;
   /** Records of usage that the hub has not taken yet. */
   usageWaiting: string;
   instances: readonly LocalInstance[];
@@ -81,6 +85,8 @@ export type StatusJson = Readonly<{
 
 export type ReportFacts = Readonly<{
   running: boolean;
+  /** The disk takes no writes. */
+  isReadOnly: boolean;
   pid: number | undefined;
   version: string;
   /** Of the running engine; without it the last ones that were stored. */
@@ -91,6 +97,7 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
   const identity = identities.find(store);
   const link = facts.findLink(store);
   const fencedSince = facts.findFenced(store);
+  const frozenSince = facts.findFrozen(store);
   const notAfter = identity?.certificate.notAfter;
   const all = known.statuses ?? statuses.list(store).map(({ status }) => status);
   return {
@@ -109,7 +116,9 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
       since: new Date(link.since).toISOString(),
     },
     damaged: facts.findDamaged(store) ?? "",
+    unwritable: known.isReadOnly ? "STORE_READ_ONLY" : "",
     fencedSince: fencedSince === undefined ? "" : new Date(fencedSince).toISOString(),
+    frozenSince: frozenSince === undefined ? "" : new Date(frozenSince).toISOString(),
     usageWaiting: String(new Outbox(store.db).waiting()),
     instances: all.map((status) => instanceOf(store, status)),
   };

@@ -4,7 +4,9 @@
  */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
+import { dirname } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { isReadOnly } from "../store/state-directory.ts";
 import type { LocalReport } from "./report.ts";
 
 /** Longest answer that a caller reads: about 1000 instances with their steps. */
@@ -50,7 +52,7 @@ export async function startLocalServer(
     close: () =>
       new Promise((resolve) => {
         server.close(() => {
-          rmSync(path, { force: true });
+          if (!isReadOnly(dirname(path))) rmSync(path, { force: true });
           resolve();
         });
         server.closeAllConnections();

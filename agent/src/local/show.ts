@@ -13,7 +13,9 @@ export function statusText(report: LocalReport): string {
       : "process  not running: this is what the store says",
     `link     ${linkText(report)}`,
     ...fencedLines(report),
+    ...frozenLines(report),
     ...(report.damaged === "" ? [] : [`store    STORE_DAMAGED: set aside as ${report.damaged}`]),
+    ...unwritableLines(report),
     "",
     ...table(report.instances),
   ];
@@ -36,6 +38,20 @@ function fencedLines({ fencedSince, usageWaiting }: LocalReport): readonly strin
   return [
     `fenced   AGENT_FENCED since ${fencedSince}: another agent has taken over this cell`,
     `         nothing is started, stopped or changed here any more; ${left}`,
+  ];
+}
+
+function unwritableLines({ unwritable }: LocalReport): readonly string[] {
+  if (unwritable === "") return [];
+  return [`store    ${unwritable}: the disk takes no writes; workloads go on, nothing can change`];
+}
+
+/** Once another agent has taken over, that is what counts. */
+function frozenLines({ frozenSince, fencedSince }: LocalReport): readonly string[] {
+  if (frozenSince === "" || fencedSince !== "") return [];
+  return [
+    `frozen   IDENTITY_FROZEN since ${frozenSince}: two processes have this agent's identity`,
+    "         nothing new is begun here, workloads go on; next: holdfast cell takeover CELL",
   ];
 }
 
@@ -127,6 +143,12 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
 function nextOf(report: LocalReport, status: StatusJson): string {
   if (report.fencedSince !== "") {
     return "nothing here (AGENT_FENCED): ask the agent that has taken over; holdfast get agents shows which";
+  }
+  if (report.frozenSince !== "") {
+    return "nothing new here (IDENTITY_FROZEN): end the copy, then holdfast cell takeover CELL and enroll --takeover";
+  }
+  if (report.unwritable !== "") {
+    return `nothing can change (${report.unwritable}): make the disk of the state directory writable, then start the agent anew`;
   }
   if (!report.running) return "start the agent: holdfast-agent run";
   const inSync = status.conditions?.find(({ type }) => type === "InSync");

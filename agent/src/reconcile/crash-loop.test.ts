@@ -42,7 +42,10 @@ describe("a crash loop", () => {
     );
     const ready = status.conditions.find(({ type }) => type === "Ready");
     expect(ready?.message).toMatch(told);
-    const facts = { running: true, pid: 1, version: "0", statuses: [status] };
+    const facts = {
+      ...{ running: true, isReadOnly: false, pid: 1 },
+      ...{ version: "0", statuses: [status] },
+    };
     const report = localReport(agent.store, facts);
     const why = whyText(report, findInstance(report, instanceId()));
     // Escaped once, by who knows that it is foreign.

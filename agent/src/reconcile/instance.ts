@@ -13,6 +13,7 @@ import { deliverSeats } from "../entitlement/deliver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
+import * as facts from "../store/facts.ts";
 import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import type { InstanceView } from "./conditions.ts";
@@ -24,7 +25,14 @@ import {
   type Situation,
 } from "./decide.ts";
 import { resumeRestart, workOff } from "./orders.ts";
-import { findHold, inputsDigestOf, judgeConsent, judgeStale, planAttempt } from "./plan.ts";
+import {
+  findHold,
+  inputsDigestOf,
+  judgeConsent,
+  judgeFrozen,
+  judgeStale,
+  planAttempt,
+} from "./plan.ts";
 import { outputsFile } from "./publish.ts";
 import { type RepairState, type ServingView, settle } from "./settle.ts";
 import { findWanted, type Target } from "./target.ts";
@@ -155,7 +163,11 @@ export class InstanceLoop {
     const envelope = pins.findFreshness(store);
     const note = envelope && fromBinary(FreshnessSchema, envelope.payload);
     const acceptedAt = assignments.find(store, instanceId)?.acceptedAt ?? clock.now();
-    return judgeStale(note, acceptedAt, clock.now()) ?? findHold(this.#work, target);
+    return (
+      judgeFrozen(facts.findFrozen(store)) ??
+      judgeStale(note, acceptedAt, clock.now()) ??
+      findHold(this.#work, target)
+    );
   }
 
   async #act(decision: Decision, target: Target): Promise<void> {

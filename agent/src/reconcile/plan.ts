@@ -42,6 +42,16 @@ export function judgeStale(
   };
 }
 
+/** Why nothing new may begin because another process has this agent's identity: two of them would undo each other. */
+export function judgeFrozen(since: number | undefined): Hold | undefined {
+  if (since === undefined) return undefined;
+  const at = new Date(since).toISOString();
+  return {
+    reason: "IDENTITY_FROZEN",
+    message: `since ${at} the hub lets nobody in with this agent's identity, as two processes have it; changes wait for a takeover`,
+  };
+}
+
 /**
  * Of everything that goes into an attempt: the wish and the customer's secrets. An attempt that failed is made
  * again once this differs.

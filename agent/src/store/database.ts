@@ -3,10 +3,11 @@
  * believed. A damaged file is set aside, never repaired or deleted; the caller is told, and workloads are
  * left alone. Every call is synchronous and short: a long one would stop the whole agent.
  */
-import { chmodSync, existsSync, renameSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import { Fault } from "@holdfast/shared/fault.ts";
 import Database from "better-sqlite3";
 import { migrate } from "./migrations.ts";
+import { isReadOnly, readOnlyDisk } from "./state-directory.ts";
 
 export type SqlValue = string | number | bigint | null | Uint8Array;
 
@@ -15,6 +16,8 @@ export const LIST_ROWS_MAX = 1_000;
 
 /** How long a call may wait for another process, such as `status`, that reads the file. */
 const BUSY_MS_MAX = 2_000;
+/** Of a file that is read as a whole. */
+const COPY_BYTES_MAX = 512 * 1024 * 1024;
 /** Distinct statements are written in the code, so this is only reached by a bug. */
 const STATEMENTS_MAX = 500;
 /** Answers that are kept decoded until the next write; an agent of more instances decodes again. */
@@ -124,12 +127,30 @@ export function openStore(path: string, now: number): OpenedStore {
 export function openStoreToRead(path: string): Store | undefined {
   if (!existsSync(path)) return undefined;
   try {
-    const db = new Database(path, { readonly: true, timeout: BUSY_MS_MAX });
+    const db = isReadOnly(path) ? openOnReadOnlyDisk(path) : openToRead(path);
     db.defaultSafeIntegers(true);
     return new Store(db);
   } catch (error) {
     throw storeFault(path, error);
   }
+}
+
+function openToRead(source: string | Buffer): Database.Database {
+  return new Database(source, { readonly: true, timeout: BUSY_MS_MAX });
+}
+
+/**
+ * SQLite opens a file in WAL mode only where the log beside it is or can be made. After a good end there is none, and
+ * the file is all there is: it is then read as a copy that says it has no log.
+ */
+function openOnReadOnlyDisk(path: string): Database.Database {
+  if (existsSync(`${path}-wal`)) return openToRead(path);
+  const { size } = statSync(path);
+  if (size > COPY_BYTES_MAX) throw readOnlyDisk(path);
+  const bytes = readFileSync(path);
+  // Bytes 18 and 19 of the header: which journal writers and readers expect; 1 is none that is kept open.
+  bytes.fill(1, 18, 20);
+  return openToRead(bytes);
 }
 
 /** Undefined if the file is damaged. */
@@ -180,6 +201,7 @@ function isDamage(error: unknown): boolean {
 function storeFault(path: string, error: unknown): Fault {
   if (error instanceof Fault) return error;
   const code = sqliteCode(error);
+  if (isReadOnly(path)) return readOnlyDisk(path, error);
   if (code === "SQLITE_FULL") {
     return new Fault("RESOURCE_EXHAUSTED", "STORE_FULL", `${path}: no space left on the disk`, {
       cause: error,

@@ -88,6 +88,22 @@ export function clearFenced(store: Store): void {
   store.run("delete from fact where name = ?", "fenced");
 }
 
+/** Wall clock, ms: since when the hub has let nobody in with this agent's identity, as two processes have it. */
+export function findFrozen(store: Store): number | undefined {
+  const text = find(store, "frozen");
+  return text === undefined ? undefined : Number(text);
+}
+
+/** The first time counts. */
+export function putFrozen(store: Store, at: number): void {
+  if (findFrozen(store) === undefined) put(store, "frozen", String(at));
+}
+
+/** The hub has let it in, or a takeover has made it another agent. */
+export function clearFrozen(store: Store): void {
+  if (findFrozen(store) !== undefined) store.run("delete from fact where name = ?", "frozen");
+}
+
 function find(store: Store, name: string): string | undefined {
   return store.get<{ value: string }>("select value from fact where name = ?", name)?.value;
 }

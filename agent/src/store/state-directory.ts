@@ -3,6 +3,8 @@
  * holder by pid and start time, so that a pid that came back is not taken for the holder.
  */
 import {
+  accessSync,
+  constants,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -12,7 +14,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 
 export type Holder = Readonly<{ pid: number; startTime: string }>;
@@ -55,12 +57,34 @@ export function checkStateDirectory(stateDir: string, uid: number): string | und
     : undefined;
 }
 
-/** Throws FAILED_PRECONDITION `STATE_DIR_LOCKED` that names the process that has it. */
+/** Whether the disk with this file or directory takes no writes at all; asked of the system, nothing is tried. */
+export function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return codeOf(error) === "EROFS";
+  }
+}
+
+export function readOnlyDisk(path: string, cause?: unknown): Fault {
+  const message = `${path}: its disk is read-only; workloads go on, nothing can change`;
+  return new Fault("FAILED_PRECONDITION", "STORE_READ_ONLY", message, {
+    cause,
+    next: `findmnt -T ${dirname(path)}`,
+  });
+}
+
+/** Throws FAILED_PRECONDITION `STATE_DIR_LOCKED` that names the process that has it, or `STORE_READ_ONLY`. */
 export function takeLock(stateDir: string, host: StateHost): Lock {
   const path = join(stateDir, LOCK_FILE);
   const mine = `${path}.${host.pid}`;
   const self: Holder = { pid: host.pid, startTime: host.startTimeOf(host.pid) ?? "" };
-  writeFileSync(mine, `${JSON.stringify(self)}\n`, { mode: 0o600 });
+  try {
+    writeFileSync(mine, `${JSON.stringify(self)}\n`, { mode: 0o600 });
+  } catch (error) {
+    throw codeOf(error) === "EROFS" ? readOnlyDisk(path, error) : error;
+  }
   try {
     for (let tries = 0; tries < LOCK_TRIES_MAX; tries++) {
       if (linked(mine, path)) return { release: () => releaseLock(path, self) };
@@ -98,9 +122,10 @@ function readHolder(path: string): Holder | undefined {
   }
 }
 
+/** On a disk that takes no writes any more it stays; whoever comes next sees that its holder is gone. */
 function releaseLock(path: string, self: Holder): void {
   const holder = readHolder(path);
-  if (holder?.pid === self.pid && holder.startTime === self.startTime)
+  if (holder?.pid === self.pid && holder.startTime === self.startTime && !isReadOnly(path))
     rmSync(path, { force: true });
 }
 

@@ -30,7 +30,7 @@ export type FetchDeps = Readonly<{
   callerOf: (call: ReleaseCall | ArtefactCall | SecretCall) => VerifiedAgent;
 }>;
 
-/** A fenced agent has nothing more to do that it could need anything for. */
+/** A fenced or frozen agent has nothing more to do that it could need anything for. */
 async function activeAgent(hub: LinkHub, caller: VerifiedAgent): Promise<AgentSession> {
   const session = await hub.admit(caller, undefined);
   if (session.active) return session;

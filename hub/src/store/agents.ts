@@ -22,6 +22,12 @@ export type AgentRow = Readonly<{
   platform: string;
   capabilities: readonly Capability[];
   bootId: string;
+  /** Of its processes, the one that said hello last at the end. */
+  lives: readonly Readonly<{ id: string; returns: number }>[];
+  /** Two processes had its identity at once. */
+  frozenAt: Date | null;
+  /** When its owner was last told that it tried to act although it was fenced. */
+  refusedAt: Date | null;
   seenAt: Date | null;
   deletedAt: Date | null;
   revision: bigint;
@@ -29,7 +35,8 @@ export type AgentRow = Readonly<{
 
 const COLUMNS = `id, tenant_id as "tenantId", cell_id as "cellId", name, fencing,
   identity_key as "identityKey", sealing_key as "sealingKey", host_name as "hostName", version, platform, capabilities,
-  boot_id as "bootId", seen_at as "seenAt", deleted_at as "deletedAt", revision`;
+  boot_id as "bootId", lives, frozen_at as "frozenAt", refused_at as "refusedAt", seen_at as "seenAt",
+  deleted_at as "deletedAt", revision`;
 
 export async function insert(
   tx: Tx,
@@ -112,7 +119,33 @@ export async function replaceSealingKey(tx: Tx, agentId: string, key: Uint8Array
   await tx.query(sql, [agentId, key]);
 }
 
-export type SaidHello = Pick<AgentRow, "id" | "version" | "platform" | "capabilities" | "bootId">;
+/** Those of these cells that are frozen and not fenced besides. */
+export function listFrozen(tx: Tx, cellIds: readonly string[]): Promise<AgentRow[]> {
+  return tx.query<AgentRow>(
+    `select ${COLUMNS} from agent a
+      where cell_id = any ($1::uuid[]) and gone_at is null and frozen_at is not null
+        and fencing = (select c.fencing from cell c where c.vendor_id = a.vendor_id and c.id = a.cell_id)`,
+    [cellIds],
+  );
+}
+
+/** For good: only another agent of the cell is let in again. */
+export async function freeze(tx: Tx, id: string, lives: AgentRow["lives"]): Promise<void> {
+  await tx.query(
+    `update agent set frozen_at = now(), lives = $2
+      where id = $1 and frozen_at is null and gone_at is null`,
+    [id, JSON.stringify(lives)],
+  );
+}
+
+export async function noteRefused(tx: Tx, ids: readonly string[], at: Date): Promise<void> {
+  await tx.query("update agent set refused_at = $2 where id = any ($1::uuid[])", [ids, at]);
+}
+
+export type SaidHello = Pick<
+  AgentRow,
+  "id" | "version" | "platform" | "capabilities" | "bootId" | "lives"
+>;
 
 /** What agents' hellos say of them. Leaves the revisions alone, since nobody edits these. */
 export async function noteHellos(tx: Tx, hellos: readonly SaidHello[]): Promise<void> {
@@ -121,9 +154,9 @@ export async function noteHellos(tx: Tx, hellos: readonly SaidHello[]): Promise<
   await tx.query(
     `update agent a
         set version = h.version, platform = h.platform, capabilities = h.capabilities,
-            boot_id = h.boot_id, seen_at = now()
-       from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[])
-            as h (id, version, platform, capabilities, boot_id)
+            boot_id = h.boot_id, lives = h.lives, seen_at = now()
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::jsonb[])
+            as h (id, version, platform, capabilities, boot_id, lives)
       where a.id = h.id and a.id = any ($1::uuid[]) and a.gone_at is null`,
     [
       ids,
@@ -131,6 +164,7 @@ export async function noteHellos(tx: Tx, hellos: readonly SaidHello[]): Promise<
       hellos.map(({ platform }) => platform),
       hellos.map(({ capabilities }) => JSON.stringify(capabilities)),
       hellos.map(({ bootId }) => bootId),
+      hellos.map(({ lives }) => JSON.stringify(lives)),
     ],
   );
 }

@@ -53,7 +53,9 @@ export const CELLS: ObjectTable = {
 export const AGENTS: ObjectTable = {
   table: "agent",
   kind: "agent",
-  columns: ["cell_id", "fencing", "identity_key", "host_name", "version", "platform"],
+  columns: [
+    ...["cell_id", "fencing", "identity_key", "host_name", "version", "platform", "frozen_at"],
+  ],
   json: [],
 };
 

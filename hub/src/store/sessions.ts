@@ -112,6 +112,26 @@ export function fenced(): Fault {
   );
 }
 
+/** What an agent is told that was seen twice; see docs/takeover.md. */
+export function frozen(cell: string): Fault {
+  return new Fault(
+    "PERMISSION_DENIED",
+    "IDENTITY_FROZEN",
+    "two processes have this agent's identity, as after a copy of its disk or directory; neither is let in until " +
+      "another agent takes over",
+    { next: `holdfast cell takeover ${cell}` },
+  );
+}
+
+/** What the present session of the agent would still write is refused; there is no new one. */
+export async function revoke(tx: Tx, agentId: string): Promise<void> {
+  await tx.query(
+    `update agent_session set session = session + 1, closed_at = coalesce(closed_at, now())
+      where agent_id = $1`,
+    [agentId],
+  );
+}
+
 /** At the start of a hub process: what it held in an earlier life is closed. Returns how many. */
 export async function closeOfReplica(tx: Tx, replica: string): Promise<number> {
   const rows = await tx.query(

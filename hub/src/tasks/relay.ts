@@ -9,6 +9,7 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { isUuid } from "@holdfast/shared/ids.ts";
 import type { CellRef } from "../app/cell-bells.ts";
 import type { AppDeps } from "../app/deps.ts";
+import * as agents from "../store/agents.ts";
 import * as cells from "../store/cells.ts";
 import { hubContext, taskContext } from "../store/context.ts";
 import type { Connection } from "../store/database.ts";
@@ -195,8 +196,8 @@ class Relay {
 
   async #lookAtAgents(vendorId: string, cellIds: readonly string[]): Promise<void> {
     const context = taskContext(vendorId, "relay");
-    const found = await readWithContext(this.#deps.database, context, (tx) =>
-      cells.list(tx, cellIds),
+    const [found, frozen] = await readWithContext(this.#deps.database, context, (tx) =>
+      Promise.all([cells.list(tx, cellIds), agents.listFrozen(tx, cellIds)]),
     );
     const cellOfId = new Map(found.map((cell) => [cell.id, cell]));
     this.#whileHearing(() => {
@@ -207,6 +208,10 @@ class Relay {
           ...{ vendorId, cellId, fault: isGone ? gone() : sessions.fenced() },
           ...(!isGone && { below: cell.fencing }),
         });
+      }
+      for (const { cellId, fencing } of frozen) {
+        const fault = sessions.frozen(cellOfId.get(cellId)?.name ?? "");
+        this.#deps.outcasts.expel({ vendorId, cellId, below: fencing + 1n, fault });
       }
     });
   }

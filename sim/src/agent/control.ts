@@ -91,6 +91,7 @@ export class SimControl implements ControlPort {
     const { agentVersion, bootId, fencing, trust, clock } = this.#deps;
     return {
       ...{ agentVersion, bootId, fencing },
+      life: bootId,
       platform: "simulated",
       incarnation: this.#incarnation,
       capabilities: [
@@ -150,6 +151,12 @@ export class SimControl implements ControlPort {
   takenOver(): void {
     const { tell, agent, wall } = this.#deps;
     tell({ type: "dropped", agent, message: "taken over", at: wall() });
+  }
+
+  /** No change is its own to make; the next words say that it is not let in. */
+  frozen(): void {
+    const { log, agent } = this.#deps;
+    log.warn({ agent }, "another process has this agent's identity");
   }
 
   linkChanged(up: boolean, message: string): void {

@@ -56,6 +56,12 @@ type Around = Readonly<{
   validUntil: Date | undefined;
 }>;
 
+/** Whoever is frozen stays so, but a takeover settles it: from then on it is fenced like any other. */
+function stateOf(active: boolean, isFrozen: boolean): AgentState {
+  if (!active) return AgentState.FENCED;
+  return isFrozen ? AgentState.FROZEN : AgentState.ACTIVE;
+}
+
 function agentView(row: ObjectRow, { cells, active, session, validUntil }: Around): Agent {
   const { fields, createdAt } = row;
   const since = session?.closedAt ?? session?.openedAt ?? createdAt;
@@ -79,7 +85,7 @@ function agentView(row: ObjectRow, { cells, active, session, validUntil }: Aroun
     status: {
       conditions: conditionViews(conditions.filter(({ type }) => type === "Connected")),
       fencing: fields["fencing"] as bigint,
-      state: active ? AgentState.ACTIVE : AgentState.FENCED,
+      state: stateOf(active, fields["frozen_at"] instanceof Date),
       version: String(fields["version"]),
       platform: String(fields["platform"]),
       hostName: String(fields["host_name"]),

@@ -1,6 +1,7 @@
 /**
  * Who may speak on the link: the certificate must be one that was issued, for this agent and cell, and not
- * revoked. A control stream opens a session; what older sessions write is refused from then on.
+ * revoked. A control stream opens a session; what older sessions write is refused from then on. Who may not act
+ * although all that is right, suspects.ts knows.
  */
 import { toBinary } from "@bufbuild/protobuf";
 import type { Hello } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
@@ -9,6 +10,7 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import { openSealingKey } from "@holdfast/shared/sealing.ts";
 import { shown } from "@holdfast/shared/text.ts";
+import type { Lives } from "../../domain/lives.ts";
 import type { AgentPrincipal, AgentSession } from "../../link/port.ts";
 import * as agents from "../../store/agents.ts";
 import * as cells from "../../store/cells.ts";
@@ -17,7 +19,9 @@ import { agentContext, type Context, taskContext } from "../../store/context.ts"
 import * as sessions from "../../store/sessions.ts";
 import { type Tx, withContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
-import { type Actor, type Change, recordAll } from "../event.ts";
+import { recordAll } from "../event.ts";
+import { agentChange } from "./agent-change.ts";
+import { Suspects } from "./suspects.ts";
 
 const CAPABILITIES_MAX = 100;
 const TEXT_CHARS_MAX = 200;
@@ -88,27 +92,50 @@ export function admit(
     const known = await knownAgents(tx, principals);
     const cellIds = new Set(principals.map(({ cellId }) => cellId));
     const cellOf = new Map((await cells.list(tx, [...cellIds])).map((each) => [each.id, each]));
-    const answers = known.map((agent, at) => {
+    const suspects = new Suspects();
+    const judged = known.map((agent, at) => {
       const cell = agent instanceof Fault ? undefined : cellOf.get(agent.cellId);
       if (agent instanceof Fault) return agent;
       if (cell === undefined) return unwelcome("AGENT_GONE", "its cell was removed");
-      const question = questions[at] as AdmitQuestion;
-      const active = agent.fencing === cell.fencing;
-      return active || question.hello === undefined
-        ? { agent, active, ...question }
-        : sessions.fenced();
+      return welcomeOf(questions[at] as AdmitQuestion, agent, cell, suspects);
     });
+    // Of an agent that is frozen by one of these hellos, none is let in.
+    const answers = judged.map((each) =>
+      each instanceof Fault || each.hello === undefined || !suspects.isFrozen(each.agent.id)
+        ? each
+        : sessions.frozen(cellOf.get(each.agent.cellId)?.name ?? ""),
+    );
     const sessionOf = new Map<Welcome, bigint>();
     for (const round of roundsOf(answers.filter(isWelcome))) {
       const opened = await openSessions(deps, tx, round);
       for (const each of round) sessionOf.set(each, opened.get(each.agent.id) ?? 0n);
     }
+    await suspects.keep(deps, tx);
     return answers.map((each) =>
       each instanceof Fault
         ? each
         : { ...each.principal, session: sessionOf.get(each) ?? 0n, active: each.active },
     );
   });
+}
+
+/** Without a hello it is to deliver and to ask; only an active agent that is not frozen may act. */
+function welcomeOf(
+  question: AdmitQuestion,
+  agent: agents.AgentRow,
+  cell: cells.CellRow,
+  suspects: Suspects,
+): Welcome | Fault {
+  const active = agent.fencing === cell.fencing;
+  if (question.hello === undefined) {
+    return { agent, active: active && agent.frozenAt === null, lives: agent.lives, ...question };
+  }
+  if (!active) {
+    suspects.refused(agent);
+    return sessions.fenced();
+  }
+  const lives = suspects.livesOf(agent, cell.name, question.hello);
+  return lives === undefined ? sessions.frozen(cell.name) : { agent, active, lives, ...question };
 }
 
 const isWelcome = (answer: Welcome | Fault): answer is Welcome => !(answer instanceof Fault);
@@ -125,7 +152,7 @@ function roundsOf(all: readonly Welcome[]): readonly (readonly Welcome[])[] {
   return rounds;
 }
 
-type Welcome = AdmitQuestion & Readonly<{ agent: agents.AgentRow; active: boolean }>;
+type Welcome = AdmitQuestion & Readonly<{ agent: agents.AgentRow; active: boolean; lives: Lives }>;
 
 /** The session of each agent: a new one where it said hello, the present one where it did not. */
 async function openSessions(
@@ -156,10 +183,10 @@ function sessionsOf(rows: readonly sessions.SessionRow[]): ReadonlyMap<string, b
   return new Map(rows.map(({ agentId, session }) => [agentId, session]));
 }
 
-function saidHello({ agent, hello }: Welcome): agents.SaidHello {
+function saidHello({ agent, hello, lives }: Welcome): agents.SaidHello {
   const { agentVersion = "", platform = "", bootId = "", capabilities = [] } = hello ?? {};
   return {
-    id: agent.id,
+    ...{ id: agent.id, lives },
     version: agentVersion.slice(0, TEXT_CHARS_MAX),
     platform: platform.slice(0, TEXT_CHARS_MAX),
     bootId: bootId.slice(0, TEXT_CHARS_MAX),
@@ -239,13 +266,4 @@ export async function recordAgent(
 ): Promise<void> {
   const agent = await agents.get(tx, id);
   if (agent !== undefined) await recordAll(tx, deps.clock.now(), [agentChange(agent, verb, after)]);
-}
-
-function agentChange(
-  agent: agents.AgentRow,
-  verb: string,
-  after: Readonly<Record<string, string>>,
-): Readonly<{ actor: Actor; change: Change }> {
-  const actor = { principal: `agent/${agent.name}`, permission: "", requestId: "" };
-  return { actor, change: { verb, kind: "agent", subject: agent, after } };
 }

@@ -250,6 +250,13 @@ export enum AgentState {
    * @generated from enum value: AGENT_STATE_FENCED = 2;
    */
   FENCED = 2,
+
+  /**
+   * Two processes had its identity at once: neither is let in until another agent takes over.
+   *
+   * @generated from enum value: AGENT_STATE_FROZEN = 3;
+   */
+  FROZEN = 3,
 }
 
 /**

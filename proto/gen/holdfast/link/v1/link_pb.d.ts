@@ -136,6 +136,13 @@ export declare type Hello = Message<"holdfast.link.v1.Hello"> & {
    * @generated from field: holdfast.model.v1.Envelope sealing_key = 13;
    */
   sealingKey?: Envelope | undefined;
+
+  /**
+   * Random, new at each start of the agent's process: one that has ended never comes back.
+   *
+   * @generated from field: string life = 14;
+   */
+  life: string;
 };
 
 /**
