@@ -90,6 +90,9 @@ export function createGate(
   };
 }
 
+/** Why a call that went well is aborted in the end: without a reason an error with its stack would be made each time. */
+const OVER = "the call is over";
+
 /** As Connect makes it: every call that fails is aborted with its error before that is sent. */
 type Abortable = HandlerContext & { abort(reason?: unknown): void };
 
@@ -107,7 +110,7 @@ function watchProtocol(deps: DispatchDeps, context: HandlerContext, admitted: Ad
       nameProtocolError(error, call.callId, !begun);
       if (!begun) ended(deps, context, { callId: call.callId, startMs, call }, error);
     }
-    abort(error);
+    abort(error ?? OVER);
   };
 }
 

@@ -52,7 +52,7 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     endReason = error instanceof Fault ? error.reason : "INTERNAL";
     throw error;
   } finally {
-    gone.abort();
+    gone.abort("the session has ended");
     deps.watch.sessionEnded(endReason);
     deps.sessions.remove(session);
     session.end(undefined);

@@ -40,7 +40,8 @@ async function first<Message>(
   const stop = new AbortController();
   const late = clock.sleep(msMax, stop.signal).then(() => "late" as const);
   const message = await Promise.race([next(), late]);
-  stop.abort();
+  // Without a reason an error with its stack would be made, for nobody.
+  stop.abort("it came");
   if (message === "late") {
     throw new Fault(
       "DEADLINE_EXCEEDED",
