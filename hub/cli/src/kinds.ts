@@ -7,7 +7,9 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { shown, suggestion } from "@holdfast/shared/text.ts";
 
 export type StandardVerb = "get" | "list" | "update" | "delete";
-export type Filter = "labels" | "release" | "cell" | "instance";
+export type Filter = "labels" | "release" | "cell" | "instance" | "filter" | "orderBy";
+/** Those that every list knows. */
+export const COMMON_FILTERS: readonly Filter[] = ["filter", "orderBy"];
 export type KindModule = Readonly<{ schema: DescMessage; service: DescService }>;
 
 export type Kind = Readonly<{

@@ -21,12 +21,14 @@ export type ObjectView = JsonObject;
 
 const PAGE_SIZE = 500;
 
-/** What a list can be narrowed by, besides its owner. Which of them a kind knows is in kinds.ts. */
+/** What a list can be narrowed and sorted by, besides its owner. Which of them a kind knows is in kinds.ts. */
 export type ListFilters = Readonly<{
   labels?: Readonly<Record<string, string>>;
   release?: string;
   cell?: string;
   instance?: string;
+  filter?: string;
+  orderBy?: string;
 }>;
 
 /** `tenant` stands for the one that the manifest of a tenant's own object leaves out. */

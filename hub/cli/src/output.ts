@@ -38,12 +38,13 @@ export async function printObject(
   else await printObjects(terminal, kind, [view], form);
 }
 
-/** A list: one JSON object with `items`, or a stream of YAML documents. */
+/** A list: one JSON object with `items`, or a stream of YAML documents. A table alone is sorted. */
 export async function printObjects(
   terminal: Terminal,
   kind: Kind,
   views: readonly ObjectView[],
   form: OutputForm,
+  order: "problems first" | "as given" = "problems first",
 ): Promise<void> {
   if (form === "json") {
     const items = views.map((view) => manifestOf(kind, view));
@@ -58,9 +59,8 @@ export async function printObjects(
   } else {
     const columns = columnsOf(kind.name);
     const now = terminal.clock.now();
-    const rows = [...views]
-      .sort(byProblem)
-      .map((view) => columns.map(([, cell]) => cell(view, now)));
+    const sorted = order === "as given" ? views : [...views].sort(byProblem);
+    const rows = sorted.map((view) => columns.map(([, cell]) => cell(view, now)));
     terminal.out(
       tableText(
         terminal,

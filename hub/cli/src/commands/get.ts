@@ -1,7 +1,7 @@
 /** `holdfast get KIND [NAME]`: one object, or all that the caller may see. */
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import { type Filter, KINDS, type Kind, kindOf } from "../kinds.ts";
+import { COMMON_FILTERS, type Filter, KINDS, type Kind, kindOf } from "../kinds.ts";
 import { type ListFilters, ObjectCalls, type ObjectView } from "../object-calls.ts";
 import { printObject, printObjects } from "../output.ts";
 import { type HubOptions, withHub } from "../session.ts";
@@ -11,7 +11,14 @@ import type { Terminal } from "../terminal.ts";
 const OBJECTS_MAX = 20_000;
 
 export type GetOptions = HubOptions &
-  Readonly<{ label?: readonly string[]; release?: string; cell?: string; instance?: string }>;
+  Readonly<{
+    label?: readonly string[];
+    release?: string;
+    cell?: string;
+    instance?: string;
+    filter?: string;
+    sortBy?: string;
+  }>;
 
 export async function get(
   terminal: Terminal,
@@ -30,7 +37,9 @@ export async function get(
       await printObject(terminal, kind, await calls.get(name, tenant), form);
       return;
     }
-    await printObjects(terminal, kind, await listAll(calls, tenant, filters), form);
+    const all = await listAll(calls, tenant, filters);
+    const order = filters.orderBy === undefined ? "problems first" : "as given";
+    await printObjects(terminal, kind, all, form, order);
   });
 }
 
@@ -46,7 +55,7 @@ async function listAll(
     if (nextPageToken === "") return all;
     token = nextPageToken;
     if (all.length > OBJECTS_MAX) {
-      const message = `more than ${OBJECTS_MAX} ${calls.kind.plural}; choose with --tenant, --label, --release or --cell`;
+      const message = `more than ${OBJECTS_MAX} ${calls.kind.plural}; choose with --tenant, --filter, --label, --release or --cell`;
       throw new Fault("RESOURCE_EXHAUSTED", "LIST_TOO_LONG", message);
     }
   }
@@ -57,15 +66,18 @@ const FLAGS: Readonly<Record<Filter, string>> = {
   release: "--release",
   cell: "--cell",
   instance: "--instance",
+  filter: "--filter",
+  orderBy: "--sort-by",
 };
 
 /** Throws INVALID_ARGUMENT `USAGE` for a filter that the kind's list does not know. */
 function filtersOf(kind: Kind, options: GetOptions): ListFilters {
-  const { label = [], release, cell, instance } = options;
-  const given = { ...(label.length > 0 && { labels: labelsOf(label) }), release, cell, instance };
+  const { label = [], release, cell, instance, filter, sortBy: orderBy } = options;
+  const labels = label.length > 0 ? labelsOf(label) : undefined;
+  const given = { labels, release, cell, instance, filter, orderBy };
   const asked = Object.entries(given).filter(([, value]) => value !== undefined);
   for (const [name] of asked as [Filter, unknown][]) {
-    if (kind.filters.includes(name)) continue;
+    if (COMMON_FILTERS.includes(name) || kind.filters.includes(name)) continue;
     const able = KINDS.filter(({ filters }) => filters.includes(name)).map((each) => each.plural);
     const message = `${FLAGS[name]} does not narrow ${kind.plural}; it narrows ${able.join(", ")}`;
     throw new Fault("INVALID_ARGUMENT", "USAGE", message);

@@ -12,6 +12,11 @@ export const registerGet: Registration = (program, typed) => {
     .option("--release <release>", "instances that want or run it, seats that it serves")
     .option("--cell <cell>", "instances and seats in it")
     .option("--instance <instance>", "seats of it")
+    .option(
+      "--filter <terms>",
+      'by name, labels and age, such as \'name:"etl" AND create_time>"2026-11-01T00:00:00Z"\'',
+    )
+    .option("--sort-by <order>", "name or create_time, also with ' desc'; not problems first then")
     .action(async (kind, name, options) => {
       note(typed, kind, name);
       await (await import("../commands/get.ts")).get(typed.terminal, kind, name, options);
