@@ -54,6 +54,7 @@ const FIXED: Readonly<Record<string, (at: Owner, table: string) => unknown>> = {
   state: () => 3,
   salt: () => randomBytes(16),
   tenancy_model: () => 1,
+  lives: ({ canary }) => JSON.stringify([{ id: canary, returns: 0 }]),
   received: () => 1,
   window_end_ms: () => Date.now(),
   ends_at: () => new Date(Date.now() + 60_000),
