@@ -12,7 +12,8 @@ import {
   QuotaFailureSchema,
   RetryInfoSchema,
 } from "@holdfast/proto/google/rpc/error_details_pb.js";
-import { Fault, type FaultCode } from "@holdfast/shared/fault.ts";
+import { Fault, type FaultCode, type Violation } from "@holdfast/shared/fault.ts";
+import { cut } from "@holdfast/shared/text.ts";
 
 /** ErrorInfo.domain of all our reasons. */
 export const ERROR_DOMAIN = "holdfast.dev";
@@ -33,6 +34,14 @@ const CODES = {
   INTERNAL: Code.Internal,
 } as const satisfies Record<FaultCode, Code>;
 
+/**
+ * Of the texts of one refusal. gRPC sends it all in one block of headers, of which Node takes 64 KiB at most and ends the
+ * connection for more; a place may be named by a key of the caller's, which may be as long as a body.
+ */
+const MESSAGE_CHARS_MAX = 1_000;
+const PATH_CHARS_MAX = 200;
+const VIOLATION_CHARS_MAX = 400;
+
 /** Reason of a Connect error that no use case threw, such as a body that is not JSON. */
 export const REASON_OF_BUG = "INTERNAL";
 
@@ -45,7 +54,7 @@ export function asConnectError(error: unknown, requestId: string): ConnectError 
       : new Fault("INTERNAL", REASON_OF_BUG, `the hub failed; request ${requestId} is in its log`);
   return new ConnectError(
     // What no wire carries would end the call without an answer.
-    fault.message.toWellFormed(),
+    cut(fault.message.toWellFormed(), MESSAGE_CHARS_MAX),
     CODES[fault.code],
     undefined,
     detailsOf(fault, requestId),
@@ -107,7 +116,8 @@ function detailsOf(fault: Fault, requestId: string): Detail[] {
 }
 
 /** A refused state is a PreconditionFailure, what is used up a QuotaFailure, anything else a BadRequest. */
-function violationsDetail({ code, reason, violations }: Fault): Detail {
+function violationsDetail({ code, reason, violations: all }: Fault): Detail {
+  const violations = all.map(shortened);
   if (code === "FAILED_PRECONDITION") {
     const value = create(PreconditionFailureSchema, {
       violations: violations.map(({ path, message }) => ({
@@ -128,4 +138,8 @@ function violationsDetail({ code, reason, violations }: Fault): Detail {
     fieldViolations: violations.map(({ path, message }) => ({ field: path, description: message })),
   });
   return { desc: BadRequestSchema, value };
+}
+
+function shortened({ path, message }: Violation): Violation {
+  return { path: cut(path, PATH_CHARS_MAX), message: cut(message, VIOLATION_CHARS_MAX) };
 }
