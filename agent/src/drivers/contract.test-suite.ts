@@ -83,6 +83,18 @@ function describePure(scenario: () => DriverScenario): void {
     expect(JSON.parse(JSON.stringify(steps))).toEqual(steps);
   });
 
+  it("says for how long it is waited for, and bounds each step that it plans", async () => {
+    const { driver, first, second } = scenario();
+    const { deadlineMs, intervalMs } = driver().readiness(first);
+    expect(intervalMs).toBeGreaterThan(0);
+    expect(deadlineMs).toBeGreaterThanOrEqual(intervalMs);
+    expect(driver().readiness(first)).toEqual({ deadlineMs, intervalMs });
+    const live = await serving(scenario(), first);
+    const steps = [...fresh(driver(), first), ...driver().steps([live], first, second, 1_000)];
+    const limits = steps.flatMap(({ msMax, undo }) => [msMax ?? 1, undo?.msMax ?? 1]);
+    for (const msMax of limits) expect(Number.isInteger(msMax) && msMax > 0).toBe(true);
+  });
+
   it("names an undo for each reversible step before the commit", () => {
     const { driver, first } = scenario();
     const before = fresh(driver(), first).filter(({ when }) => when === "before-commit");
@@ -155,6 +167,27 @@ function describeWork(scenario: () => DriverScenario): void {
     ]);
     const found = await driver().observe(context);
     expect(found.map(({ digest }) => digest)).toEqual([second.digest]);
+  });
+
+  it("leaves the old one ready while the new one comes and goes again, where it is atomic", async () => {
+    const { driver, context, first, second } = scenario();
+    if (!driver().isAtomic) return;
+    const old = await serving(scenario(), first);
+    const steps = driver().steps([old], first, second, now(scenario()));
+    const due = steps.filter(({ when }) => when === "before-commit");
+    expect(due.map((step) => step.class)).toEqual(due.map(() => "reversible"));
+    const isReady = async () => {
+      const live = (await driver().observe(context)).find(({ handle }) => handle === old.handle);
+      return live && (await driver().health(live, first, context)).state;
+    };
+    await driver().prepare(second, context);
+    await carryOut(scenario(), due, [first, second]);
+    expect(await isReady()).toBe("ready");
+    for (const { undo } of due.toReversed()) {
+      if (undo !== undefined) await driver().run(undo, stepContext(scenario(), [first, second]));
+    }
+    expect(await isReady()).toBe("ready");
+    expect((await driver().observe(context)).map(({ handle }) => handle)).toEqual([old.handle]);
   });
 
   it("ends with another copy alone after a restart", async () => {

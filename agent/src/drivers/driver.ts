@@ -74,7 +74,9 @@ export type Step = StepOrder &
     when: "before-commit" | "after-commit";
     /** One line for people and for consent, with the gap in service if there is one. */
     summary: string;
-    undo?: StepOrder & Readonly<{ summary: string }>;
+    /** Its own time limit, ms; where it says nothing, the engine's STEP_MS_MAX holds. */
+    msMax?: number;
+    undo?: StepOrder & Readonly<{ summary: string; msMax?: number }>;
     /** Do not begin before this wall-clock time in ms: restart back-off, or draining. */
     notBefore?: number;
   }>;
@@ -115,6 +117,9 @@ export type Health = Readonly<{
   /** What the spec asks for and this host does not give, such as a limit; the copy works all the same. */
   caveat?: string;
 }>;
+
+/** How long the engine waits for a copy to be ready, and the longest pause between two looks at it. */
+export type Readiness = Readonly<{ deadlineMs: number; intervalMs: number }>;
 
 /** A counter that the driver keeps for one copy: cumulative and monotone within its source. */
 export type DriverReading = Readonly<{
@@ -167,6 +172,11 @@ export type LookScope = "all" | "recorded";
 
 export interface Driver {
   readonly kind: string;
+  /**
+   * Until the commit the previous generation serves without a failed request, and a return leaves it so. Where one
+   * plan cannot keep that, as with a fixed port, its step is compensable and says the gap.
+   */
+  readonly isAtomic: boolean;
   /** Why it cannot work on this host; undefined if it can. */
   missing(): Promise<string | undefined>;
   /** All that is wrong with a spec that can never be applied here. Pure. */
@@ -193,6 +203,8 @@ export interface Driver {
   /** Safe to repeat, also when half done. */
   run(order: StepOrder, context: StepContext): Promise<StepOutcome>;
   health(live: Live, wanted: Wanted, context: DriverContext): Promise<Health>;
+  /** Of a rendered spec. Pure. */
+  readiness(wanted: Wanted): Readiness;
   /** One reading per counter and copy that runs, and the last ones of those that have ended since. */
   readings(context: DriverContext): Promise<readonly DriverReading[]>;
   /** Called once the readings up to `at` are durable: what was kept for ended copies may go. */

@@ -26,7 +26,6 @@ import {
   Interrupted,
   outside,
   plannedCommitted,
-  STEP_MS_MAX,
   servingCopy,
   type Work,
   within,
@@ -174,7 +173,7 @@ async function runDueBefore(
   const steps = await stepsOf(run, resourceId, kind, wanted);
   const due = steps.filter(({ when }) => when === "before-commit");
   if (target !== undefined && wanted !== undefined) judgeFilled(run, target, wanted, due);
-  for (const step of due) await run.run(step, STEP_MS_MAX);
+  for (const step of due) await run.run(step);
 }
 
 /** A step whose holes were filled at run time is judged again by the rules. */

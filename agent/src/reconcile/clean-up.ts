@@ -2,7 +2,7 @@
 import { causeChain } from "@holdfast/shared/fault.ts";
 import { publishOutputs } from "./publish.ts";
 import type { AttemptRun } from "./run.ts";
-import { Interrupted, STEP_MS_MAX } from "./work.ts";
+import { Interrupted } from "./work.ts";
 
 /** Ends the attempt as COMMITTED, or returns at once when the agent shuts down. */
 export async function cleanUp(run: AttemptRun): Promise<void> {
@@ -13,7 +13,7 @@ export async function cleanUp(run: AttemptRun): Promise<void> {
   const left = run.entries.filter(({ state }) => state === "PLANNED" || state === "BEGUN");
   for (const { position, step } of left) {
     try {
-      await run.runPlanned(position, step, STEP_MS_MAX);
+      await run.runPlanned(position, step);
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       if (error.kind === "shutdown") return;

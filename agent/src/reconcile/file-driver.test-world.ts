@@ -5,7 +5,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
+import { checkProcessSpec, readProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
 import type {
   Driver,
   DriverContext,
@@ -44,6 +44,9 @@ export type FileDriver = Driver &
   }>;
 
 const PORT_FIRST = 40_000;
+const AT_ONCE = { deadlineMs: 30_000, intervalMs: 200 };
+/** Of a start in mode hang; what a copy does else is over before its step returns. */
+const HANG_MS_MAX = 150;
 
 export function fileDriver(): FileDriver {
   const orders: string[] = [];
@@ -51,6 +54,7 @@ export function fileDriver(): FileDriver {
   const faults: FileDriver["faults"] = {};
   return {
     kind: "process",
+    isAtomic: true,
     orders,
     handed,
     faults,
@@ -74,7 +78,7 @@ export function fileDriver(): FileDriver {
       if (file === undefined || file.exited) {
         return { state: "failed", alive: false, message: "it has exited" };
       }
-      const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+      const mode = modeOf(wanted);
       if (faults.slow === file.number)
         return { state: "starting", alive: true, message: "not yet" };
       if (faults.sick) return { state: "failed", alive: true, message: "says it is sick" };
@@ -82,6 +86,7 @@ export function fileDriver(): FileDriver {
       if (mode === "sick") return { state: "failed", alive: true, message: "says it is sick" };
       return { state: "ready", alive: true, message: "ready" };
     },
+    readiness: ({ spec }) => readProcessSpec(spec, "spec").readiness ?? AT_ONCE,
     readings: async () => [],
     readingsKept: async () => undefined,
     logs: async () => [],
@@ -122,6 +127,10 @@ function restart(live: readonly Live[], wanted: Wanted): readonly Step[] {
   return [...first, start];
 }
 
+function modeOf({ spec }: Wanted): string {
+  return String((spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+}
+
 function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): Step {
   const { instanceId: instance, resourceId } = wanted.key;
   const handle = `${resourceId}-${wanted.digest.slice(7, 19)}-${restarts}`;
@@ -134,6 +143,7 @@ function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): 
     class: "reversible",
     when: "before-commit",
     summary: `start ${resourceId} of ${wanted.releaseVersion}${last === undefined ? "" : " again"}`,
+    ...(modeOf(wanted) === "hang" && { msMax: HANG_MS_MAX }),
     undo: {
       ...order,
       verb: "stop",
@@ -177,7 +187,7 @@ async function runOrder(
   }
   const wanted = await context.wanted(String(order.input["digest"]));
   starts(wanted);
-  const mode = String((wanted.spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
+  const mode = modeOf(wanted);
   if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
   mkdirSync(context.directories(instance).run, { recursive: true });
   if (!existsSync(path)) {

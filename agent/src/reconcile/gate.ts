@@ -1,6 +1,6 @@
 /** Waits until a copy is ready to take over, or has failed, or its time is over. */
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Health, JsonObject, Live, LookScope, Wanted } from "../drivers/driver.ts";
+import type { Health, Live, LookScope, Wanted } from "../drivers/driver.ts";
 import type { AttemptRun } from "./run.ts";
 import {
   copiesOf,
@@ -13,9 +13,6 @@ import {
   within,
 } from "./work.ts";
 
-/** Where the spec says nothing. */
-const READY_DEADLINE_MS = 30_000;
-const READY_INTERVAL_MS = 200;
 /** Most programs are ready long before one interval has passed. */
 const READY_PAUSE_MS_MIN = 5;
 /** Of the time that it has taken so far: no program seems slower to start than it is by more than this. */
@@ -31,7 +28,7 @@ export async function waitUntilReady(
 ): Promise<Live> {
   const { work } = run;
   const { resourceId } = wanted.key;
-  const { deadlineMs, intervalMs } = readinessOf(wanted.spec);
+  const { deadlineMs, intervalMs } = driverOf(work, wanted.kind).readiness(wanted);
   const beganAt = work.clock.monotonic();
   const tookMs = () => work.clock.monotonic() - beganAt;
   let seen = "no copy was seen";
@@ -89,19 +86,4 @@ async function look(
     if (error instanceof Interrupted || error instanceof Fault) return undefined;
     throw error;
   }
-}
-
-function readinessOf(spec: JsonObject): Readonly<{ deadlineMs: number; intervalMs: number }> {
-  const readiness = spec["readiness"];
-  const field = (name: string, fallback: number) => {
-    if (typeof readiness !== "object" || readiness === null || Array.isArray(readiness)) {
-      return fallback;
-    }
-    const value = (readiness as JsonObject)[name];
-    return typeof value === "number" && value > 0 ? value : fallback;
-  };
-  return {
-    deadlineMs: field("deadlineMs", READY_DEADLINE_MS),
-    intervalMs: field("intervalMs", READY_INTERVAL_MS),
-  };
 }

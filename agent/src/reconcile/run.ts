@@ -23,6 +23,8 @@ const JOURNAL_STEPS_MAX = 900;
 const WAIT_MS = 100;
 const MESSAGE_CHARS_MAX = 1_000;
 
+type Timed<Order> = Order & Readonly<{ msMax?: number }>;
+
 export class AttemptRun {
   readonly work: Work;
   #record: AttemptRecord;
@@ -59,34 +61,34 @@ export class AttemptRun {
   }
 
   /** Journals the step, runs it, journals that it is done. Throws Interrupted. */
-  async run(step: Step, msMax: number): Promise<void> {
+  async run(step: Step): Promise<void> {
     await this.#waitFor(step.notBefore ?? 0);
     if (this.#entries.length >= JOURNAL_STEPS_MAX) {
       throw new Interrupted("failed", "STEPS_MAX", `more than ${JOURNAL_STEPS_MAX} steps`);
     }
     const position = (this.#entries.at(-1)?.position ?? -1) + 1;
     this.#append({ position, state: "BEGUN", step });
-    await this.#effect(position, step, msMax);
+    await this.#effect(position, step);
   }
 
   /** A step that a crash cut off is run again: drivers find what it did. */
   async finishBegun(): Promise<void> {
     const begun = this.#entries.findLast(({ state }) => state === "BEGUN");
-    if (begun !== undefined) await this.#effect(begun.position, begun.step, STEP_MS_MAX);
+    if (begun !== undefined) await this.#effect(begun.position, begun.step);
   }
 
   /** A step that is in the journal already. */
-  async runPlanned(position: number, step: Step, msMax: number): Promise<void> {
+  async runPlanned(position: number, step: Step): Promise<void> {
     await this.#waitFor(step.notBefore ?? 0);
     this.#append({ position, state: "BEGUN", step });
-    await this.#effect(position, step, msMax);
+    await this.#effect(position, step);
   }
 
-  async #effect(position: number, step: Step, msMax: number): Promise<void> {
+  async #effect(position: number, step: Step): Promise<void> {
     const startedAt = this.work.clock.monotonic();
     const took = () => Math.round(this.work.clock.monotonic() - startedAt);
     try {
-      const message = await outside(step.id, () => this.order(step, msMax));
+      const message = await outside(step.id, () => this.order(step));
       this.#append({ position, state: "DONE", step }, message, took());
     } catch (error) {
       if (this.work.signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
@@ -96,13 +98,13 @@ export class AttemptRun {
     }
   }
 
-  /** One order to its driver; the outcome's message. */
-  async order(order: StepOrder, msMax: number): Promise<string> {
+  /** One order to its driver, with its own time limit; the outcome's message. */
+  async order(order: Timed<StepOrder>): Promise<string> {
     const driver = driverOf(this.work, order.kind);
     const { resourceId, kind, verb, input } = order;
     const outcome = await bounded(
       this.work.clock,
-      msMax,
+      order.msMax ?? STEP_MS_MAX,
       `${resourceId} ${verb}`,
       (signal) => driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal)),
       this.work.signal,

@@ -206,7 +206,7 @@ async function runRepair(work: Work, step: Step, repair: RepairState): Promise<s
   try {
     await bounded(
       clock,
-      STEP_MS_MAX,
+      step.msMax ?? STEP_MS_MAX,
       step.id,
       (signal) =>
         driverOf(work, kind).run({ resourceId, kind, verb, input }, stepContext(work, signal)),

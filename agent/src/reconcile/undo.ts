@@ -5,7 +5,7 @@
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { JournalEntry } from "../store/attempts.ts";
 import type { AttemptRun } from "./run.ts";
-import { Interrupted, outside, STEP_MS_MAX } from "./work.ts";
+import { Interrupted, outside } from "./work.ts";
 
 const UNDO_TRIES_MAX = 3;
 const UNDO_BACKOFF = { baseMs: 200, capMs: 5_000 };
@@ -52,7 +52,7 @@ async function undoOne(run: AttemptRun, entry: JournalEntry): Promise<string | u
   const { clock, random, signal } = run.work;
   for (let failures = 0; ; failures++) {
     try {
-      await outside(`undo ${step.id}`, () => run.order(order, STEP_MS_MAX));
+      await outside(`undo ${step.id}`, () => run.order(order));
       run.append({ position, state: "UNDONE", step });
       return undefined;
     } catch (error) {

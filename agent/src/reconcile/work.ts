@@ -58,7 +58,7 @@ export type Work = EngineDeps &
     settled(): void;
   }>;
 
-/** One step must end within this; a driver's own limits are shorter. */
+/** A step that says no limit of its own must end within this. */
 export const STEP_MS_MAX = 600_000;
 /** A look at the health of one copy. */
 export const HEALTH_MS_MAX = 10_000;

@@ -10,6 +10,7 @@ import {
   type Driver,
   type DriverContext,
   type DriverReading,
+  type Readiness,
   STANDING_VERBS,
   type StepContext,
   type StepOrder,
@@ -27,11 +28,15 @@ import { prepareStart } from "./prepare.ts";
 import { bootId, readProcess } from "./proc.ts";
 import { restartSteps } from "./restart.ts";
 import { signalResource } from "./signal.ts";
+import type { ProcessSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
 import { stepsFor } from "./steps.ts";
 import { dropInstance, stopCopy } from "./stop.ts";
 
 export { type ProcessGround, type ProcessHost, processHost } from "./host.ts";
+
+/** Of a spec without a probe: ready once it runs. */
+const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
 
 /**
  * Without memory but for the ends of its own children and the pace of its probes: two of them over one state directory
@@ -41,6 +46,7 @@ export function processDriver(host: ProcessHost): Driver {
   const { procDir } = host;
   return {
     kind: DRIVER_KIND,
+    isAtomic: true,
     missing: async () => whyMissing(procDir),
     check: checkProcessSpec,
     observe: async (context, scope = "all") => {
@@ -53,6 +59,7 @@ export function processDriver(host: ProcessHost): Driver {
     restart: restartSteps,
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
+    readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
     readings: (context) => readAll(host, context),
     readingsKept: async (at, context) => forgetEnded(at, context),
     logs: async (live, lines, context) => {
@@ -65,6 +72,11 @@ export function processDriver(host: ProcessHost): Driver {
     drop: (instanceId, context) =>
       onHost(instanceId, () => dropInstance(host, instanceId, context)),
   };
+}
+
+function readinessOf({ readiness }: ProcessSpec): Readiness {
+  const { deadlineMs, intervalMs } = readiness ?? READY_AT_ONCE;
+  return { deadlineMs, intervalMs };
 }
 
 /** What the host's file system says, such as a full disk, becomes a fault that names the subject. */

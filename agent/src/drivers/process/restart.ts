@@ -4,8 +4,8 @@
  * program without ports (a worker on a queue) may not bear a second one beside it: stop the old, start the new.
  */
 import type { Live, Step, Wanted } from "../driver.ts";
-import { portsOf, specOf } from "./spec.ts";
-import { isAlive, startOrder, stopLater, stopOrder } from "./steps.ts";
+import { portsOf, START_MS_MAX, specOf } from "./spec.ts";
+import { isAlive, startOrder, stopLater, stopOrder, stopTime } from "./steps.ts";
 
 export function restartSteps(live: readonly Live[], wanted: Wanted): readonly Step[] {
   const { key, digest } = wanted;
@@ -38,7 +38,8 @@ function startOf(wanted: Wanted, exited: readonly Live[], copies: readonly Live[
     class: "reversible",
     when: "before-commit",
     summary: `start another ${what}, as was asked for`,
-    undo: { ...undo, summary: `stop the new ${what}` },
+    msMax: START_MS_MAX,
+    undo: { ...undo, summary: `stop the new ${what}`, msMax: stopTime(wanted, 0) },
   };
 }
 
@@ -53,6 +54,7 @@ function stopFirst(copy: Live, wanted: Wanted, start: Step, copies: readonly Liv
     class: "compensable",
     when: "before-commit",
     summary: `stop ${resourceId} first, since two of it cannot run at once: no service until the new one is ready`,
-    undo: { ...again, summary: `start ${resourceId} again` },
+    msMax: stopTime(wanted, 0),
+    undo: { ...again, summary: `start ${resourceId} again`, msMax: START_MS_MAX },
   };
 }

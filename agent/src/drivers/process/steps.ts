@@ -12,7 +12,7 @@
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { JsonObject, Live, Step, StepOrder, Wanted } from "../driver.ts";
 import { DRIVER_KIND } from "./host.ts";
-import { portsOf, specOf } from "./spec.ts";
+import { portsOf, START_MS_MAX, STOP_UNKNOWN, specOf, stopMsMax } from "./spec.ts";
 
 /** A copy that ran this long was fine: its next exit is the first of a new series. */
 export const STABLE_RUN_MS = 600_000;
@@ -92,7 +92,8 @@ function start(
     class: "reversible",
     when: "before-commit",
     summary: previous === undefined ? `start ${what}` : `start ${what} again (${previous.message})`,
-    undo: { ...undo, summary: `stop the new ${what}` },
+    msMax: START_MS_MAX,
+    undo: { ...undo, summary: `stop the new ${what}`, msMax: stopTime(wanted, 0) },
   };
   const notBefore = previous === undefined ? 0 : restartTime(previous, wanted);
   return notBefore > now ? { ...step, notBefore } : step;
@@ -159,10 +160,12 @@ function stopFirst(
     class: "compensable",
     when: "before-commit",
     summary: `stop the old ${resourceId} first, since the new one needs its port ${ports}: no service until the new one is ready`,
+    msMax: stopTime(rendering, 0),
   };
   if (rendering === undefined) return step;
   const again = startOrder(rendering, copy.restarts, [], copies);
-  return { ...step, undo: { ...again, summary: `start the old ${resourceId} again` } };
+  const summary = `start the old ${resourceId} again`;
+  return { ...step, undo: { ...again, summary, msMax: START_MS_MAX } };
 }
 
 export function stopLater(copy: Live, rendering: Wanted | undefined, drain: number): Step {
@@ -176,6 +179,7 @@ export function stopLater(copy: Live, rendering: Wanted | undefined, drain: numb
     class: "reversible",
     when: "after-commit",
     summary: `${what} the old ${resourceId} (${copy.handle})${wait}`,
+    msMax: stopTime(rendering, drainMs),
   };
 }
 
@@ -188,7 +192,13 @@ function stopFailing(copy: Live, wanted: Wanted): Step {
     class: "reversible",
     when: "before-commit",
     summary: `stop ${resourceId}, which fails its liveness probe or its limits (${copy.message}); it is started again`,
+    msMax: stopTime(wanted, 0),
   };
+}
+
+export function stopTime(rendering: Wanted | undefined, drainMs: number): number {
+  const { graceMs } = rendering === undefined ? STOP_UNKNOWN : specOf(rendering.spec).stop;
+  return stopMsMax(graceMs, drainMs);
 }
 
 export function stopOrder(
