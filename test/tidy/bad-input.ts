@@ -6,7 +6,8 @@ export const BAD_INPUT_TABLE = "test/bad-input.csv";
 /** Rows of the table of bad inputs that must be answered by now. */
 export const ROWS_DUE = [
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
-  28, 29, 30, 31, 32, 33, 34, 35, 36, 42, 43, 44, 45, 51, 52, 58, 59, 60, 61, 69, 70, 71, 72,
+  28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 42, 43, 44, 45, 51, 52, 58, 59, 60, 61, 69, 70, 71,
+  72,
 ] as const;
 
 const HEADER = ["row", "clause", "status", "test"];

@@ -131,6 +131,7 @@ export function checkContent(content: BlueprintContent): Violation[] {
     ...content.resources.flatMap((each, i) => checkResource(each, below("resources", i), content)),
     ...checkGraph(content.resources),
     ...checkPorts(content.resources),
+    ...checkPaths(content.resources),
     ...checkExpressions(content),
     ...checkMeters(content.meters, content.resources),
   ].slice(0, VIOLATIONS_MAX);
@@ -269,6 +270,20 @@ function checkPorts(resources: readonly ResourceContent[]): readonly Violation[]
       if (holder === undefined || holder === id) return [];
       const path = `${below("resources", i)}.spec.ports.${name}.fixed`;
       return [{ path, message: `got ${port}, which ${shown(holder)} has already` }];
+    }),
+  );
+}
+
+/** Two resources that write one file would take it from each other for ever. */
+function checkPaths(resources: readonly ResourceContent[]): readonly Violation[] {
+  const holders = new Map<string, string>();
+  return resources.flatMap(({ id, kind, spec = {} }, i) =>
+    (kindRules(kind)?.pathsOf?.(spec) ?? []).flatMap((path) => {
+      const holder = holders.get(path);
+      holders.set(path, holder ?? id);
+      if (holder === undefined || holder === id) return [];
+      const message = `got ${shown(path)}, which ${shown(holder)} has already`;
+      return [{ path: `${below("resources", i)}.spec.path`, message }];
     }),
   );
 }

@@ -74,11 +74,7 @@ describe("parseBlueprint", () => {
       (d) => (d.resources[0].id = "worker"),
       "resources[1].id: worker is there twice",
     ],
-    [
-      "an unknown kind",
-      (d) => (worker(d).kind = "proces"),
-      "resources[1].kind: got proces; allowed: process; did you mean process?",
-    ],
+    ["an unknown kind", (d) => (worker(d).kind = "proces"), "; did you mean process?"],
     ["no resources", (d) => onlyResources(d, []), "resources: required: at least one"],
     [
       "an unknown name",

@@ -118,7 +118,7 @@ function referenceProblem(
   if (reference.root === "facts") return undefined; // Known only where a cell is known.
   const declared = place.content.secrets.map(({ name }) => name);
   if (!place.mayHoldSecret) {
-    return `${shown(reference.text)} may not stand here; allowed: only in secretFiles`;
+    return `${shown(reference.text)} may not stand here; allowed: only in secretFiles of a process and content of a file`;
   }
   return unknownName(reference, declared);
 }

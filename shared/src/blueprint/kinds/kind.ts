@@ -24,6 +24,8 @@ export type KindRules = Readonly<{
   portsOf(spec: JsonObject): readonly string[];
   /** Ports of the host that the spec takes, with the name each has in the spec. */
   fixedPortsOf(spec: JsonObject): readonly Readonly<{ name: string; port: number }>[];
+  /** Files of the host that the spec takes for itself. */
+  pathsOf?(spec: JsonObject): readonly string[];
   artefactsOf(spec: JsonObject): readonly string[];
   /** Counters that the driver keeps. */
   counters: readonly string[];
