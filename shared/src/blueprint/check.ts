@@ -38,6 +38,8 @@ export const TAR_MEDIA_TYPE = "application/x-tar";
 /** A release is called product-version, and names have at most this many characters. */
 const RELEASE_NAME_CHARS_MAX = 63;
 
+const DIRECTORY = { field: "artefact", is: "directory" } as const;
+
 export type CheckOptions = Readonly<{
   /** `skip` for who never evaluates it, such as an agent: it takes ten times as long as all the rest. */
   parameterSchema?: "check" | "skip";
@@ -111,13 +113,18 @@ function checkIdentity(blueprint: Blueprint): Violation[] {
       wrong("size", String(size), `at most ${ARTEFACT_BYTES_MAX}`);
     if (!MEDIA_TYPE.test(mediaType)) wrong("mediaType", mediaType, "a media type");
   }
-  const tars = blueprint.artefacts.filter(({ mediaType }) => mediaType === TAR_MEDIA_TYPE);
   for (const [i, { kind, spec }] of blueprint.resources.entries()) {
-    for (const name of kindRules(kind)?.artefactsOf(spec ?? {}) ?? []) {
-      if (tars.some((each) => each.name === name)) continue;
-      if (!blueprint.artefacts.some((each) => each.name === name)) continue;
-      const message = `${shown(name)} is a single file; allowed: an artefact made from a directory`;
-      found.push({ path: `${below("resources", i)}.spec.artefact`, message });
+    const rules = kindRules(kind);
+    const { field, is } = rules?.artefactForm ?? DIRECTORY;
+    for (const name of rules?.artefactsOf(spec ?? {}) ?? []) {
+      const artefact = blueprint.artefacts.find((each) => each.name === name);
+      if (artefact === undefined) continue;
+      const isDirectory = artefact.mediaType === TAR_MEDIA_TYPE;
+      if (isDirectory === (is === "directory")) continue;
+      const message = isDirectory
+        ? `${shown(name)} is a directory; allowed: an artefact made from a single file`
+        : `${shown(name)} is a single file; allowed: an artefact made from a directory`;
+      found.push({ path: `${below("resources", i)}.spec.${field}`, message });
     }
   }
   return found;
@@ -224,7 +231,8 @@ function checkResource(
   for (const name of rules.artefactsOf(spec)) {
     if (artefacts.some((each) => each.name === name)) continue;
     const known = artefacts.map((each) => each.name).join(", ") || "none is declared";
-    found.push({ path: `${path}.spec.artefact`, message: `got ${shown(name)}; allowed: ${known}` });
+    const { field } = rules.artefactForm ?? DIRECTORY;
+    found.push({ path: `${path}.spec.${field}`, message: `got ${shown(name)}; allowed: ${known}` });
   }
   return found;
 }

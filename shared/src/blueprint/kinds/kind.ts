@@ -27,6 +27,8 @@ export type KindRules = Readonly<{
   /** Files of the host that the spec takes for itself. */
   pathsOf?(spec: JsonObject): readonly string[];
   artefactsOf(spec: JsonObject): readonly string[];
+  /** The field that names the artefact, and what it has to be; `artefact` and a directory where nothing is said. */
+  artefactForm?: Readonly<{ field: string; is: "directory" | "file" }>;
   /** Counters that the driver keeps. */
   counters: readonly string[];
 }>;

@@ -7,7 +7,7 @@ import { below, type Shape } from "../shape.ts";
 /** Names that argv[0] may have besides a path inside the artefact; `node` is the agent's own Node. */
 export const PROCESS_RUNTIMES = ["node"] as const;
 
-const ARGV_MAX = 256;
+export const ARGV_MAX = 256;
 /** Linux takes 128 KiB for one argument (MAX_ARG_STRLEN). */
 const ARGUMENT_CHARS_MAX = 32_768;
 const PROGRAM_RULE = `${PROCESS_RUNTIMES.join(", ")} or a relative path inside the artefact, without . and ..`;

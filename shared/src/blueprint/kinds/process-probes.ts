@@ -10,8 +10,15 @@ export type ProbeTarget = Readonly<{
   tcp?: { port: string };
   /** Exit status 0 says yes. Started like the process itself, with its environment. */
   exec?: { argv: readonly string[] };
+  /** The health check that the image itself declares, where the kind has images. */
+  image?: Readonly<Record<string, never>>;
 }>;
-/** Exactly one of `http`, `tcp` and `exec` is set. `intervalMs` runs from the end of one probe to the next. */
+/** What of a probe another kind has in another way. */
+export type ProbeRules = Readonly<{
+  argvOf(shape: Shape): readonly string[];
+  mayAskImage: boolean;
+}>;
+/** Exactly one target is set. `intervalMs` runs from the end of one probe to the next. */
 export type ReadinessProbe = ProbeTarget &
   Readonly<{ intervalMs: number; timeoutMs: number; deadlineMs: number }>;
 export type LivenessProbe = ProbeTarget &
@@ -25,8 +32,9 @@ export const EXEC_INTERVAL_MS_MIN = 500;
 /** Two of them, one after the other, must end before the agent gives up its look at the health of a copy. */
 export const EXEC_TIMEOUT_MS_MAX = 4_000;
 
-const TARGETS = ["http", "tcp", "exec"] as const;
-const TARGETS_RULE = "one of http: {port, path}, tcp: {port}, exec: {argv}";
+const TARGETS = { http: "http: {port, path}", tcp: "tcp: {port}", exec: "exec: {argv}" } as const;
+const IMAGE_TARGET = "image: {}";
+const OF_PROCESSES: ProbeRules = { argvOf: readArgv, mayAskImage: false };
 const PORT_NAME = { pattern: /^[a-z][a-z0-9-]{0,30}$/, allowed: "the name of a port in `ports`" };
 const HTTP_PATH = {
   pattern: /^\/(?!\/)[\x21-\x5b\x5d-\x7e]{0,1023}$/,
@@ -36,8 +44,12 @@ const HTTP_PATH = {
 const SHELL = /(?:^|\/)(?:a|ba|c|da|fi|k|mk|tc|z|po)?sh$|(?:^|\/)(?:busybox|pwsh|nu)$/;
 
 /** Probes of readiness run one after the other, so a timeout may be longer than the pause between two. */
-export function readReadiness(parent: Shape, ports: Ports): ReadinessProbe | undefined {
-  const probe = readProbe(parent, "readiness", ports);
+export function readReadiness(
+  parent: Shape,
+  ports: Ports,
+  rules = OF_PROCESSES,
+): ReadinessProbe | undefined {
+  const probe = readProbe(parent, "readiness", ports, rules);
   if (probe === undefined) return undefined;
   const { shape, target } = probe;
   const isExec = target.exec !== undefined;
@@ -53,8 +65,12 @@ export function readReadiness(parent: Shape, ports: Ports): ReadinessProbe | und
   return { ...target, intervalMs, timeoutMs, deadlineMs };
 }
 
-export function readLiveness(parent: Shape, ports: Ports): LivenessProbe | undefined {
-  const probe = readProbe(parent, "liveness", ports);
+export function readLiveness(
+  parent: Shape,
+  ports: Ports,
+  rules = OF_PROCESSES,
+): LivenessProbe | undefined {
+  const probe = readProbe(parent, "liveness", ports, rules);
   if (probe === undefined) return undefined;
   const { shape, target } = probe;
   const least = target.exec === undefined ? 100 : EXEC_INTERVAL_MS_MIN;
@@ -73,23 +89,33 @@ function readTimeout({ shape, target }: Probe): number | undefined {
   return shape.integer("timeoutMs", { min: 20, max });
 }
 
-function readProbe(parent: Shape, key: string, ports: Ports): Probe | undefined {
+function readProbe(
+  parent: Shape,
+  key: string,
+  ports: Ports,
+  { argvOf, mayAskImage }: ProbeRules,
+): Probe | undefined {
   const shape = parent.object(key);
   if (shape === undefined) return undefined;
-  const given = TARGETS.filter((name) => shape.has(name));
+  const known = { ...TARGETS, ...(mayAskImage && { image: IMAGE_TARGET }) };
+  const given = Object.keys(known).filter((name) => shape.has(name));
   if (given.length !== 1) {
     const count = given.length === 0 ? "" : `: has ${given.join(" and ")}`;
-    parent.add(key, `needs one kind of check${count}`, "", TARGETS_RULE);
+    const rule = `one of ${Object.values(known).join(", ")}`;
+    parent.add(key, `needs one kind of check${count}`, "", rule);
   }
   const http = shape.object("http");
   const tcp = shape.object("tcp");
-  const exec = readExec(shape);
+  const exec = readExec(shape, argvOf);
+  const image = mayAskImage ? shape.object("image") : undefined;
+  image?.finish();
   const target = {
     ...(http && {
       http: { port: portIn(http, ports), path: http.text("path", HTTP_PATH, true) ?? "/" },
     }),
     ...(tcp && { tcp: { port: portIn(tcp, ports) } }),
     ...(exec && { exec }),
+    ...(image && { image: {} }),
   };
   http?.finish();
   tcp?.finish();
@@ -104,10 +130,10 @@ function portIn(from: Shape, ports: Ports): string {
   return name ?? "";
 }
 
-function readExec(shape: Shape): ProbeTarget["exec"] {
+function readExec(shape: Shape, argvOf: ProbeRules["argvOf"]): ProbeTarget["exec"] {
   const exec = shape.object("exec");
   if (exec === undefined) return undefined;
-  const argv = readArgv(exec);
+  const argv = argvOf(exec);
   const [program = ""] = argv;
   if (SHELL.test(program)) {
     exec.add("argv[0]", "a shell", program, "a program that needs none, or node and a script");

@@ -5,10 +5,9 @@
  */
 import type { JsonObject } from "@bufbuild/protobuf";
 import { invalid, type Violation } from "../../fault.ts";
-import { below, isPlainObject, Shape } from "../shape.ts";
+import { isPlainObject, Shape } from "../shape.ts";
 import type { KindRules, SpecPath, ValueType } from "./kind.ts";
-import { PROCESS_RUNTIMES, readArgv, scalarText } from "./process-argv.ts";
-import { envNameProblem } from "./process-env.ts";
+import { PROCESS_RUNTIMES, readArgv } from "./process-argv.ts";
 import {
   isAmount,
   type ProcessLimits,
@@ -21,15 +20,15 @@ import {
   readLiveness,
   readReadiness,
 } from "./process-probes.ts";
+import {
+  type RestartRules,
+  readEnv,
+  readRestart,
+  readSecretFiles,
+  readStop,
+  type StopRules,
+} from "./workload.ts";
 
-export const STOP_SIGNALS = [
-  "SIGTERM",
-  "SIGINT",
-  "SIGQUIT",
-  "SIGHUP",
-  "SIGUSR1",
-  "SIGUSR2",
-] as const;
 /** Counters that the process driver keeps for each resource. */
 export const PROCESS_COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as const;
 
@@ -49,9 +48,8 @@ export type ProcessSpec = Readonly<{
   user?: string;
   /** What new files of the process are not given. */
   umask: number;
-  /** `drainMs` lies between publishing the new copy and stopping the old one. */
-  stop: Readonly<{ signal: (typeof STOP_SIGNALS)[number]; graceMs: number; drainMs: number }>;
-  restart: Readonly<{ baseMs: number; capMs: number }>;
+  stop: StopRules;
+  restart: RestartRules;
 }>;
 
 /**
@@ -71,10 +69,7 @@ export const STATIC_FIELDS = [
   "restart",
 ] as const;
 
-const ENV_MAX = 200;
-const SECRET_FILES_MAX = 50;
 const PORTS_MAX = 20;
-const DELAY_MS_MAX = 600_000;
 
 const ARTEFACT_NAME = { pattern: /^[a-z][a-z0-9-]{0,39}$/, allowed: "the name of an artefact" };
 const PORT_NAME = { pattern: /^[a-z][a-z0-9-]{0,30}$/, allowed: "the name of a port in `ports`" };
@@ -88,7 +83,7 @@ const UMASK = {
   allowed: 'three octal digits in quotes, the first 0, such as "027"',
 };
 const UMASK_DEFAULT = 0o077;
-const SECRET_REFERENCE = /^\$\{secrets\.([A-Za-z_][A-Za-z0-9_]{0,62})\}$/;
+
 /** All that is wrong with a template or a rendered spec; `path` names the spec in messages. */
 export function checkProcessSpec(spec: unknown, path: string): readonly Violation[] {
   const found: Violation[] = [];
@@ -116,9 +111,6 @@ function readShape(spec: unknown, path: string, found: Violation[]): ProcessSpec
   const amounts = readAmounts(shape);
   const user = shape.text("user", USER);
   const umask = shape.text("umask", UMASK);
-  const stop = shape.object("stop");
-  const restart = shape.object("restart");
-  const delay = { min: 0, max: DELAY_MS_MAX };
   const read: ProcessSpec = {
     artefact,
     argv,
@@ -130,52 +122,11 @@ function readShape(spec: unknown, path: string, found: Violation[]): ProcessSpec
     ...amounts,
     ...(user !== undefined && { user }),
     umask: umask === undefined ? UMASK_DEFAULT : Number.parseInt(umask, 8),
-    stop: {
-      signal: stop?.choice("signal", STOP_SIGNALS) ?? "SIGTERM",
-      graceMs: stop?.integer("graceMs", delay) ?? 10_000,
-      drainMs: stop?.integer("drainMs", delay) ?? 0,
-    },
-    restart: {
-      baseMs: restart?.integer("baseMs", { min: 10, max: DELAY_MS_MAX }) ?? 500,
-      capMs: restart?.integer("capMs", { min: 10, max: DELAY_MS_MAX }) ?? 30_000,
-    },
+    stop: readStop(shape),
+    restart: readRestart(shape),
   };
-  if (read.restart.capMs < read.restart.baseMs) {
-    restart?.add(
-      "capMs",
-      "smaller than baseMs",
-      read.restart.capMs,
-      `${read.restart.baseMs} or more`,
-    );
-  }
-  for (const each of [stop, restart]) each?.finish();
   shape.finish();
   return read;
-}
-
-function readEnv(shape: Shape): Readonly<Record<string, string>> {
-  const read = shape.entries("env", ENV_MAX).map(([name, value]) => {
-    const key = below("env", name);
-    const problem = envNameProblem(name);
-    if (problem !== undefined) shape.add(key, problem, name, "another name");
-    return [name, scalarText(shape, key, value)] as const;
-  });
-  return Object.fromEntries(read);
-}
-
-function readSecretFiles(shape: Shape): Readonly<Record<string, string>> {
-  const read = shape.entries("secretFiles", SECRET_FILES_MAX).map(([name, value]) => {
-    const key = below("secretFiles", name);
-    if (!/^[a-z][a-z0-9_]{0,62}$/.test(name)) {
-      shape.add(key, "not a file name", name, "a-z, 0-9 and _, at most 63, a letter first");
-    }
-    const secret = typeof value === "string" ? SECRET_REFERENCE.exec(value)?.[1] : undefined;
-    if (secret === undefined) {
-      shape.add(key, "not a reference to a secret", "", `\${secrets.NAME} and nothing else`);
-    }
-    return [name, secret ?? ""] as const;
-  });
-  return Object.fromEntries(read);
 }
 
 function readPorts(shape: Shape): ProcessSpec["ports"] {
