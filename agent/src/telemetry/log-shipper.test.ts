@@ -23,7 +23,7 @@ import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { DriverContext } from "../drivers/driver.ts";
-import { logFilesIn, readLog, redactorOf } from "../drivers/process/log-reader.ts";
+import { logFilesIn, readLog, redactorOf } from "../drivers/log-reader.ts";
 import { instanceDirectories } from "../local/directories.ts";
 import { TelemetryBuffer } from "./buffer.ts";
 import { FIRST_BYTES_MAX, readCursors } from "./cursors.ts";

@@ -5,8 +5,8 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { foldersOf } from "../folders.ts";
 import { CONTROLLERS, type Controller, codeOf, findPlaces, type Place } from "./cgroup-places.ts";
-import { foldersOf } from "./folders.ts";
 import { type Amounts, type GroupWrite, type Kept, lost, planGroups, rulesOf } from "./limits.ts";
 
 export type Groups = Readonly<Partial<Record<Controller, Place>>>;

@@ -5,8 +5,8 @@
  */
 import type { ChildProcess } from "node:child_process";
 import type { Clock } from "@holdfast/shared/clock.ts";
+import { eventsHeard } from "../turn.ts";
 import type { ProcessIdentity } from "./record.ts";
-import { eventsHeard } from "./turn.ts";
 
 export type HowEnded = Readonly<{ code: number | null; signal: NodeJS.Signals | null }>;
 

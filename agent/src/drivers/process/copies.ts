@@ -7,8 +7,9 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
+import { foldersOf } from "../folders.ts";
+import { isHandle, isInstanceId } from "../names.ts";
 import { processesIn } from "./cgroup.ts";
-import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
 import {
   bootId,
@@ -24,8 +25,6 @@ import {
   type CopyRecord,
   type ExitNote,
   type HealthNote,
-  isHandle,
-  isInstanceId,
   type ProcessIdentity,
   readExit,
   readHealth,

@@ -7,7 +7,10 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
+import type { Answer } from "../ask.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
+import { redactor } from "../output.ts";
+import { eventsHeard } from "../turn.ts";
 import { accountOf } from "./account.ts";
 import { programOf } from "./artefact.ts";
 import { enterGroups } from "./cgroup.ts";
@@ -15,10 +18,7 @@ import { type Copy, MARK } from "./copies.ts";
 import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
 import { endGroup, launch } from "./launch.ts";
-import { redactor } from "./output.ts";
-import type { Answer } from "./probe.ts";
 import { renderedSpecOf } from "./spec.ts";
-import { eventsHeard } from "./turn.ts";
 
 /** Of what it says the end is kept; the rest is read and forgotten, so that it never waits for a reader. */
 const OUTPUT_BYTES_MAX = 4_096;

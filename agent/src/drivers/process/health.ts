@@ -8,13 +8,14 @@ import type {
   ReadinessProbe,
 } from "@holdfast/shared/blueprint/kinds/process-probes.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
+import type { Answer } from "../ask.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
+import { droppedIn, tendLogs } from "../logs.ts";
 import { type Copy, findCopy, findRunning } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
 import { caveatOf } from "./limits.ts";
 import { describeExit } from "./live.ts";
-import { droppedIn, tendLogs } from "./logs.ts";
-import { type Answer, portOf, probe } from "./probe.ts";
+import { portOf, probe } from "./probe.ts";
 import { describeProcess, listenerOf, listensOn, ticksToMs, uptimeMs } from "./proc.ts";
 import { type HealthNote, writeHealth } from "./record.ts";
 import { overuseOf } from "./watch.ts";

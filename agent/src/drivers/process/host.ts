@@ -4,7 +4,7 @@
  */
 
 import type { AgentConfig } from "../../config.ts";
-import { AskedCopies } from "./asked.ts";
+import { AskedCopies } from "../asked.ts";
 import { Children } from "./children.ts";
 import { ReadSpecs } from "./spec.ts";
 

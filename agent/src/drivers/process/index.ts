@@ -16,14 +16,14 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
+import { lastLines, logPath, tendLogs } from "../logs.ts";
 import { pruneGroups } from "./cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { liveOf } from "./live.ts";
-import { logFilesIn, readLog, redactorOf } from "./log-reader.ts";
-import { lastLines, logPath, tendLogs } from "./logs.ts";
-import { endMeter, forgetEnded, offerEnded, readingsOf, sampleMeter } from "./meter.ts";
+import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
 import { bootId, readProcess } from "./proc.ts";
 import { restartSteps } from "./restart.ts";
@@ -61,7 +61,7 @@ export function processDriver(host: ProcessHost): Driver {
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
     readings: (context) => readAll(host, context),
-    readingsKept: async (at, context) => forgetEnded(at, context),
+    readingsKept: async (at, context) => ENDED_READINGS.forget(at, context),
     logs: async (live, lines, context) => {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
@@ -135,5 +135,5 @@ async function readAll(
     tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
   }
   pruneGroups(host.procDir, context.stateDir);
-  return [...running, ...offerEnded(context)];
+  return [...running, ...ENDED_READINGS.offer(context)];
 }

@@ -2,7 +2,7 @@
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { JsonValue, StepOrder } from "../driver.ts";
-import { isHandle } from "./record.ts";
+import { isHandle } from "../names.ts";
 
 export type StepInput = Readonly<{
   instance(): string;

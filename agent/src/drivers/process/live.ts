@@ -2,10 +2,10 @@
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Generation } from "@holdfast/shared/generation.ts";
 import type { DriverContext, Live } from "../driver.ts";
+import { logPath } from "../logs.ts";
+import { messageOf } from "../output.ts";
 import { usageOf } from "./cgroup.ts";
 import type { Copy } from "./copies.ts";
-import { logPath } from "./logs.ts";
-import { messageOf } from "./output.ts";
 import { type ExitNote, writeExit } from "./record.ts";
 
 /** A start that has begun and whose process nobody sees takes this long at most; then it never happened. */

@@ -4,14 +4,14 @@
  * so that nothing is lost when copy, agent or both end; the last values of ended copies stay in a file of the
  * instance until the metering has them.
  */
-import { rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { DriverContext, DriverReading, JsonObject, JsonValue } from "../driver.ts";
+import { endedReadings } from "../ended.ts";
+import { objectOf, readJson, replaceJson } from "../json-file.ts";
 import { type GroupUsage, usageOf } from "./cgroup.ts";
 import type { Copy } from "./copies.ts";
-import { foldersOf } from "./folders.ts";
 import { type ProcessEntry, readProcess, residentKib, ticksToMs, uptimeMs } from "./proc.ts";
-import { objectOf, type ProcessIdentity, readJson, replaceJson } from "./record.ts";
+import type { ProcessIdentity } from "./record.ts";
 import { type Basis, SEEN_PROCESSES_MAX, type SeenProcess, spentMs } from "./spent.ts";
 
 export const COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as const;
@@ -35,20 +35,9 @@ type Meter = Readonly<{
   ended: boolean;
 }>;
 
-type Ended = Readonly<{
-  resource: string;
-  source: string;
-  counter: string;
-  value: string;
-  at: number;
-  /** Handed to the metering at least once; nothing else may be removed. */
-  offered: boolean;
-}>;
+/** The last values of ended copies, until the metering has them. */
+export const ENDED_READINGS = endedReadings("process-ended.json");
 
-const ENDED_FILE = "process-ended.json";
-/** Ended copies of an instance whose readings wait: three days of a crash loop at its slowest. */
-const ENDED_COPIES_MAX = 10_000;
-const ENDED_BYTES_MAX = 16_777_216;
 const KIB_MS_PER_MIB_S = 1024n * 1000n;
 
 /** At the start of a process, so that its memory counts from the first moment. */
@@ -149,85 +138,8 @@ export function endMeter(copy: Copy, at: number, context: DriverContext): void {
   const sampled = readMeter(copy.runDir);
   if (sampled === undefined || sampled.ended) return;
   const meter = lastOf(sampled, copy);
-  const path = endedPath(copy.key.instanceId, context);
-  const lines = Object.entries(valuesOf(meter)).map(
-    ([counter, { source, value }]): Ended => ({
-      resource: copy.key.resourceId,
-      ...{ source, counter, at },
-      value: String(value),
-      offered: false,
-    }),
-  );
-  const isNew = (known: Ended) =>
-    !lines.some(({ source, counter }) => known.source === source && known.counter === counter);
-  const kept = readEnded(path).filter(isNew);
-  const room = ENDED_COPIES_MAX * COUNTERS.length - lines.length;
-  if (kept.length > room) {
-    context.log.error(
-      { path, dropped: kept.length - room },
-      "usage of ended copies was not fetched in time",
-    );
-  }
-  writeEnded(path, copy.key.instanceId, [...kept.slice(-room), ...lines]);
+  ENDED_READINGS.keep(copy.key, Object.entries(valuesOf(meter)), at, context);
   replaceJson(join(copy.runDir, "meter.json"), { ...meter, ended: true });
-}
-
-/** The last values of all copies that have ended, also of dropped instances; they are marked as handed out. */
-export function offerEnded(context: DriverContext): readonly DriverReading[] {
-  return endedFiles(context).flatMap(({ path, instanceId }) => {
-    const ended = readEnded(path);
-    if (ended.some(({ offered }) => !offered)) {
-      const offered = ended.map((line) => ({ ...line, offered: true }));
-      writeEnded(path, instanceId, offered);
-    }
-    return ended.map(({ resource, source, counter, value, at }) => ({
-      key: { instanceId, resourceId: resource },
-      ...{ source, counter, at },
-      value: BigInt(value),
-      final: true,
-    }));
-  });
-}
-
-/** What was handed out and ended at `at` or before is not kept any longer. */
-export function forgetEnded(at: number, context: DriverContext): void {
-  for (const { path, instanceId } of endedFiles(context)) {
-    const ended = readEnded(path);
-    const kept = ended.filter((line) => !line.offered || line.at > at);
-    if (kept.length !== ended.length) writeEnded(path, instanceId, kept);
-  }
-}
-
-function endedPath(instanceId: string, context: DriverContext): string {
-  return join(dirname(context.directories(instanceId).run), ENDED_FILE);
-}
-
-/** Found by looking, since asking for a dropped instance's directories would make them again. */
-function endedFiles({ stateDir }: DriverContext) {
-  const instances = join(stateDir, "instances");
-  return foldersOf(instances).flatMap((folder) => {
-    const path = join(instances, folder, ENDED_FILE);
-    const instanceId = readJson(path, ENDED_BYTES_MAX)?.["instance"];
-    return typeof instanceId === "string" ? [{ path, instanceId }] : [];
-  });
-}
-
-function writeEnded(path: string, instance: string, ended: readonly Ended[]): void {
-  if (ended.length === 0) rmSync(path, { force: true });
-  else replaceJson(path, { instance, ended }, { durable: true });
-}
-
-function readEnded(path: string): readonly Ended[] {
-  const lines = readJson(path, ENDED_BYTES_MAX)?.["ended"];
-  return Array.isArray(lines) ? (lines as readonly JsonValue[]).flatMap(endedOf) : [];
-}
-
-function endedOf(found: JsonValue): readonly Ended[] {
-  const { resource, source, counter, value, at, offered } = objectOf(found) ?? {};
-  if (typeof resource !== "string" || typeof source !== "string") return [];
-  if (typeof counter !== "string" || typeof at !== "number") return [];
-  if (typeof value !== "string" || !/^\d{1,19}$/.test(value)) return [];
-  return [{ resource, source, counter, value, at, offered: offered === true }];
 }
 
 function readMeter(runDir: string): Meter | undefined {

@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Live } from "../driver.ts";
-import { droppedIn, tendLogs } from "./logs.ts";
-import { LINE_CHARS_MAX, MESSAGE_LINE_CHARS_MAX } from "./output.ts";
+import { droppedIn, tendLogs } from "../logs.ts";
+import { LINE_CHARS_MAX, MESSAGE_LINE_CHARS_MAX } from "../output.ts";
+import { LOG_CUT_BYTES, LOG_PART_BYTES, LOG_PARTS_MAX } from "../retention.ts";
 import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
-import { LOG_CUT_BYTES, LOG_PART_BYTES, LOG_PARTS_MAX } from "./retention.ts";
 
 let world: World;
 beforeEach(() => {

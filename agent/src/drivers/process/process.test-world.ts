@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { AskedCopies } from "../asked.ts";
 import type {
   Driver,
   DriverContext,
@@ -17,12 +18,11 @@ import type {
   StepOutcome,
   Wanted,
 } from "../driver.ts";
-import { AskedCopies } from "./asked.ts";
+import { foldersOf } from "../folders.ts";
 import { pruneGroups } from "./cgroup.ts";
 import { findPlaces } from "./cgroup-places.ts";
 import { Children } from "./children.ts";
 import { findCopies } from "./copies.ts";
-import { foldersOf } from "./folders.ts";
 import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
 import { ReadSpecs } from "./spec.ts";

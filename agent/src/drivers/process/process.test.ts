@@ -3,7 +3,9 @@ import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, StepOrder } from "../driver.ts";
-import { LOG_FILES_MAX, openLog } from "./logs.ts";
+import { LOG_FILES_MAX, openLog } from "../logs.ts";
+import { isHandle } from "../names.ts";
+import { LOG_PART_BYTES } from "../retention.ts";
 import { readProcess, readProcesses } from "./proc.ts";
 import {
   ask,
@@ -13,8 +15,6 @@ import {
   portOf,
   type World,
 } from "./process.test-world.ts";
-import { isHandle } from "./record.ts";
-import { LOG_PART_BYTES } from "./retention.ts";
 
 /** How a spec names a secret. */
 const named = (secret: string) => `\${secrets.${secret}}`;

@@ -3,18 +3,10 @@
  * has used. Each is replaced whole; one that is torn, foreign or too large counts as absent, since the marks in
  * the environment say the same.
  */
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { JsonObject, JsonValue } from "../driver.ts";
+import { objectOf, readJson, replaceJson } from "../json-file.ts";
+import { isHandle, isInstanceId } from "../names.ts";
 import { type Groups, isGroupOf } from "./cgroup.ts";
 import { CONTROLLERS, type Controller, type Place } from "./cgroup-places.ts";
 import { KEPT_HOW, type Kept } from "./limits.ts";
@@ -63,18 +55,7 @@ export type HealthNote = Readonly<{
   overuse?: string;
 }>;
 
-const RECORD_BYTES_MAX = 65_536;
 const RECORD_VERSION = 1;
-
-/** Names are path segments: nothing from an environment or a journal leads out of the run directory. */
-export function isHandle(name: string): boolean {
-  return /^[a-z0-9](?:[a-z0-9-]|\.(?!\.)){0,150}$/.test(name);
-}
-
-/** What says otherwise was not written by an agent: it is left alone. */
-export function isInstanceId(text: string | undefined): text is string {
-  return text !== undefined && /^ins_[0-9a-f]{32}$/.test(text);
-}
 
 /** On the disk before it returns once there is a process to tell of. */
 export function writeRecord(runDir: string, record: CopyRecord): void {
@@ -166,49 +147,4 @@ export function readHealth(runDir: string): HealthNote {
     failing: found["failing"] === true,
     ...(typeof overuse === "string" && { overuse }),
   };
-}
-
-export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  return value as JsonObject;
-}
-
-/** undefined for a file that is not there, too large or not a JSON object. */
-export function readJson(path: string, bytesMax = RECORD_BYTES_MAX): JsonObject | undefined {
-  try {
-    const size = statSync(path, { throwIfNoEntry: false })?.size;
-    if (size === undefined || size > bytesMax) return undefined;
-    return objectOf(JSON.parse(readFileSync(path, "utf8")) as JsonValue);
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * Old or new, never half. `durable`: also after a loss of power. Throws what the file system says, such as
- * ENOENT for a directory that was removed meanwhile.
- */
-export function replaceJson(path: string, value: unknown, how = { durable: false }): void {
-  const draft = `${path}.new`;
-  const file = openSync(draft, "w", 0o600);
-  try {
-    writeSync(file, JSON.stringify(value));
-    if (how.durable) fsyncSync(file);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    throw error;
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  if (how.durable) syncDirectory(dirname(path));
-}
-
-function syncDirectory(path: string): void {
-  const folder = openSync(path, "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }

@@ -2,7 +2,7 @@
  * When each copy was last probed, and what a readiness probe by a program said then: by it the pace of probes is
  * kept. Only in memory, since a file of it would be written each second; the next life of the agent asks at once.
  */
-import type { Answer } from "./probe.ts";
+import type { Answer } from "./ask.ts";
 
 export type Asked = Readonly<{
   /** The last liveness probe, ms since boot. */

@@ -6,11 +6,11 @@
 import { type BigIntStats, readdirSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import type { DriverContext, LogFile, LogPlace, LogRead, Redactor } from "../driver.ts";
+import type { DriverContext, LogFile, LogPlace, LogRead, Redactor } from "./driver.ts";
 import { foldersOf } from "./folders.ts";
 import { logPath } from "./logs.ts";
+import { isHandle } from "./names.ts";
 import { knownSecretsIn } from "./output.ts";
-import { isHandle } from "./record.ts";
 
 /** Logs of one agent that are looked at; those written last come first. */
 export const LOG_FILES_SEEN_MAX = 2_000;

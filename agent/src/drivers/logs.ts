@@ -18,9 +18,10 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
-import type { DriverContext } from "../driver.ts";
+import type { DriverContext } from "./driver.ts";
+import { readJson, replaceJson } from "./json-file.ts";
+import { isHandle } from "./names.ts";
 import { linesOf, tailOf } from "./output.ts";
-import { isHandle, readJson, replaceJson } from "./record.ts";
 import { LOG_CUT_BYTES, LOG_PART_BYTES, type LogFile, planRetention } from "./retention.ts";
 
 /** Of one resource: the running copy, its predecessor, and a few that crashed. */

@@ -1,0 +1,63 @@
+/**
+ * The small files that drivers keep beside a copy. Each is replaced whole; one that is torn, foreign or too large counts
+ * as absent.
+ */
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import type { JsonObject, JsonValue } from "./driver.ts";
+
+const JSON_BYTES_MAX = 65_536;
+
+export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return value as JsonObject;
+}
+
+/** undefined for a file that is not there, too large or not a JSON object. */
+export function readJson(path: string, bytesMax = JSON_BYTES_MAX): JsonObject | undefined {
+  try {
+    const size = statSync(path, { throwIfNoEntry: false })?.size;
+    if (size === undefined || size > bytesMax) return undefined;
+    return objectOf(JSON.parse(readFileSync(path, "utf8")) as JsonValue);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Old or new, never half. `durable`: also after a loss of power. Throws what the file system says, such as
+ * ENOENT for a directory that was removed meanwhile.
+ */
+export function replaceJson(path: string, value: unknown, how = { durable: false }): void {
+  const draft = `${path}.new`;
+  const file = openSync(draft, "w", 0o600);
+  try {
+    writeSync(file, JSON.stringify(value));
+    if (how.durable) fsyncSync(file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  if (how.durable) syncDirectory(dirname(path));
+}
+
+function syncDirectory(path: string): void {
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
