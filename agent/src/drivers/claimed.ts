@@ -23,5 +23,7 @@ export function claimedDriver(driver: Driver, fence: Fence): Driver {
     readings: (context) => guarded(() => driver.readings(context)),
     readingsKept: (at, context) => guarded(() => driver.readingsKept(at, context)),
     drop: (instanceId, context) => guarded(() => driver.drop(instanceId, context)),
+    destroy: (instanceId, context, names) =>
+      guarded(() => driver.destroy(instanceId, context, names)),
   };
 }

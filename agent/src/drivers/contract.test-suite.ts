@@ -26,6 +26,8 @@ export type DriverScenario = Readonly<{
   neighbour: Wanted;
   /** Ways in which a crash can leave a start half done: brings them about for an order that was not run yet. */
   crashes: readonly Readonly<{ name: string; leave(order: StepOrder): Promise<void> }>[];
+  /** Leaves data of this instance as its work would, under this name; absent where the kind holds none. */
+  holdData?(instanceId: string): Promise<string>;
   /** Ends all work and removes everything. */
   end(): Promise<void>;
 }>;
@@ -52,6 +54,7 @@ export function describeDriverContract(
     describeWork(() => its);
     describeCrashes(() => its, crashes);
     describeDrop(() => its);
+    describeKept(() => its);
   });
 }
 
@@ -298,6 +301,42 @@ function describeDrop(scenario: () => DriverScenario): void {
     expect(await driver().readings(context)).toEqual(last);
     await driver().readingsKept(now(scenario()), context);
     expect(await driver().readings(context)).toEqual([]);
+  });
+}
+
+function describeKept(scenario: () => DriverScenario): void {
+  it("tells of the data that it holds, also after the drop, and of nothing else", async () => {
+    const { driver, context, first, holdData } = scenario();
+    expect(await driver().kept(context)).toEqual([]);
+    await serving(scenario(), first);
+    const name = await holdData?.(first.key.instanceId);
+    const kept = await driver().kept(context);
+    expect(kept.map((each) => each.name)).toEqual(name === undefined ? [] : [name]);
+    for (const data of kept) {
+      expect(data.instanceId).toBe(first.key.instanceId);
+      expect(data.bytes).toBeGreaterThan(0);
+      expect(data.since).toBeLessThanOrEqual(now(scenario()));
+    }
+    await driver().drop(first.key.instanceId, context);
+    expect((await driver().kept(context)).map((each) => each.place)).toEqual(
+      kept.map((each) => each.place),
+    );
+  });
+
+  it("destroys what is named, twice, and nothing of another instance", async () => {
+    const { driver, context, first, neighbour, holdData } = scenario();
+    const { instanceId } = first.key;
+    await holdData?.(instanceId);
+    await holdData?.(neighbour.key.instanceId);
+    const before = await driver().kept(context);
+    await driver().destroy(instanceId, context, ["no-such-data"]);
+    expect(await driver().kept(context)).toEqual(before);
+    const names = before.filter((each) => each.instanceId === instanceId).map(({ name }) => name);
+    for (const _ of ["once", "again"]) await driver().destroy(instanceId, context, names);
+    const rest = await driver().kept(context);
+    expect(rest).toEqual(before.filter((each) => each.instanceId !== instanceId));
+    await driver().destroy(neighbour.key.instanceId, context);
+    expect(await driver().kept(context)).toEqual([]);
   });
 }
 

@@ -79,6 +79,8 @@ export type Step = StepOrder &
     undo?: StepOrder & Readonly<{ summary: string; msMax?: number }>;
     /** Do not begin before this wall-clock time in ms: restart back-off, or draining. */
     notBefore?: number;
+    /** What holds data and is gone after this step, by name (`volume etl-data`): needs a destroy order, whoever planned it. */
+    destroys?: readonly string[];
   }>;
 
 /** Directories of one instance; they exist when a step runs. */
@@ -132,6 +134,21 @@ export type DriverReading = Readonly<{
   final: boolean;
   /** Wall clock, ms. */
   at: number;
+}>;
+
+/** What holds data and outlives copies and instances, found by the driver's marks as they are. */
+export type KeptData = Readonly<{
+  instanceId: string;
+  /** What people and destroy orders call it; unique within the instance. */
+  name: string;
+  /** Whose it is, where it is not the instance's as a whole. */
+  resourceId?: string;
+  /** Where it is on this host: an absolute path, or a volume's own name. */
+  place: string;
+  /** On disk. At least so many: a look at very many files stops at a named bound. */
+  bytes: number;
+  /** Wall clock, ms: since when it is there. */
+  since: number;
 }>;
 
 /** The output of one copy, which outlives it for a while. */
@@ -219,4 +236,11 @@ export interface Driver {
   redactor(file: LogFile, context: DriverContext): Redactor | undefined;
   /** Ends all copies of an instance and removes run/, never data/. Succeeds also when nothing was there. */
   drop(instanceId: string, context: DriverContext): Promise<void>;
+  /** Data of any instance, in use or not. One driver alone tells of data/. What is empty is not data. */
+  kept(context: DriverContext): Promise<readonly KeptData[]>;
+  /**
+   * Removes an instance's data for ever: those of these names, without names all of it. Only the engine calls it, with a
+   * destroy order or a local approval in hand. Succeeds also when nothing was there; safe to repeat when half done.
+   */
+  destroy(instanceId: string, context: DriverContext, names?: readonly string[]): Promise<void>;
 }

@@ -17,6 +17,7 @@ import type {
   StepOutcome,
   Wanted,
 } from "../drivers/driver.ts";
+import { destroyData, keptData } from "../drivers/process/kept.ts";
 
 type CopyFile = Readonly<{
   instanceId: string;
@@ -96,6 +97,8 @@ export function fileDriver(): FileDriver {
     async drop(instanceId, context) {
       rmSync(context.directories(instanceId).run, { recursive: true, force: true });
     },
+    kept: keptData,
+    destroy: destroyData,
   };
 }
 

@@ -22,6 +22,7 @@ import { pruneGroups } from "./cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
+import { destroyData, keptData } from "./kept.ts";
 import { liveOf } from "./live.ts";
 import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
@@ -71,6 +72,9 @@ export function processDriver(host: ProcessHost): Driver {
     redactor: redactorOf,
     drop: (instanceId, context) =>
       onHost(instanceId, () => dropInstance(host, instanceId, context)),
+    kept: (context) => onHost("data", () => keptData(context)),
+    destroy: (instanceId, context, names) =>
+      onHost(instanceId, () => destroyData(instanceId, context, names)),
   };
 }
 

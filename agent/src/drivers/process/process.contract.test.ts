@@ -1,5 +1,5 @@
 /** The driver contract, kept by real processes. */
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
 import type { StepOrder } from "../driver.ts";
@@ -38,6 +38,10 @@ describeDriverContract(
       driver: world.driver,
       context: world.context,
       end: world.end,
+      holdData: async (instanceId) => {
+        writeFileSync(join(world.context.directories(instanceId).data, "rows"), "kept");
+        return "data";
+      },
       crashes: [
         {
           name: BEFORE_SPAWN,
