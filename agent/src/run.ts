@@ -28,7 +28,7 @@ import { isAdopting } from "./local/adopting.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { workplaceOf } from "./local/workplace.ts";
 import { UsageReport } from "./metering/report.ts";
-import { runSampler, type SamplerDeps } from "./metering/sampler.ts";
+import { Sampler, type SamplerDeps } from "./metering/sampler.ts";
 import { type AgentMetrics, createMetrics } from "./metrics.ts";
 import { servePages } from "./pages.ts";
 import type { Measured } from "./reconcile/conditions.ts";
@@ -133,7 +133,7 @@ type Ground = Readonly<{
   reportBell: Doorbell;
   hubTime: HubTime;
   /** Parts that others refer to before they exist. */
-  late: { fetch?: FetchPort; engine?: Engine; link?: Link };
+  late: { fetch?: FetchPort; engine?: Engine; link?: Link; sampler?: Sampler };
 }>;
 
 type Drivers = Readonly<{
@@ -180,7 +180,7 @@ async function runOn(
   const fence = fenceOf(ground);
   const drivers = await findDrivers(ground, fence);
   const fetch = lateFetch(() => late.fetch);
-  const engine = engineOn(ground, drivers, fetch);
+  const engine = engineOn(ground, drivers, fetch, outbox);
   late.engine = engine;
   const identityPort: IdentityPort = {
     identity: () => identities.load(store),
@@ -247,9 +247,11 @@ function startActing(
   outbox: Outbox,
 ): readonly Promise<void>[] {
   const { stop, telemetry } = ground;
+  const sampler = samplerOn(ground, engine, drivers, outbox);
+  ground.late.sampler = sampler;
   engine.start();
   return [
-    startSampler(ground, engine, drivers, outbox),
+    sampler.run(stop.signal),
     tidyRegularly(engine, ground, stop.signal),
     telemetry.run([...drivers.usable.values()], () => engine.statuses(), stop.signal),
   ];
@@ -269,7 +271,7 @@ async function findDrivers(
   };
 }
 
-function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
+function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Outbox): Engine {
   const { store, clock, random, log, recorder, context, config, host, measured, hubTime } = ground;
   const missing = [...drivers.known].flatMap(([kind, why]) =>
     why === undefined ? [] : [[kind, why] as const],
@@ -287,6 +289,10 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort): Engine {
       localSecrets(config.localSecretsDir, host.uid),
     ),
     measured: (instanceId) => measured.get(instanceId),
+    usage: {
+      measure: async (instanceId) => await ground.late.sampler?.measure(instanceId),
+      stream: () => outbox.state(),
+    },
     hubNow: hubTime.now,
     intervalMs: config.reconcileIntervalMs,
   });
@@ -320,12 +326,12 @@ function controlOn(
   });
 }
 
-function startSampler(
-  { clock, log, config, context, store, stop, measured, telemetry, metrics, reportBell }: Ground,
+function samplerOn(
+  { clock, log, config, context, store, measured, telemetry, metrics, reportBell }: Ground,
   engine: Engine,
   { usable }: Drivers,
   outbox: Outbox,
-): Promise<void> {
+): Sampler {
   const drivers = [...usable.values()];
   const deps: SamplerDeps = {
     ...{ clock, log },
@@ -354,7 +360,7 @@ function startSampler(
       for (const driver of drivers) await driver.readingsKept(at, context);
     },
   };
-  return runSampler(deps, stop.signal);
+  return new Sampler(deps);
 }
 
 /** Waits until all has ended, but not for ever: what is cut off is in the journal. */

@@ -41,24 +41,56 @@ export type SamplerDeps = Readonly<{
   }>;
 }>;
 
-export async function runSampler(deps: SamplerDeps, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    const now = deps.clock.now();
-    const next = windowStart(now, deps.windowMs) + deps.windowMs;
-    await deps.clock.sleep(next - now, signal);
-    if (signal.aborted) return;
-    await sample(deps, next).catch((error: unknown) => {
-      deps.log.warn({ error: causeChain(error) }, "could not measure this window");
-    });
+/** One measurement at a time, so that no reading is written twice. */
+export class Sampler {
+  readonly #deps: SamplerDeps;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(deps: SamplerDeps) {
+    this.#deps = deps;
+  }
+
+  /** At the end of each window, until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, windowMs, log } = this.#deps;
+    while (!signal.aborted) {
+      const now = clock.now();
+      const next = windowStart(now, windowMs) + windowMs;
+      await clock.sleep(next - now, signal);
+      if (signal.aborted) return;
+      await this.#inTurn(() => sample(this.#deps, next, () => true)).catch((error: unknown) => {
+        log.warn({ error: causeChain(error) }, "could not measure this window");
+      });
+    }
+  }
+
+  /** Ahead of the window's end: one instance that is about to go or has just gone, and whatever has ended since. */
+  async measure(instanceId: string): Promise<void> {
+    await this.#inTurn(() => sample(this.#deps, this.#deps.clock.now(), (id) => id === instanceId));
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#last.then(work);
+    this.#last = mine.catch(() => undefined);
+    await mine;
   }
 }
 
-/** One measurement at `boundary`. What fails for one source is left to the next window. */
-export async function sample(deps: SamplerDeps, boundary: number): Promise<void> {
+/**
+ * One measurement at `boundary`, of instances that are not `asked` only the last readings of what has ended. What fails
+ * for one source is left to the next window.
+ */
+async function sample(
+  deps: SamplerDeps,
+  boundary: number,
+  asked: (instanceId: string) => boolean,
+): Promise<void> {
   const measuredAt = deps.clock.now();
   const [instances, readings] = await Promise.all([deps.instances(), deps.readings()]);
+  const last = readings.filter(({ final }) => final);
   const measured = await Promise.all(
     instances.map(async (instance) => {
+      if (!asked(instance.instanceId)) return driverMeasurements(instance, last, boundary);
       const { found, trouble } = await scrapeInstance(instance, boundary);
       if (trouble !== undefined) {
         deps.log.warn({ instance: instance.instanceId, trouble }, "could not read a meter");

@@ -3,6 +3,7 @@ import { formatGeneration, type Generation } from "@holdfast/shared/generation.t
 import type { Refusal } from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
+import type { Finalizer } from "./removal.ts";
 import type { ResourceView, ServingView } from "./settle.ts";
 
 /** From so many restarts in a row on it is told as a crash loop. */
@@ -27,6 +28,8 @@ export type InstanceView = Readonly<{
   serving: ServingView | undefined;
   /** How the last window was measured; undefined before the first one ended. */
   measured: Measured | undefined;
+  /** What a removal still waits for. */
+  finalizers: readonly Finalizer[];
 }>;
 
 /** `trouble` says which meter could not be read, and why. */
@@ -37,7 +40,7 @@ export function conditionsOf(view: InstanceView): readonly Fact[] {
   return facts.map((factOf) => factOf(view));
 }
 
-function readyOf({ removed, committed, serving }: InstanceView): Fact {
+function readyOf({ wanted, removed, committed, serving }: InstanceView): Fact {
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "Ready",
     status,
@@ -45,6 +48,7 @@ function readyOf({ removed, committed, serving }: InstanceView): Fact {
     message,
   });
   if (removed) return fact("FALSE", "REMOVED", "the instance was removed; its data is kept");
+  if (wanted?.tombstone) return fact("FALSE", "REMOVING", "it is being removed; its data is kept");
   if (committed === undefined) return fact("FALSE", "NOT_INSTALLED", "no generation serves yet");
   if (!committed.isRunning) return fact("FALSE", "STOPPED", "it is to be stopped");
   if (serving === undefined) return fact("UNKNOWN", "NOT_LOOKED", "no look was taken yet");
@@ -97,14 +101,14 @@ function inSyncOf({ wanted, committed, removed, attempt, refusal, hold }: Instan
   return fact("FALSE", attempt.reason, attempt.message);
 }
 
-function healthyOf({ committed, removed, serving }: InstanceView): Fact {
+function healthyOf({ wanted, committed, removed, serving }: InstanceView): Fact {
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "Healthy",
     status,
     reason,
     message,
   });
-  if (removed || committed?.isRunning !== true) {
+  if (removed || wanted?.tombstone || committed?.isRunning !== true) {
     return fact("UNKNOWN", "NOT_RUNNING", "nothing runs that could be healthy");
   }
   if (serving === undefined) return fact("UNKNOWN", "NOT_LOOKED", "no look was taken yet");
@@ -126,14 +130,14 @@ function allowedOf({ hold }: InstanceView): Fact {
   return { type: "Allowed", status: "FALSE", reason: hold.reason, message: hold.message };
 }
 
-function meteredOf({ committed, removed, measured }: InstanceView): Fact {
+function meteredOf({ wanted, committed, removed, measured }: InstanceView): Fact {
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "Metered",
     status,
     reason,
     message,
   });
-  if (removed || committed?.isRunning !== true) {
+  if (removed || wanted?.tombstone || committed?.isRunning !== true) {
     return fact("UNKNOWN", "NOT_RUNNING", "nothing runs that could be measured");
   }
   if (measured === undefined) {

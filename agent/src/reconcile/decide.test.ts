@@ -91,6 +91,20 @@ describe("decide", () => {
     [
       "a tombstone during an attempt",
       { wanted: wanted(3n, { tombstone: true }), attempt: attempt(2n, { phase: "APPLYING" }) },
+      "resume",
+    ],
+    [
+      "a tombstone under a hold",
+      { wanted: wanted(3n, { tombstone: true }), hold: { reason: "STALE", message: "" } },
+      "hold",
+    ],
+    [
+      "a removal that has begun, under a hold",
+      {
+        wanted: wanted(3n, { tombstone: true }),
+        attempt: attempt(3n, { phase: "APPLYING" }),
+        hold: { reason: "STALE", message: "" },
+      },
       "remove",
     ],
     [

@@ -36,8 +36,15 @@ const HELD_STATES: readonly string[] = ["RETURNED", "PARTIAL"];
 
 export function decide({ wanted, inputsDigest, committed, attempt, hold }: Situation): Decision {
   if (wanted === undefined) return { kind: "nothing" };
-  if (wanted.tombstone) return { kind: wanted.removed ? "nothing" : "remove" };
-  if (attempt !== undefined && attempt.phase !== "ENDED") return { kind: "resume" };
+  const isOpen = attempt !== undefined && attempt.phase !== "ENDED";
+  if (wanted.tombstone) {
+    if (wanted.removed) return { kind: "nothing" };
+    // What was under way is undone first; a removal that has begun is not held any more.
+    const isRemoval = isOpen && compareGenerations(attempt.generation, wanted.generation) === 0;
+    if (isOpen && !isRemoval) return { kind: "resume" };
+    return isRemoval || hold === undefined ? { kind: "remove" } : { kind: "hold", hold };
+  }
+  if (isOpen) return { kind: "resume" };
   const isCommitted =
     committed !== undefined && compareGenerations(committed, wanted.generation) === 0;
   if (isCommitted) return { kind: "settle" };

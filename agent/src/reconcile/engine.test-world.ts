@@ -55,6 +55,7 @@ import { Engine } from "./engine.ts";
 import { copies, type FileDriver, type FoundCopy, fileDriver } from "./file-driver.test-world.ts";
 import { type Journal, storeJournal } from "./journal.ts";
 import { blueprintOf, PROGRAM, type ResourceInput, tarOf, VENDOR } from "./release.test-world.ts";
+import type { UsagePort } from "./work.ts";
 
 export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
 export const AGENT = idOf("agent", "00000000-0000-7000-8000-000000000003");
@@ -235,7 +236,14 @@ type BeginOptions = Readonly<{
   journal?: (inner: Journal) => Journal;
   consent?: ConsentPort;
   hubNow?: () => number;
+  usage?: UsagePort;
 }>;
+
+/** An agent that has measured nothing yet. */
+const ALL_REPORTED: UsagePort = {
+  measure: async () => undefined,
+  stream: () => ({ epoch: 1n, nextSeq: 1n, acceptedSeq: 0n }),
+};
 
 type OrderInput = Readonly<Partial<Omit<Action, "$typeName" | "$unknown">>>;
 
@@ -302,6 +310,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     consent: options.consent ?? openPolicy([]),
     secrets: agentSecrets(store, AGENT, localSecrets(base.secretsDir, process.getuid?.() ?? 0)),
     measured: () => undefined,
+    usage: options.usage ?? ALL_REPORTED,
     hubNow: options.hubNow ?? Date.now,
     intervalMs: 100,
   });

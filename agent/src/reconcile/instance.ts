@@ -2,16 +2,16 @@
  * The loop of one instance: look what is wanted and what is there, do the next thing, say how it is, wait for a
  * ring. It takes no input, so lost and doubled rings do no harm; no instance waits for another.
  */
-import { rm } from "node:fs/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { FreshnessSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
+import type { Step } from "../drivers/driver.ts";
 import { deliverSeats } from "../entitlement/deliver.ts";
 import * as assignments from "../store/assignments.ts";
-import type { AttemptRecord } from "../store/attempts.ts";
+import type { AttemptRecord, ShownStep } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import * as facts from "../store/facts.ts";
 import * as pins from "../store/pins.ts";
@@ -33,10 +33,16 @@ import {
   judgeStale,
   planAttempt,
 } from "./plan.ts";
-import { outputsFile } from "./publish.ts";
+import {
+  finalizersOf,
+  newRemoval,
+  planRemoval,
+  removeInstance,
+  USAGE_UNREPORTED,
+} from "./removal.ts";
 import { type RepairState, type ServingView, settle } from "./settle.ts";
 import { findWanted, type Target } from "./target.ts";
-import { STEP_MS_MAX, type Work, within } from "./work.ts";
+import type { Work } from "./work.ts";
 
 /** After a failed download, a failed look or a failed removal. */
 const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
@@ -49,6 +55,7 @@ export class InstanceLoop {
   #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;
   #serving: ServingView | undefined;
+  #removal = newRemoval();
   #retry = { failures: 0, at: 0 };
 
   constructor(work: Work, bell: Doorbell) {
@@ -67,14 +74,16 @@ export class InstanceLoop {
     const { store, instanceId } = this.#work;
     const held = assignments.find(store, instanceId);
     const removed = held?.removed ?? false;
+    const isLeaving = held?.releaseDigest === "";
     return {
-      wanted: held && { generation: held.generation, tombstone: held.releaseDigest === "" },
+      wanted: held && { generation: held.generation, tombstone: isLeaving },
       committed: attempts.findCommitted(store, instanceId),
       removed,
       attempt: attempts.find(store, instanceId),
       refusal: assignments.findRefusal(store, instanceId),
       hold: this.#hold,
       serving: removed ? undefined : this.#serving,
+      finalizers: isLeaving && !removed ? finalizersOf(this.#removal, this.#hold) : [],
       measured: this.#work.measured(instanceId),
     };
   }
@@ -110,7 +119,10 @@ export class InstanceLoop {
     const decision = this.#decide(target);
     this.#hold = decision.kind === "hold" ? decision.hold : undefined;
     if (target !== undefined) {
-      if (!target.tombstone) await this.#deliverSeats();
+      if (!target.tombstone) {
+        this.#removal = newRemoval();
+        await this.#deliverSeats();
+      }
       await this.#act(decision, target);
     }
     if (signal.aborted || (await this.#isOrderDone())) return 0;
@@ -139,7 +151,7 @@ export class InstanceLoop {
     const held = assignments.find(store, instanceId);
     const last = attempts.find(store, instanceId);
     const committed = attempts.findCommitted(store, instanceId);
-    const hold = target === undefined || target.tombstone ? undefined : this.#holdOf(target);
+    const hold = target === undefined ? undefined : this.#holdOf(target);
     const attempt = last && attemptFactsOf(last);
     const situation: Situation = {
       wanted: held &&
@@ -222,7 +234,9 @@ export class InstanceLoop {
       if (!(error instanceof Fault) || signal.aborted) throw error;
       this.#hold = { reason: error.reason, message: error.message };
     }
-    if (this.#hold === undefined && this.#attempt()?.state !== "HELD") {
+    // What waits for the hub alone is looked at as often as all else.
+    const isWaiting = this.#hold?.reason === USAGE_UNREPORTED;
+    if (isWaiting || (this.#hold === undefined && this.#attempt()?.state !== "HELD")) {
       this.#retry = { failures: 0, at: 0 };
       return;
     }
@@ -254,10 +268,7 @@ export class InstanceLoop {
       this.#noteHold(target, hold);
       return;
     }
-    const steps = plan.steps.map(({ id, summary }) => {
-      return { id, summary, state: "PLANNED" as const, message: "", durationMs: 0 };
-    });
-    await runAttempt(this.#work, target, { ...record, steps });
+    await runAttempt(this.#work, target, { ...record, steps: plan.steps.map(plannedStep) });
   }
 
   #record(target: Target): AttemptRecord {
@@ -298,22 +309,26 @@ export class InstanceLoop {
     });
   }
 
-  /** All copies end and run/ and logs/ go; data/ stays whatever the tombstone says. */
+  /** Held like any attempt where a rule of the customer says so; once begun it is only gone on with. */
   async #remove(target: Target): Promise<void> {
-    const { drivers, instanceId, context, journal } = this.#work;
-    for (const [kind, driver] of drivers) {
-      await within(this.#work, STEP_MS_MAX, `drop ${kind}`, (bounded) =>
-        driver.drop(instanceId, bounded),
-      );
-    }
-    const { run, logs, seatsFile } = context.directories(instanceId);
-    for (const path of [run, logs, seatsFile, outputsFile(seatsFile)]) {
-      await rm(path, { recursive: true, force: true });
-    }
-    journal.removed(instanceId, target.generation);
+    const work = this.#work;
+    const last = this.#attempt();
+    const isOpen = last !== undefined && last.phase !== "ENDED";
+    const steps = isOpen ? [] : await planRemoval(work);
+    const hold = isOpen
+      ? undefined
+      : judgeConsent(work, target, { steps, renderings: [], open: new Set() });
+    if (hold !== undefined) this.#noteHold(target, hold);
+    const begin = (): AttemptRecord => {
+      return { ...this.#record(target), steps: steps.map(plannedStep) };
+    };
+    this.#hold = hold ?? (await removeInstance(work, this.#removal, begin));
     this.#serving = undefined;
-    this.#work.changed();
   }
+}
+
+function plannedStep({ id, summary }: Step): ShownStep {
+  return { id, summary, state: "PLANNED", message: "", durationMs: 0 };
 }
 
 /** Of a record that holds far more, such as the messages of its steps. */

@@ -2,8 +2,6 @@
  * The writes that an attempt makes, each durable when it returns. The engine may die before or after any of
  * them; a test enumerates them all by wrapping this interface.
  */
-
-import type { Generation } from "@holdfast/shared/generation.ts";
 import { pruneSealed } from "../assignments/sealed.ts";
 import type { Step } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
@@ -19,8 +17,8 @@ export interface Journal {
   append(attempt: AttemptRecord, entry: JournalEntry, at: number): void;
   commit(attempt: AttemptRecord, committed: Committed, after: readonly Step[]): void;
   end(attempt: AttemptRecord): void;
-  /** The tombstone of this generation was executed. */
-  removed(instanceId: string, generation: Generation): void;
+  /** The tombstone of its generation was executed. */
+  removed(attempt: AttemptRecord): void;
 }
 
 /** Tells of each attempt that has ended how it did, once that is written. */
@@ -29,6 +27,10 @@ export function watchedJournal(journal: Journal, ended: (state: string) => void)
     ...journal,
     end: (attempt) => {
       journal.end(attempt);
+      ended(attempt.state);
+    },
+    removed: (attempt) => {
+      journal.removed(attempt);
       ended(attempt.state);
     },
   };
@@ -45,9 +47,10 @@ export function storeJournal(store: Store): Journal {
         attempts.end(store, attempt);
         pruneSealed(store, attempt.instanceId);
       }),
-    removed: (instanceId, generation) =>
+    removed: (attempt) =>
       store.transaction(() => {
-        attempts.forget(store, instanceId);
+        const { instanceId, generation } = attempt;
+        attempts.forget(store, attempt);
         assignments.removeEntitlement(store, instanceId);
         secrets.keepOnly(store, instanceId, []);
         assignments.markRemoved(store, instanceId, generation);

@@ -58,6 +58,7 @@ export function statusOf(
       restarts: BigInt(restarts),
     })),
     removed,
+    finalizers: [...view.finalizers],
   });
 }
 

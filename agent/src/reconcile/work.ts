@@ -11,6 +11,7 @@ import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import type { Measured } from "./conditions.ts";
 import type { Journal } from "./journal.ts";
+import type { UsageStream } from "./last-usage.ts";
 import type { Orders } from "./orders.ts";
 import { plannedOf, wantedOf } from "./rendering.ts";
 import { bounded, type Snapshots } from "./snapshots.ts";
@@ -20,6 +21,14 @@ export type Artefacts = Readonly<{
   has(digest: string): boolean;
   ensure(artefact: ArtefactRef, signal: AbortSignal): Promise<void>;
   prune(kept: ReadonlySet<string>): Promise<number>;
+}>;
+
+/** What a removal asks of the metering, so that nothing that was used goes unbilled. */
+export type UsagePort = Readonly<{
+  /** Ahead of the window's end, all of one instance; durable when it resolves. */
+  measure(instanceId: string): Promise<void>;
+  /** Where the stream to the hub stands. */
+  stream(): UsageStream;
 }>;
 
 export type EngineDeps = Readonly<{
@@ -37,6 +46,7 @@ export type EngineDeps = Readonly<{
   secrets: Secrets;
   /** How an instance's last window was measured; undefined before the first one ended. */
   measured(instanceId: string): Measured | undefined;
+  usage: UsagePort;
   /** The hub's time as far as it is known, ms: by it an order is too late. */
   hubNow(): number;
   /** Writes decisions down; without it nothing is. */

@@ -368,13 +368,14 @@ export function pruneRenderings(store: Store, instanceId: string): void {
   );
 }
 
-/** After a tombstone: nothing of the instance is known any more but that it was removed. */
-export function forget(store: Store, instanceId: string): void {
+/** After a tombstone: nothing of the instance is known any more but how it was removed. */
+export function forget(store: Store, removal: AttemptRecord): void {
+  const { instanceId } = removal;
   store.transaction(() => {
+    put(store, removal);
     store.run("delete from journal where instance_id = ?", instanceId);
     store.run("delete from committed where instance_id = ?", instanceId);
     store.run("delete from rendering where instance_id = ?", instanceId);
-    store.run("delete from attempt where instance_id = ?", instanceId);
     store.run("delete from restart where instance_id = ?", instanceId);
   });
 }

@@ -110,6 +110,7 @@ export class Instance {
       hold: undefined,
       serving: { resources, outputs: {}, strays: [], repairs: [], trouble: "", nextAt: undefined },
       measured: this.measured ? { trouble: undefined } : undefined,
+      finalizers: [],
     };
     return statusOf(this.id, view, this.#status, this.#clock.now());
   }

@@ -7,6 +7,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Envelope } from "./envelope_pb.js";
 import type { Assignment } from "./assignment_pb.js";
 
 /**
@@ -46,6 +47,13 @@ export declare type Action = Message<"holdfast.model.v1.Action"> & {
    * @generated from field: google.protobuf.Timestamp not_after = 5;
    */
   notAfter?: Timestamp | undefined;
+
+  /**
+   * Of DESTROY alone: holds a DestroyOrder.
+   *
+   * @generated from field: holdfast.model.v1.Envelope destroy_order = 6;
+   */
+  destroyOrder?: Envelope | undefined;
 };
 
 /**
@@ -229,6 +237,13 @@ export enum ActionKind {
    * @generated from enum value: ACTION_KIND_RUN_JOB = 3;
    */
   RUN_JOB = 3,
+
+  /**
+   * Destroys data that is kept; carries a destroy order, which the hub cannot make.
+   *
+   * @generated from enum value: ACTION_KIND_DESTROY = 5;
+   */
+  DESTROY = 5,
 }
 
 /**

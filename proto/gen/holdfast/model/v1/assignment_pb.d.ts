@@ -8,7 +8,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Generation } from "./condition_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file holdfast/model/v1/assignment.proto.
@@ -162,6 +162,13 @@ export declare type Tombstone = Message<"holdfast.model.v1.Tombstone"> & {
    * @generated from field: bool keep_data = 1;
    */
   keepData: boolean;
+
+  /**
+   * For how long from the removal on the vendor may ask for the instance again. Its end destroys nothing.
+   *
+   * @generated from field: google.protobuf.Duration retention = 2;
+   */
+  retention?: Duration | undefined;
 };
 
 /**
@@ -371,14 +378,37 @@ export declare type DestroyOrder = Message<"holdfast.model.v1.DestroyOrder"> & {
   instanceId: string;
 
   /**
+   * Of the tombstone that was executed, or of the attempt whose steps destroy: any other one is refused.
+   *
    * @generated from field: holdfast.model.v1.Generation generation = 4;
    */
   generation?: Generation | undefined;
 
   /**
+   * At most 30 days after sign_time.
+   *
    * @generated from field: google.protobuf.Timestamp expire_time = 5;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * What is to be destroyed, as listings of kept data name it. Empty: all that is kept of the instance.
+   *
+   * @generated from field: repeated string names = 6;
+   */
+  names: string[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp sign_time = 7;
+   */
+  signTime?: Timestamp | undefined;
+
+  /**
+   * Random: each order is done at most once, and two of the same content are two.
+   *
+   * @generated from field: bytes nonce = 8;
+   */
+  nonce: Uint8Array;
 };
 
 /**

@@ -70,6 +70,20 @@ export declare type InstanceStatus = Message<"holdfast.model.v1.InstanceStatus">
    * @generated from field: bool removed = 9;
    */
   removed: boolean;
+
+  /**
+   * What a removal still waits for; empty where there is none, and once `removed` is set.
+   *
+   * @generated from field: repeated holdfast.model.v1.Finalizer finalizers = 12;
+   */
+  finalizers: Finalizer[];
+
+  /**
+   * Data that no running resource uses: of a removed instance, or of a resource that the release has no more.
+   *
+   * @generated from field: repeated holdfast.model.v1.KeptData kept = 13;
+   */
+  kept: KeptData[];
 };
 
 /**
@@ -77,6 +91,77 @@ export declare type InstanceStatus = Message<"holdfast.model.v1.InstanceStatus">
  * Use `create(InstanceStatusSchema)` to create a new message.
  */
 export declare const InstanceStatusSchema: GenMessage<InstanceStatus>;
+
+/**
+ * One thing that has to be confirmed before an instance is gone.
+ *
+ * @generated from message holdfast.model.v1.Finalizer
+ */
+export declare type Finalizer = Message<"holdfast.model.v1.Finalizer"> & {
+  /**
+   * workloads: all have ended. usage: the hub has it up to the last reading.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * UPPER_SNAKE: what it is waiting for.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message holdfast.model.v1.Finalizer.
+ * Use `create(FinalizerSchema)` to create a new message.
+ */
+export declare const FinalizerSchema: GenMessage<Finalizer>;
+
+/**
+ * @generated from message holdfast.model.v1.KeptData
+ */
+export declare type KeptData = Message<"holdfast.model.v1.KeptData"> & {
+  /**
+   * What destroy orders call it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whose it was; empty: the instance's as a whole.
+   *
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * On disk, at least.
+   *
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+
+  /**
+   * Since when nothing uses it.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 4;
+   */
+  since?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.model.v1.KeptData.
+ * Use `create(KeptDataSchema)` to create a new message.
+ */
+export declare const KeptDataSchema: GenMessage<KeptData>;
 
 /**
  * @generated from message holdfast.model.v1.Attempt
