@@ -109,7 +109,7 @@ async function end(run: AttemptRun, state: RemovalState): Promise<void> {
   if (!state.isMeasured) await outside("measure", () => usage.measure(instanceId));
   state.isMeasured = true;
   for (const step of await outside("observe", () => endingSteps(work))) {
-    await once(run, step, () => run.order(step, STEP_MS_MAX));
+    await once(run, step, () => run.order(step));
   }
   await once(run, DROP, () => dropAll(work));
   await outside("measure", () => usage.measure(instanceId));
