@@ -1,14 +1,16 @@
 /** Says whether the hub could serve, and if not, why: configuration, runtime, key file, ports, database. Changes nothing. */
+import { randomUUID } from "node:crypto";
 import { access, constants, stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { asFault, describeViolation } from "@holdfast/shared/fault.ts";
 import { errnoMeaning, type ListenAddress } from "@holdfast/shared/settings.ts";
 import type { HubConfig } from "./config.ts";
-import type { DatabaseHost } from "./open-database.ts";
+import { type DatabaseHost, listenConnection } from "./open-database.ts";
 import { isPrivateMode, readKeyFile } from "./secrets.ts";
-import { openDatabase } from "./store/database.ts";
+import { type Connection, type Database, openDatabase } from "./store/database.ts";
 import { readMigrations, serveProblems } from "./store/migrate.ts";
+import { tryNotices } from "./store/notices.ts";
 
 export type Finding = Readonly<{
   check: string;
@@ -159,12 +161,26 @@ async function database(config: HubConfig, host: DoctorHost): Promise<readonly F
     try {
       const problems = await serveProblems(opened, await readMigrations());
       if (problems.length > 0) return problems.map((problem) => failed(check, problem));
-      return [
-        { check, ok: true, message: "reachable; roles, schema and clock are as they should be" },
-      ];
+      const message = "reachable; roles, schema and clock are as they should be";
+      return [{ check, ok: true, message }, ...(await notices(opened, listenConnection(config)))];
     } finally {
       await opened.close();
     }
+  } catch (error) {
+    return [failed(check, error)];
+  }
+}
+
+/** Said as another process of this hub would, and heard as by this one. */
+async function notices(
+  opened: Database,
+  connection: Connection | undefined,
+): Promise<readonly Finding[]> {
+  const check = "listen_database_url";
+  if (connection === undefined) return [];
+  try {
+    await tryNotices(opened, connection, `doctor ${randomUUID()}`);
+    return [{ check, ok: true, message: "notices of other hub processes arrive" }];
   } catch (error) {
     return [failed(check, error)];
   }

@@ -101,7 +101,10 @@ function connectionsOf({ databaseUrl, keyDatabaseUrl }: HubConfig): {
 }
 
 /** A private cluster serves one hub process alone. */
-function listenConnection({ databaseUrl, listenDatabaseUrl }: HubConfig): Connection | undefined {
+export function listenConnection({
+  databaseUrl,
+  listenDatabaseUrl,
+}: HubConfig): Connection | undefined {
   const url = listenDatabaseUrl ?? databaseUrl;
   return databaseUrl === undefined || url === undefined ? undefined : { url };
 }

@@ -77,6 +77,18 @@ describe("a running agent", () => {
     expect(why.split("\n").length).toBeLessThan(24);
   });
 
+  it("says when its disk is full, and when it is not any more", () => {
+    const { store } = agent;
+    const write = () => facts.putDamaged(store, "x".repeat(100_000));
+    store.db.pragma("max_page_count = 1");
+    expect(write).toThrow("full");
+    expect(shownStatus(report(), "text")).toContain("STORE_FULL: the disk takes no writes");
+    expect(shownWhy(report(), "etl-1", "text")).toMatch(/next .*\(STORE_FULL\): free space/);
+    store.db.pragma("max_page_count = 1000000");
+    write();
+    expect(shownStatus(report(), "text")).not.toContain("STORE_FULL");
+  });
+
   it("answers on a socket that only its owner can open", async () => {
     const path = join(world.stateDir, "local.sock");
     const server = await startLocalServer(path, report);

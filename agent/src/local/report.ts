@@ -116,7 +116,7 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
       since: new Date(link.since).toISOString(),
     },
     damaged: facts.findDamaged(store) ?? "",
-    unwritable: known.isReadOnly ? "STORE_READ_ONLY" : "",
+    unwritable: known.isReadOnly ? "STORE_READ_ONLY" : (store.unwritable ?? ""),
     fencedSince: fencedSince === undefined ? "" : new Date(fencedSince).toISOString(),
     frozenSince: frozenSince === undefined ? "" : new Date(frozenSince).toISOString(),
     usageWaiting: String(new Outbox(store.db).waiting()),

@@ -46,6 +46,13 @@ function unwritableLines({ unwritable }: LocalReport): readonly string[] {
   return [`store    ${unwritable}: the disk takes no writes; workloads go on, nothing can change`];
 }
 
+function unwritableNext(reason: string): string {
+  if (reason === "STORE_FULL") {
+    return `nothing can change (${reason}): free space on the disk of the state directory; the agent then goes on by itself`;
+  }
+  return `nothing can change (${reason}): make the disk of the state directory writable, then start the agent anew`;
+}
+
 /** Once another agent has taken over, that is what counts. */
 function frozenLines({ frozenSince, fencedSince }: LocalReport): readonly string[] {
   if (frozenSince === "" || fencedSince !== "") return [];
@@ -148,7 +155,7 @@ function nextOf(report: LocalReport, status: StatusJson): string {
     return "nothing new here (IDENTITY_FROZEN): end the copy, then holdfast cell takeover CELL and enroll --takeover";
   }
   if (report.unwritable !== "") {
-    return `nothing can change (${report.unwritable}): make the disk of the state directory writable, then start the agent anew`;
+    return unwritableNext(report.unwritable);
   }
   if (!report.running) return "start the agent: holdfast-agent run";
   const inSync = status.conditions?.find(({ type }) => type === "InSync");

@@ -57,6 +57,35 @@ describe("openStore", () => {
     store.close();
   });
 
+  it.each([
+    {
+      reason: "STORE_FULL",
+      refuse: "max_page_count = 1",
+      allow: "max_page_count = 1000000",
+    },
+    { reason: "STORE_READ_ONLY", refuse: "query_only = ON", allow: "query_only = OFF" },
+  ])("remembers that the disk refused a write until one succeeds: $reason", (its) => {
+    const { store } = openStore(path(), 1);
+    const write = () => facts.putDamaged(store, "x".repeat(100_000));
+    store.db.pragma(its.refuse);
+    expect(write).toThrow();
+    expect(() => store.transaction(write)).toThrow();
+    expect(store.unwritable).toBe(its.reason);
+    store.db.pragma(its.allow);
+    write();
+    expect(store.unwritable).toBeUndefined();
+    store.close();
+  });
+
+  it("does not take a refused statement for a refusing disk", () => {
+    const { store } = openStore(path(), 1);
+    const insert = "insert into fact values ('twice', '')";
+    store.run(insert);
+    expect(() => store.run(insert)).toThrow("UNIQUE");
+    expect(store.unwritable).toBeUndefined();
+    store.close();
+  });
+
   it("opens again what it wrote, without running a migration twice", () => {
     const first = openStore(path(), 1).store;
     facts.raiseIncarnation(first, 7n);

@@ -22,6 +22,8 @@ const COPY_BYTES_MAX = 512 * 1024 * 1024;
 const STATEMENTS_MAX = 500;
 /** Answers that are kept decoded until the next write; an agent of more instances decodes again. */
 const KEPT_MAX = 512;
+/** What SQLite answers where the disk is the reason, and not a statement. */
+const DISK_CODES = ["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"];
 
 /** Integers come back as bigint, so that 64-bit numbers stay exact. */
 export class Store {
@@ -32,6 +34,9 @@ export class Store {
 
   /** Told how long each transaction took until it was on the disk; undefined: nobody measures. */
   watch: Readonly<{ monotonic(): number; written(ms: number): void }> | undefined;
+
+  /** Reason of the last write that the disk refused, STORE_READ_ONLY, STORE_FULL or STORE_FAILED, until one succeeds. */
+  unwritable: string | undefined;
 
   constructor(db: Database.Database) {
     this.db = db;
@@ -49,14 +54,14 @@ export class Store {
   /** Number of rows that changed. */
   run(sql: string, ...values: SqlValue[]): number {
     this.#kept.clear();
-    return this.#statement(sql).run(...values).changes;
+    return this.#written(() => this.#statement(sql).run(...values).changes);
   }
 
   /** All of `work` or nothing, synced to the disk when it returns. Nested calls join the outer one. */
   transaction<Result>(work: () => Result): Result {
     if (this.db.inTransaction) return work();
     const startMs = this.watch?.monotonic() ?? 0;
-    const result = this.db.transaction(work).immediate();
+    const result = this.#written(() => this.db.transaction(work).immediate());
     this.watch?.written(this.watch.monotonic() - startMs);
     return result;
   }
@@ -80,6 +85,19 @@ export class Store {
   bytes(): number {
     const size = "select page_count * page_size as bytes from pragma_page_count, pragma_page_size";
     return Number(this.get<{ bytes: bigint }>(size)?.bytes ?? 0n);
+  }
+
+  #written<Result>(write: () => Result): Result {
+    try {
+      const result = write();
+      this.unwritable = undefined;
+      return result;
+    } catch (error) {
+      const code = sqliteCode(error);
+      const isDisk = DISK_CODES.some((each) => code.startsWith(each));
+      if (isDisk) this.unwritable = storeFault(this.db.name, error).reason;
+      throw error;
+    }
   }
 
   close(): void {

@@ -22,6 +22,26 @@ export async function announce({ pool }: Database, text: string): Promise<void> 
   });
 }
 
+/** Whether what is announced is heard over `connection`, tried with `text`. Throws a Fault, DEADLINE_EXCEEDED if it is not. */
+export async function tryNotices(
+  database: Database,
+  connection: Connection,
+  text: string,
+): Promise<void> {
+  const heard = new AbortController();
+  const late = new AbortController();
+  const listener: Listener = {
+    listening: () => void announce(database, text).catch(() => undefined),
+    heard: (notice) => notice === text && heard.abort(),
+  };
+  void database.clock.sleep(LISTEN_ANSWER_MS_MAX, heard.signal).then(() => late.abort());
+  await listen(database, connection, listener, AbortSignal.any([heard.signal, late.signal]));
+  if (heard.signal.aborted) return;
+  const message = `a notice was not heard within ${LISTEN_ANSWER_MS_MAX} ms; a pooler in between hands none on`;
+  const next = "name the database itself in listen_database_url";
+  throw new Fault("DEADLINE_EXCEEDED", "NOTICE_LOST", message, { next });
+}
+
 export type Listener = Readonly<{
   /** From now on nothing is missed until the connection is lost. */
   listening(): void;
