@@ -8,7 +8,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pruneGroups } from "../agent/src/drivers/process/cgroup.ts";
+import { pruneGroups } from "../agent/src/drivers/host-process/cgroup.ts";
 
 /** Files that a process which is just ending still writes. */
 const REMOVE_TRIES_MAX = 20;

@@ -10,8 +10,8 @@ import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
 import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
-import { markedDirectories } from "./drivers/process/marked.ts";
-import { bootId, readProcess } from "./drivers/process/proc.ts";
+import { markedDirectories } from "./drivers/host-process/marked.ts";
+import { bootId, readProcess } from "./drivers/host-process/proc.ts";
 import {
   haltWorkloads,
   type Output,

@@ -18,7 +18,8 @@ import type { AgentConfig } from "./config.ts";
 import { openPolicy } from "./consent/open.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
 import type { Driver, DriverContext } from "./drivers/driver.ts";
-import { type ProcessGround, processDriver, processHost } from "./drivers/process/index.ts";
+import type { ProgramGround } from "./drivers/host-process/host.ts";
+import { processDriver, processHost } from "./drivers/process/index.ts";
 import { agentFigures } from "./figures.ts";
 import { type FlyingHost, startRecorder } from "./flight.ts";
 import { lateFetch } from "./link/late-fetch.ts";
@@ -55,7 +56,7 @@ import { AgentTelemetry } from "./telemetry/telemetry.ts";
 export type AgentHost = StateHost &
   FlyingHost &
   Readonly<{
-    process: ProcessGround;
+    process: ProgramGround;
     random: Random;
     bootId: string;
     /** Such as linux/x64. */

@@ -43,6 +43,7 @@ describe("importProblems", () => {
     ["agent/src/reconcile/a.ts", "@grpc/grpc-js"],
     ["agent/src/metering/a.ts", "better-sqlite3"],
     ["agent/src/drivers/process/a.ts", "../container/b.ts"],
+    ["agent/src/drivers/host-process/a.ts", "../process/b.ts"],
     ["agent/src/drivers/process/a.ts", "../../link/b.ts"],
     ["agent/src/drivers/process/a.ts", "../../store/b.ts"],
     ["agent/src/link/a.ts", "../drivers/process/b.ts"],
@@ -66,6 +67,7 @@ describe("importProblems", () => {
     ["hub/cli/src/a.ts", "@holdfast/proto/holdfast/api/v1/cell_pb.js"],
     ["agent/src/run.ts", "./link/b.ts"],
     ["agent/src/drivers/process/a.ts", "../driver.ts"],
+    ["agent/src/drivers/process/a.ts", "../host-process/b.ts"],
     ["test/e2e/a.test.ts", "@holdfast/hub/src/serve.ts"],
     ["test/e2e/a.test.ts", "pg"],
   ])("lets %s import %s", (path, specifier) => {

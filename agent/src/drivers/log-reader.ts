@@ -8,6 +8,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { DriverContext, LogFile, LogPlace, LogRead, Redactor } from "./driver.ts";
 import { foldersOf } from "./folders.ts";
+import { type CopyKind, resourceOf } from "./handles.ts";
 import { logPath } from "./logs.ts";
 import { isHandle } from "./names.ts";
 import { knownSecretsIn } from "./output.ts";
@@ -15,23 +16,24 @@ import { knownSecretsIn } from "./output.ts";
 /** Logs of one agent that are looked at; those written last come first. */
 export const LOG_FILES_SEEN_MAX = 2_000;
 const INSTANCE_PREFIX = "ins_";
-const RESOURCE_OF_HANDLE = /^(.+)-\d+\.\d+-[0-9a-z]*-\d+r\d+$/;
 const LOG_NAME = /^(.+)\.log(?:\.([1-9]\d{0,8}))?$/;
 
-export function logFilesIn({ stateDir }: DriverContext): readonly LogFile[] {
+export function logFilesIn(kind: CopyKind, { stateDir }: DriverContext): readonly LogFile[] {
   const instances = join(stateDir, "instances");
   return foldersOf(instances)
-    .flatMap((folder) => logFilesOf(join(instances, folder, "logs"), INSTANCE_PREFIX + folder))
+    .flatMap((folder) => {
+      return logFilesOf(kind, join(instances, folder, "logs"), INSTANCE_PREFIX + folder);
+    })
     .sort((a, b) => b.writtenAt - a.writtenAt)
     .slice(0, LOG_FILES_SEEN_MAX);
 }
 
-function logFilesOf(logs: string, instanceId: string): readonly LogFile[] {
+function logFilesOf(kind: CopyKind, logs: string, instanceId: string): readonly LogFile[] {
   const names = namesIn(logs);
   const parts = new Map<string, number>();
   for (const [handle, part] of names) parts.set(handle, Math.max(part, parts.get(handle) ?? 0));
   return names.flatMap(([handle, part]): LogFile[] => {
-    const resourceId = RESOURCE_OF_HANDLE.exec(handle)?.[1];
+    const resourceId = resourceOf(handle, kind);
     if (part !== 0 || resourceId === undefined) return [];
     const stat = statOf(logPath(logs, handle));
     if (stat === undefined) return [];

@@ -19,6 +19,7 @@ import {
 import { basename, join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext } from "./driver.ts";
+import { isOfResource } from "./handles.ts";
 import { readJson, replaceJson } from "./json-file.ts";
 import { isHandle } from "./names.ts";
 import { linesOf, tailOf } from "./output.ts";
@@ -52,8 +53,7 @@ export function openLog(
 }
 
 function pruneLogs(logs: string, resourceId: string, kept: ReadonlySet<string>): void {
-  const own = new RegExp(`^${resourceId}-\\d+\\.\\d+-[0-9a-z]*-\\d+r\\d+$`);
-  const files = filesIn({ logs, run: "" }).filter(({ handle }) => own.test(handle));
+  const files = filesIn({ logs, run: "" }).filter(({ handle }) => isOfResource(handle, resourceId));
   const newest = new Map<string, number>();
   for (const { handle, writtenAt } of files) {
     newest.set(handle, Math.max(writtenAt, newest.get(handle) ?? 0));

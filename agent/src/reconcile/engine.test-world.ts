@@ -42,7 +42,7 @@ import { openPolicy } from "../consent/open.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import { AskedCopies } from "../drivers/asked.ts";
 import type { Driver, DriverContext } from "../drivers/driver.ts";
-import { Children } from "../drivers/process/children.ts";
+import { Children } from "../drivers/host-process/children.ts";
 import { processDriver } from "../drivers/process/index.ts";
 import { ReadSpecs } from "../drivers/process/spec.ts";
 import type { FetchPort } from "../link/port.ts";
@@ -265,6 +265,7 @@ function order(engine: Engine, action: OrderInput): Ordered {
 
 export function realDriver(): Driver {
   return processDriver({
+    kind: "process",
     nodePath: process.execPath,
     kill: (pid, signal) => void process.kill(pid, signal),
     umask: (mask) => process.umask(mask),

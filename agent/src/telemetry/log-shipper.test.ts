@@ -74,7 +74,7 @@ function life() {
   const buffer = new TelemetryBuffer("life");
   const cursorsFile = join(stateDir, "telemetry.json");
   const driver = {
-    logFiles: async (at: DriverContext) => logFilesIn(at),
+    logFiles: async (at: DriverContext) => logFilesIn("process", at),
     readLog,
     redactor: redactorOf,
   };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { accountOf } from "./account.ts";
+import { accountOf } from "../host-process/account.ts";
 import { ask, createWorld, INSTANCE, type World } from "./process.test-world.ts";
 
 const ACCOUNTS = [

@@ -8,8 +8,9 @@ import { mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSyn
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Live, StepOrder } from "../driver.ts";
+import { readMarks, readProcess, readProcesses } from "../host-process/proc.ts";
+import { readRecord, writeRecord } from "../host-process/record.ts";
 import { processDriver } from "./index.ts";
-import { readMarks, readProcess, readProcesses } from "./proc.ts";
 import {
   ask,
   createWorld,
@@ -18,7 +19,6 @@ import {
   INSTANCE,
   type World,
 } from "./process.test-world.ts";
-import { readRecord, writeRecord } from "./record.ts";
 
 const PARENT = join(import.meta.dirname, "process.test-parent.ts");
 

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StepOrder } from "../driver.ts";
+import { readMarks, readProcesses } from "../host-process/proc.ts";
+import { readRecord, writeRecord } from "../host-process/record.ts";
 import { processDriver } from "./index.ts";
-import { readMarks, readProcesses } from "./proc.ts";
 import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
-import { readRecord, writeRecord } from "./record.ts";
 
 let world: World;
 let procDir: string;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Health, JsonObject, Live } from "../driver.ts";
-import { readProcesses } from "./proc.ts";
+import { readProcesses } from "../host-process/proc.ts";
 import { createWorld, eventually, INSTANCE, portOf, type World } from "./process.test-world.ts";
 
 let world: World;

@@ -9,15 +9,15 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
 import type { Answer } from "../ask.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
+import { accountOf } from "../host-process/account.ts";
+import { programOf } from "../host-process/artefact.ts";
+import { enterGroups } from "../host-process/cgroup.ts";
+import { type Copy, MARK } from "../host-process/copies.ts";
+import { environmentOf, workDirectory } from "../host-process/environment.ts";
+import { endGroup, launch } from "../host-process/launch.ts";
 import { redactor } from "../output.ts";
 import { eventsHeard } from "../turn.ts";
-import { accountOf } from "./account.ts";
-import { programOf } from "./artefact.ts";
-import { enterGroups } from "./cgroup.ts";
-import { type Copy, MARK } from "./copies.ts";
-import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
-import { endGroup, launch } from "./launch.ts";
 import { renderedSpecOf } from "./spec.ts";
 
 /** Of what it says the end is kept; the rest is read and forgotten, so that it never waits for a reader. */
@@ -62,6 +62,7 @@ function begin(
     ...{ wanted, spec, handle, runDir, ports, account },
     directories: context.directories(wanted.key.instanceId),
     stateDir: context.stateDir,
+    more: {},
   });
   const child = launch(host, {
     ...program,

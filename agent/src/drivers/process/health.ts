@@ -10,15 +10,21 @@ import type {
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Answer } from "../ask.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
+import { type Copy, findCopy, findRunning } from "../host-process/copies.ts";
+import { describeExit } from "../host-process/ends.ts";
+import { caveatOf } from "../host-process/limits.ts";
+import {
+  describeProcess,
+  listenerOf,
+  listensOn,
+  ticksToMs,
+  uptimeMs,
+} from "../host-process/proc.ts";
+import { type HealthNote, writeHealth } from "../host-process/record.ts";
+import { overuseOf } from "../host-process/watch.ts";
 import { droppedIn, tendLogs } from "../logs.ts";
-import { type Copy, findCopy, findRunning } from "./copies.ts";
 import type { ProcessHost } from "./host.ts";
-import { caveatOf } from "./limits.ts";
-import { describeExit } from "./live.ts";
 import { portOf, probe } from "./probe.ts";
-import { describeProcess, listenerOf, listensOn, ticksToMs, uptimeMs } from "./proc.ts";
-import { type HealthNote, writeHealth } from "./record.ts";
-import { overuseOf } from "./watch.ts";
 
 export async function healthOf(
   host: ProcessHost,

@@ -16,25 +16,26 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { pruneGroups } from "../host-process/cgroup.ts";
+import { findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
+import { dropInstance } from "../host-process/end.ts";
+import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
+import { bootId, readProcess } from "../host-process/proc.ts";
 import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
 import { lastLines, logPath, tendLogs } from "../logs.ts";
-import { pruneGroups } from "./cgroup.ts";
-import { findRecordedCopies, findSettledCopies } from "./copies.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { destroyData, keptData } from "./kept.ts";
 import { liveOf } from "./live.ts";
-import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
 import { prepareStart } from "./prepare.ts";
-import { bootId, readProcess } from "./proc.ts";
 import { restartSteps } from "./restart.ts";
 import { signalResource } from "./signal.ts";
 import type { ProcessSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
 import { stepsFor } from "./steps.ts";
-import { dropInstance, stopCopy } from "./stop.ts";
+import { stopCopy } from "./stop.ts";
 
-export { type ProcessGround, type ProcessHost, processHost } from "./host.ts";
+export { type ProcessHost, processHost } from "./host.ts";
 
 /** Of a spec without a probe: ready once it runs. */
 const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
@@ -62,12 +63,12 @@ export function processDriver(host: ProcessHost): Driver {
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
     readings: (context) => readAll(host, context),
-    readingsKept: async (at, context) => ENDED_READINGS.forget(at, context),
+    readingsKept: async (at, context) => endedOf(host.kind).forget(at, context),
     logs: async (live, lines, context) => {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
     },
-    logFiles: async (context) => logFilesIn(context),
+    logFiles: async (context) => logFilesIn(host.kind, context),
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
     redactor: redactorOf,
     drop: (instanceId, context) =>
@@ -139,5 +140,5 @@ async function readAll(
     tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
   }
   pruneGroups(host.procDir, context.stateDir);
-  return [...running, ...ENDED_READINGS.offer(context)];
+  return [...running, ...endedOf(host.kind).offer(context)];
 }

@@ -7,12 +7,12 @@ import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, Wanted } from "../driver.ts";
-import { processesIn, pruneGroups, usageOf } from "./cgroup.ts";
-import { findPlaces } from "./cgroup-places.ts";
-import { findCopies } from "./copies.ts";
-import { caveatOf, planGroups, rulesOf } from "./limits.ts";
+import { processesIn, pruneGroups, usageOf } from "../host-process/cgroup.ts";
+import { findPlaces } from "../host-process/cgroup-places.ts";
+import { findCopies } from "../host-process/copies.ts";
+import { caveatOf, planGroups, rulesOf } from "../host-process/limits.ts";
+import { readRecord } from "../host-process/record.ts";
 import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
-import { readRecord } from "./record.ts";
 
 let world: World;
 afterEach(() => world.end());
@@ -122,7 +122,7 @@ describe("with control groups", () => {
     const live = await world.running(wanted);
     const path = join(world.context.directories(INSTANCE).data, "daemon.pid");
     const pid = Number(readFileSync(path, "utf8"));
-    const [copy] = await findCopies("/proc", world.context);
+    const [copy] = await findCopies(world.host, world.context);
     const isSeen = copy?.members.some((member) => member.pid === pid) ?? false;
     expect(isSeen).toBe(places().found.memory !== undefined);
     await world.carryOut(world.driver().steps([live], wanted, undefined, 0), wanted);

@@ -1,12 +1,9 @@
 /** A copy in the words of the driver contract: its phase, and one line about it for people. */
 import { causeChain } from "@holdfast/shared/fault.ts";
-import type { Generation } from "@holdfast/shared/generation.ts";
 import type { DriverContext, Live } from "../driver.ts";
-import { logPath } from "../logs.ts";
-import { messageOf } from "../output.ts";
-import { usageOf } from "./cgroup.ts";
-import type { Copy } from "./copies.ts";
-import { type ExitNote, writeExit } from "./record.ts";
+import type { Copy } from "../host-process/copies.ts";
+import { describeExit, generationOf } from "../host-process/ends.ts";
+import { type ExitNote, writeExit } from "../host-process/record.ts";
 
 /** A start that has begun and whose process nobody sees takes this long at most; then it never happened. */
 const START_MS_MAX = 10_000;
@@ -54,32 +51,4 @@ function alive(copy: Copy, phase: Live["phase"]): string {
   return copy.health?.failing
     ? `${said}; ${copy.health.overuse ?? "its liveness probe fails"}`
     : said;
-}
-
-/** `exited with status 3: last lines | of its output` */
-export function describeExit(copy: Copy, exit: ExitNote, context: DriverContext): string {
-  const logs = context.directories(copy.key.instanceId).logs;
-  const said = messageOf(logPath(logs, copy.handle), copy.runDir);
-  const how = statusOf(copy, exit) + forWantOfMemory(copy);
-  return said === "" ? how : `${how}: ${said}`;
-}
-
-/** Of a copy that ended. The kernel counts whom it ended so; which process it was is not said. */
-function forWantOfMemory({ record }: Copy): string {
-  if (record === undefined || usageOf(record.groups).oomKills === 0) return "";
-  const limit = record.kept.find(({ amount }) => amount === "limits.memoryMib");
-  return ` for want of memory (${limit?.what ?? "a limit above its own"})`;
-}
-
-function statusOf(copy: Copy, { code, signal }: ExitNote): string {
-  if (signal !== undefined) return `killed by ${signal}`;
-  if (code !== undefined) return `exited with status ${code}`;
-  if (copy.process === undefined) return "its start was begun and never happened";
-  if (copy.ofEarlierBoot) return "ended with the host";
-  return "exit status unknown after adoption";
-}
-
-function generationOf(text: string): Generation {
-  const [incarnation = "0", number = "0"] = text.split(".");
-  return { incarnation: BigInt(incarnation), number: BigInt(number) };
 }

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { DriverReading, Live } from "../driver.ts";
-import { bootId, readProcess } from "./proc.ts";
+import { bootId, readProcess } from "../host-process/proc.ts";
 import { ask, createWorld, eventually, INSTANCE, type World } from "./process.test-world.ts";
 
 let world: World;

@@ -6,7 +6,7 @@
 import { createServer, type Server } from "node:net";
 import type { Random } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { describeProcess, ephemeralPortMin, listenerOf } from "./proc.ts";
+import { describeProcess, ephemeralPortMin, listenerOf } from "../host-process/proc.ts";
 
 export const LOOPBACK = "127.0.0.1";
 /** Free ports are chosen from here up to the kernel's range, where that leaves room. */

@@ -1,13 +1,13 @@
 /** Tries all that can fail in a start before anything is changed. */
 import { Fault, invalid } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
-import { accountOf } from "./account.ts";
-import { programOf } from "./artefact.ts";
-import { findCopies } from "./copies.ts";
-import { checkEnvironment } from "./environment.ts";
+import { accountOf } from "../host-process/account.ts";
+import { programOf } from "../host-process/artefact.ts";
+import { findCopies } from "../host-process/copies.ts";
+import { checkEnvironment } from "../host-process/environment.ts";
+import { secretValue } from "../host-process/secrets.ts";
 import type { ProcessHost } from "./host.ts";
 import { fixedPortProblem, portInUse } from "./ports.ts";
-import { secretValue } from "./secrets.ts";
 import { portsOf, renderedSpecOf } from "./spec.ts";
 
 /** Linux refuses longer single arguments (MAX_ARG_STRLEN, 32 pages of 4 KiB). */
@@ -64,7 +64,7 @@ async function checkFixedPort(
 ): Promise<void> {
   const problem = await fixedPortProblem(name, port, host.procDir);
   if (problem === undefined) return;
-  const copies = await findCopies(host.procDir, context);
+  const copies = await findCopies(host, context);
   const holder = copies.find(({ members }) => members.some(({ pid }) => pid === problem.pid));
   if (holder === undefined) throw portInUse(problem.message);
   const { instanceId, resourceId } = holder.key;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Copy } from "./copies.ts";
+import type { Copy } from "../host-process/copies.ts";
 import { probe } from "./probe.ts";
 import { createWorld, type World } from "./process.test-world.ts";
 

@@ -6,7 +6,7 @@ import type { ProbeTarget } from "@holdfast/shared/blueprint/kinds/process-probe
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Answer, answerOf, askPort, dialHere, withDeadline } from "../ask.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
-import type { Copy } from "./copies.ts";
+import type { Copy } from "../host-process/copies.ts";
 import { probeByProgram } from "./exec-probe.ts";
 import type { ProcessHost } from "./host.ts";
 import { LOOPBACK } from "./ports.ts";

@@ -3,8 +3,8 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
 import type { StepOrder } from "../driver.ts";
+import { readRecord, writeRecord } from "../host-process/record.ts";
 import { createWorld, INSTANCE } from "./process.test-world.ts";
-import { readRecord, writeRecord } from "./record.ts";
 
 const BEFORE_SPAWN = "ports chosen, no process yet";
 const BEFORE_RECORD = "process started, no record of it";

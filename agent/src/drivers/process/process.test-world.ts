@@ -19,14 +19,14 @@ import type {
   Wanted,
 } from "../driver.ts";
 import { foldersOf } from "../folders.ts";
-import { pruneGroups } from "./cgroup.ts";
-import { findPlaces } from "./cgroup-places.ts";
-import { Children } from "./children.ts";
-import { findCopies } from "./copies.ts";
+import { pruneGroups } from "../host-process/cgroup.ts";
+import { findPlaces } from "../host-process/cgroup-places.ts";
+import { Children } from "../host-process/children.ts";
+import { findCopies } from "../host-process/copies.ts";
+import { signalProcess } from "../host-process/end.ts";
 import type { ProcessHost } from "./host.ts";
 import { processDriver } from "./index.ts";
 import { ReadSpecs } from "./spec.ts";
-import { signalProcess } from "./stop.ts";
 
 export const INSTANCE = `ins_${"a".repeat(32)}`;
 export const DEADLINE_MS = 60_000;
@@ -173,7 +173,7 @@ export function createWorld(
   const wanted: World["wanted"] = (given = {}) => wantedOf(artefact, given);
   const end = async () => {
     stop.abort();
-    for (const copy of await findCopies(host.procDir, context)) {
+    for (const copy of await findCopies(host, context)) {
       for (const member of copy.members) signalProcess(host, member, "SIGKILL");
     }
     if (existing === undefined) await removeEmptied(host.procDir, stateDir);
@@ -210,6 +210,7 @@ async function removeEmptied(procDir: string, stateDir: string): Promise<void> {
 
 export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
   return {
+    kind: "process",
     nodePath: process.execPath,
     kill: (pid, signal) => void process.kill(pid, signal),
     umask: (mask) => process.umask(mask),

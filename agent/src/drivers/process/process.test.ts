@@ -3,10 +3,10 @@ import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, StepOrder } from "../driver.ts";
+import { readProcess, readProcesses } from "../host-process/proc.ts";
 import { LOG_FILES_MAX, openLog } from "../logs.ts";
 import { isHandle } from "../names.ts";
 import { LOG_PART_BYTES } from "../retention.ts";
-import { readProcess, readProcesses } from "./proc.ts";
 import {
   ask,
   createWorld,

@@ -6,11 +6,11 @@ import { constants } from "node:os";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { StepContext, StepOrder, StepOutcome } from "../driver.ts";
-import { findCopies } from "./copies.ts";
+import { findCopies } from "../host-process/copies.ts";
+import { signalProcess } from "../host-process/end.ts";
+import { handlesSignal } from "../host-process/proc.ts";
 import type { ProcessHost } from "./host.ts";
 import { inputOf } from "./input.ts";
-import { handlesSignal } from "./proc.ts";
-import { signalProcess } from "./stop.ts";
 
 /** Those by which programs are told to look again. */
 const NOTICES: readonly string[] = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH"];
@@ -35,7 +35,7 @@ export async function signalResource(
       `signal: got ${shown(signal)}; allowed: ${NOTICES.join(", ")}`,
     );
   }
-  const copies = (await findCopies(host.procDir, context)).filter(
+  const copies = (await findCopies(host, context)).filter(
     ({ key, running }) =>
       running && key.instanceId === instanceId && key.resourceId === order.resourceId,
   );

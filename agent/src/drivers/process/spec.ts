@@ -6,9 +6,6 @@ import type { JsonObject } from "../driver.ts";
 
 export type { ProcessSpec };
 
-/** How to stop a copy whose spec is not known any more. */
-export const STOP_UNKNOWN = { signal: "SIGTERM", graceMs: 10_000 } as const;
-
 /** A start opens a log, writes secrets and a record, and forks; what takes longer is a stuck disk. */
 export const START_MS_MAX = 60_000;
 /** Beyond drain and grace a stop looks again, kills, and waits for the kernel. */

@@ -9,25 +9,24 @@ import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
+import { hold, identityOf, makeRoom, recordOf } from "../host-process/begin.ts";
+import { groupName, makeGroups } from "../host-process/cgroup.ts";
+import { type Copy, findCopies } from "../host-process/copies.ts";
+import { endCopy, pause } from "../host-process/end.ts";
+import { launch, launchFault } from "../host-process/launch.ts";
+import { beginMeter } from "../host-process/meter.ts";
+import {
+  type CopyRecord,
+  type ProcessIdentity,
+  writeExit,
+  writeRecord,
+} from "../host-process/record.ts";
+import { removeRemains } from "../host-process/remains.ts";
 import { openLog } from "../logs.ts";
-import { accountOf, giveTo, openWay } from "./account.ts";
-import { programOf } from "./artefact.ts";
-import { type Groups, groupName, makeGroups } from "./cgroup.ts";
-import { confine } from "./confine.ts";
-import { type Copy, findCopies } from "./copies.ts";
-import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProcessHost } from "./host.ts";
 import { inputOf } from "./input.ts";
-import { launch, launchFault } from "./launch.ts";
-import { type Amounts, type Kept, lost, rulesOf } from "./limits.ts";
-import { beginMeter } from "./meter.ts";
 import { reservePorts } from "./ports.ts";
-import { bootId, readProcess } from "./proc.ts";
-import { type CopyRecord, type ProcessIdentity, writeExit, writeRecord } from "./record.ts";
-import { removeRemains } from "./remains.ts";
-import { writeSecrets } from "./secrets.ts";
-import { type ProcessSpec, portsOf, renderedSpecOf } from "./spec.ts";
-import { endCopy, pause } from "./stop.ts";
+import { portsOf, renderedSpecOf } from "./spec.ts";
 
 /** From a process's birth as an image of the agent until it runs its own program, on a busy host. */
 const MARKS_MS_MAX = 500;
@@ -64,18 +63,18 @@ export async function startCopy(
  * look like the agent: it is given the time to show its marks.
  */
 async function findBegun(
-  { procDir }: ProcessHost,
+  host: ProcessHost,
   instanceId: string,
   handle: string,
   context: StepContext,
 ): Promise<readonly Copy[]> {
-  const copies = await findCopies(procDir, context);
+  const copies = await findCopies(host, context);
   const begun = copies.find((copy) => copy.key.instanceId === instanceId && copy.handle === handle);
   if (begun?.record === undefined || begun.process !== undefined) return copies;
   const ageMs = context.clock.now() - begun.record.beganAt;
   if (ageMs < 0 || ageMs >= MARKS_MS_MAX) return copies;
   await pause(MARKS_MS_MAX - ageMs, context);
-  return await findCopies(procDir, context);
+  return await findCopies(host, context);
 }
 
 /** It was started before; perhaps the record was never finished, and the process not yet confined. */
@@ -91,24 +90,10 @@ async function takeOver(
     const name = groupName(copy.key.instanceId, copy.handle);
     const made = makeGroups(host, context.stateDir, name, spec);
     const held = await hold(host, made, copy.running ? copy.process?.pid : undefined, spec);
-    writeRecord(copy.runDir, recordOf(copy, spec, held, copy.process, copy.startedAt));
+    writeRecord(copy.runDir, recordOf(copy, spec.stop, held, copy.process, copy.startedAt));
   }
   const message = copy.running ? "was started before" : "was started before and has ended";
   return { handle: copy.handle, outputs: { ports: copy.ports }, message };
-}
-
-type Held = Readonly<{ groups: Groups; kept: readonly Kept[] }>;
-
-/** Confines a process that runs; where the kernel refuses, what its groups would have kept is lost. */
-async function hold(
-  host: ProcessHost,
-  { groups, kept }: Held,
-  pid: number | undefined,
-  amounts: Amounts,
-): Promise<Held> {
-  const problem = pid === undefined ? undefined : await confine(host.procDir, groups, pid);
-  if (problem === undefined) return { groups, kept };
-  return { groups, kept: rulesOf(amounts).map((rule) => lost(rule, problem)) };
 }
 
 type Start = Readonly<{
@@ -142,49 +127,32 @@ async function begin(
   context: StepContext,
 ): Promise<Readonly<{ process: ProcessIdentity; record: CopyRecord }>> {
   const spec = renderedSpecOf(wanted.spec);
-  const directories = context.directories(wanted.key.instanceId);
-  const program = programOf(spec, wanted.artefacts, host.nodePath);
-  const account = accountOf(host, spec.user);
-  mkdirSync(runDir, { recursive: true, mode: 0o700 });
-  writeSecrets(runDir, wanted, spec, account);
+  const room = makeRoom(host, { wanted, spec, handle, runDir }, context);
+  const { program, account, cwd } = room;
   const taken = new Set(copies.flatMap((copy) => Object.values(copy.ports)));
   const { ports, release } = await reservePorts(portsOf(spec), taken, {
     procDir: host.procDir,
     random: context.random,
   });
-  const made = makeGroups(host, context.stateDir, groupName(wanted.key.instanceId, handle), spec);
-  const cwd = workDirectory(runDir, account);
-  mkdirSync(cwd, { recursive: true, mode: 0o700 });
-  for (const path of [cwd, directories.data]) giveTo(path, account);
-  for (const path of [runDir, program.root]) openWay(path, context.stateDir, account);
-  const env = environmentOf({
-    ...{ wanted, spec, handle, runDir, ports, directories, account },
-    stateDir: context.stateDir,
-  });
+  const env = room.environment(ports);
   const generation = formatGeneration(wanted.generation);
   const copy = { key: wanted.key, handle, digest: wanted.digest, generation, ports, restarts };
-  const record = recordOf(copy, spec, made, undefined, context.clock.now());
+  const record = recordOf(copy, spec.stop, room.held, undefined, context.clock.now());
   writeRecord(runDir, record);
   await release();
   const kept = copies.map((each) => each.handle);
-  const log = openLog(directories.logs, wanted.key.resourceId, { handle, kept });
+  const { logs } = context.directories(wanted.key.instanceId);
+  const log = openLog(logs, wanted.key.resourceId, { handle, kept });
   const { umask } = spec;
   const stdio = ["ignore" as const, log.file, log.file];
   const child = launch(host, { ...program, env, cwd, umask, account, stdio });
   log.close();
   context.log.debug({ copy: handle, pid: child.pid }, "process started");
-  // Before the event loop turns, a child that has ended at once is still a zombie and so still in /proc.
   const process = identityOf(host, child);
   if (process === undefined) throw await launchFault(host, child, program.file);
   whenEnded(host, { child, process, runDir }, wanted.key.instanceId, context);
-  const held = await hold(host, made, process.pid, spec);
+  const held = await hold(host, room.held, process.pid, spec);
   return { record: { ...record, kept: held.kept }, process };
-}
-
-function identityOf(host: ProcessHost, child: ChildProcess): ProcessIdentity | undefined {
-  const entry = child.pid === undefined ? undefined : readProcess(host.procDir, child.pid);
-  if (entry === undefined) return undefined;
-  return { pid: entry.pid, startTicks: entry.startTicks, bootId: bootId(host.procDir) };
 }
 
 function whenEnded(
@@ -214,25 +182,4 @@ function whenEnded(
     }
     host.onChange(instanceId);
   });
-}
-
-function recordOf(
-  copy: Pick<Copy, "key" | "handle" | "digest" | "generation" | "ports" | "restarts">,
-  spec: ProcessSpec,
-  { groups, kept }: Held,
-  process: ProcessIdentity | undefined,
-  beganAt: number,
-): CopyRecord {
-  return {
-    instance: copy.key.instanceId,
-    resource: copy.key.resourceId,
-    handle: copy.handle,
-    digest: copy.digest,
-    generation: copy.generation,
-    ports: copy.ports,
-    restarts: copy.restarts,
-    stop: { signal: spec.stop.signal, graceMs: spec.stop.graceMs },
-    ...{ groups, kept, beganAt, process },
-    stopping: false,
-  };
 }

@@ -9,14 +9,14 @@
  *   the wanted digest exited   start again, later with each exit
  *   the liveness probe failed  stop it as if it had exited; the next look starts it again
  */
-import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { JsonObject, Live, Step, StepOrder, Wanted } from "../driver.ts";
+import { handleOf, nextNumber, stemOf } from "../handles.ts";
+import { STOP_UNKNOWN } from "../host-process/record.ts";
 import { DRIVER_KIND } from "./host.ts";
-import { portsOf, START_MS_MAX, STOP_UNKNOWN, specOf, stopMsMax } from "./spec.ts";
+import { portsOf, START_MS_MAX, specOf, stopMsMax } from "./spec.ts";
 
 /** A copy that ran this long was fine: its next exit is the first of a new series. */
 export const STABLE_RUN_MS = 600_000;
-const DIGEST_CHARS = 12;
 /** Keeps the power within what a number holds exactly. */
 const DOUBLINGS_MAX = 30;
 
@@ -134,13 +134,9 @@ export function startOrder(
  * forgotten is found by it. A name comes back only once nothing is left of the copy that had it.
  */
 function newHandle(wanted: Wanted, restarts: number, copies: readonly Live[]): string {
-  const digest = wanted.digest.slice(wanted.digest.indexOf(":") + 1, 71).toLowerCase();
-  const short = digest.replaceAll(/[^0-9a-z]/g, "").slice(0, DIGEST_CHARS);
-  const stem = `${wanted.key.resourceId}-${formatGeneration(wanted.generation)}-${short}-`;
-  const numbers = copies
-    .filter(({ handle }) => handle.startsWith(stem))
-    .map(({ handle }) => Number.parseInt(handle.slice(stem.length), 10));
-  return `${stem}${Math.max(-1, ...numbers) + 1}r${restarts}`;
+  const stem = stemOf(wanted);
+  const handles = copies.map(({ handle }) => handle);
+  return handleOf("process", stem, nextNumber(stem, handles), restarts);
 }
 
 /** Both cannot have the port: the service is away between the two steps, and says so. */

@@ -5,7 +5,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Account } from "./account.ts";
-import type { ProcessHost } from "./host.ts";
+import type { ProgramHost } from "./host.ts";
 
 export type LaunchPlan = Readonly<{
   file: string;
@@ -19,7 +19,7 @@ export type LaunchPlan = Readonly<{
 }>;
 
 /** In a session of its own, so that neither the agent's end nor its terminal's signals reach it. */
-export function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
+export function launch(host: ProgramHost, plan: LaunchPlan): ChildProcess {
   const { account } = plan;
   const before = host.umask(plan.umask);
   try {
@@ -44,7 +44,7 @@ export function launch(host: ProcessHost, plan: LaunchPlan): ChildProcess {
  * pid and yet cannot be seen, as where no more files can be opened, would be nobody's and is ended.
  */
 export async function launchFault(
-  host: ProcessHost,
+  host: ProgramHost,
   child: ChildProcess,
   file: string,
 ): Promise<Fault> {
@@ -66,7 +66,7 @@ export async function launchFault(
 }
 
 /** SIGKILL to a child and all that is still in its group. Only while its end was not heard of: its number is its own. */
-export function endGroup(host: ProcessHost, { pid }: ChildProcess): void {
+export function endGroup(host: ProgramHost, { pid }: ChildProcess): void {
   if (pid === undefined) return;
   try {
     host.kill(-pid, "SIGKILL");

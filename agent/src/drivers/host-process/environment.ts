@@ -10,7 +10,7 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { InstanceDirectories, Wanted } from "../driver.ts";
 import type { Account } from "./account.ts";
 import { MARK, portVariable } from "./copies.ts";
-import type { ProcessSpec } from "./spec.ts";
+import type { ProgramSpec } from "./program.ts";
 
 /** The same on every host: a workload must not depend on what its agent was started with. */
 const FIXED = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8", TZ: "UTC" } as const;
@@ -28,13 +28,15 @@ export function checkEnvironment(
 
 export type Launch = Readonly<{
   wanted: Wanted;
-  spec: ProcessSpec;
+  spec: ProgramSpec;
   handle: string;
   runDir: string;
   ports: Readonly<Record<string, number>>;
   directories: InstanceDirectories;
   stateDir: string;
   account: Account | undefined;
+  /** Beside what every program is given. */
+  more: Readonly<Record<string, string>>;
 }>;
 
 /** Throws INVALID_ARGUMENT `ENVIRONMENT_REFUSED`. The marks come first: only the beginning is read again. */
@@ -58,7 +60,7 @@ export function environmentOf(launch: Launch): Record<string, string> {
   for (const name of Object.keys(spec.secretFiles)) {
     given[secretVariable(name)] = secretPath(launch.runDir, name);
   }
-  return { ...given, ...FIXED, ...spec.env };
+  return { ...given, ...launch.more, ...FIXED, ...spec.env };
 }
 
 /** Another account has a folder of its own: what the agent notes in the run directory is not its to change. */

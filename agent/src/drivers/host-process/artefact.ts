@@ -14,7 +14,7 @@ import {
 import { join, sep } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { ProcessSpec } from "./spec.ts";
+import type { ProgramSpec } from "./program.ts";
 
 const PROGRAM_RULE = "an ELF program or a script whose first line begins with #!";
 /** First bytes of what the kernel itself can run. Anything else would be handed to a shell by exec. */
@@ -28,7 +28,7 @@ const PATH_RULE = "a path of plain names inside the artefact, without .. or a le
 
 /** Of the process or of a probe. Throws FAILED_PRECONDITION `ARTEFACT_MISSING`, INVALID_ARGUMENT `PROGRAM_PATH`. */
 export function programOf(
-  spec: Pick<ProcessSpec, "artefact" | "argv">,
+  spec: Pick<ProgramSpec, "artefact" | "argv">,
   artefacts: ReadonlyMap<string, string>,
   nodePath: string,
 ): Program {

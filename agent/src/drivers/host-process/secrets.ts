@@ -6,12 +6,12 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { Wanted } from "../driver.ts";
 import { type Account, giveTo } from "./account.ts";
 import { secretPath } from "./environment.ts";
-import type { ProcessSpec } from "./spec.ts";
+import type { ProgramSpec } from "./program.ts";
 
 export function writeSecrets(
   runDir: string,
   wanted: Wanted,
-  spec: ProcessSpec,
+  spec: ProgramSpec,
   account: Account | undefined,
 ): void {
   const folder = join(runDir, "secrets");

@@ -5,7 +5,9 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { basename, join } from "node:path";
 import { shown } from "@holdfast/shared/text.ts";
-import { TICKS_PER_SECOND } from "./host.ts";
+
+/** Clock ticks in a second as /proc shows them: USER_HZ, 100 on every Linux of x64 and arm64. */
+export const TICKS_PER_SECOND = 100;
 
 export type ProcessEntry = Readonly<{
   pid: number;

@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
 import { foldersOf } from "../folders.ts";
+import { countOf, resourceOf } from "../handles.ts";
 import { isHandle, isInstanceId } from "../names.ts";
 import { processesIn } from "./cgroup.ts";
-import type { ProcessHost } from "./host.ts";
+import type { ProgramHost } from "./host.ts";
 import {
   bootId,
   type Marks,
@@ -29,9 +30,9 @@ import {
   readExit,
   readHealth,
   readRecord,
+  STOP_UNKNOWN,
   writeRecord,
 } from "./record.ts";
-import { STOP_UNKNOWN } from "./spec.ts";
 
 /** One start of one process, and what is left of it. */
 export type Copy = Readonly<{
@@ -68,7 +69,8 @@ type Sight = Readonly<{
   isWhole: boolean;
 }>;
 type Place = Readonly<{ runDir: string; handle: string; record: CopyRecord | undefined }>;
-type CopyHost = Pick<ProcessHost, "procDir" | "children">;
+type CopyHost = Pick<ProgramHost, "procDir" | "kind">;
+type SettlingHost = Pick<ProgramHost, "procDir" | "kind" | "children">;
 
 /** Of one environment mark per fact; see environment.ts, which sets them. */
 export const MARK = {
@@ -88,12 +90,13 @@ export const MARK = {
  * record is written again, so that its end will be noticed: with the process the marks go.
  */
 export async function findCopies(
-  procDir: string,
+  { procDir, kind }: CopyHost,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
   const sight = await look(procDir, context);
-  const places = new Map(placesOf(context.stateDir).map((place) => [place.handle, place]));
-  const handles = new Set([...places.keys(), ...sight.marked.keys()]);
+  const places = new Map(placesOf(kind, context.stateDir).map((place) => [place.handle, place]));
+  const marked = [...sight.marked.keys()].filter((name) => isOf(kind, name));
+  const handles = new Set([...places.keys(), ...marked]);
   const copies = [...handles].flatMap((name) => {
     const copy = copyOf(sight, name, places.get(name), context);
     if (copy?.running === true && copy.record?.process === undefined) writeAgain(copy, context);
@@ -104,16 +107,16 @@ export async function findCopies(
 
 /** As findCopies, but of a child of this agent that has ended it is known how. */
 export async function findSettledCopies(
-  { procDir, children }: CopyHost,
+  host: SettlingHost,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
-  const copies = await findCopies(procDir, context);
+  const copies = await findCopies(host, context);
   const unexplained = copies.flatMap(({ running, process, exit }) =>
     running || process === undefined || exit !== undefined ? [] : [process],
   );
   if (unexplained.length === 0) return copies;
-  await Promise.all(unexplained.map((process) => children.settle(process, context)));
-  return await findCopies(procDir, context);
+  await Promise.all(unexplained.map((process) => host.children.settle(process, context)));
+  return await findCopies(host, context);
 }
 
 /**
@@ -121,11 +124,11 @@ export async function findSettledCopies(
  * out, and copies that only marks tell of. Looks at everything where a record does not say how its process ended.
  */
 export async function findRecordedCopies(
-  host: CopyHost,
+  host: SettlingHost,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
-  const { procDir } = host;
-  const places = placesOf(context.stateDir);
+  const { procDir, kind } = host;
+  const places = placesOf(kind, context.stateDir);
   const processes = places.flatMap(({ record }) => {
     const pid = record?.process?.pid;
     const entry = pid === undefined ? undefined : readProcess(procDir, pid);
@@ -180,7 +183,7 @@ export async function findCopy(
  * copy's members are then left out.
  */
 export async function findRunning(
-  host: CopyHost,
+  host: SettlingHost,
   context: DriverContext,
   key: ResourceKey,
   handle: string,
@@ -198,14 +201,20 @@ export async function findRunning(
   return copies.find((each) => each.handle === handle && each.key.instanceId === key.instanceId);
 }
 
+/** `name`: instance and copy. */
+function isOf(kind: ProgramHost["kind"], name: string): boolean {
+  return resourceOf(name.slice(name.indexOf("/") + 1), kind) !== undefined;
+}
+
 /** Folders below run/ that hold a record, by instance and copy. */
-function placesOf(stateDir: string): readonly Place[] {
+function placesOf(kind: ProgramHost["kind"], stateDir: string): readonly Place[] {
   const instances = join(stateDir, "instances");
   return foldersOf(instances).flatMap((instance) => {
     const run = join(instances, instance, "run");
     return foldersOf(run).flatMap((copy): Place[] => {
       const runDir = join(run, copy);
-      const record = isHandle(copy) ? readRecord(runDir) : undefined;
+      const isKind = isHandle(copy) && resourceOf(copy, kind) !== undefined;
+      const record = isKind ? readRecord(runDir) : undefined;
       const isOwn = record?.handle === copy;
       return isOwn ? [{ runDir, handle: `${record.instance}/${copy}`, record }] : [];
     });
@@ -324,7 +333,7 @@ function factsIn(marks: Marks | undefined): Facts | undefined {
     ...{ instance, resource, handle, generation },
     digest: marks.get(MARK.digest) ?? "",
     ports: Object.fromEntries(ports),
-    restarts: Number(handle.match(/r(\d+)$/)?.[1] ?? 0),
+    restarts: countOf(handle),
   };
 }
 

@@ -6,7 +6,7 @@ import { chmodSync, chownSync, lstatSync, readFileSync, statSync } from "node:fs
 import { dirname } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { ProcessHost } from "./host.ts";
+import type { ProgramHost } from "./host.ts";
 
 export type Account = Readonly<{ uid: number; gid: number }>;
 
@@ -19,7 +19,7 @@ const PASSABLE = 0o011;
  * `USER_IS_ROOT`.
  */
 export function accountOf(
-  { uid, users, accountsFile }: Pick<ProcessHost, "uid" | "users" | "accountsFile">,
+  { uid, users, accountsFile }: Pick<ProgramHost, "uid" | "users" | "accountsFile">,
   user: string | undefined,
 ): Account | undefined {
   if (user === undefined) return undefined;
