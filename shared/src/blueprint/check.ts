@@ -9,6 +9,7 @@ import { shown, suggestion } from "../text.ts";
 import { SECRETS_MAX } from "./bounds.ts";
 import type { BlueprintContent, ResourceContent } from "./content.ts";
 import { checkExpressions } from "./expressions.ts";
+import { checkFirst } from "./first.ts";
 import { orderOf } from "./graph.ts";
 import { KIND_NAMES, kindRules } from "./kinds/kinds.ts";
 import { checkMeters } from "./meters.ts";
@@ -137,6 +138,7 @@ export function checkContent(content: BlueprintContent): Violation[] {
     ...checkNames(content),
     ...content.resources.flatMap((each, i) => checkResource(each, below("resources", i), content)),
     ...checkGraph(content.resources),
+    ...checkFirst(content.resources),
     ...checkPorts(content.resources),
     ...checkPaths(content.resources),
     ...checkExpressions(content),

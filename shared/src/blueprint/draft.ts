@@ -22,6 +22,7 @@ import {
   refuseTooLarge,
 } from "./check.ts";
 import { impliedDependencies } from "./expressions.ts";
+import { withFirst } from "./first.ts";
 import { orderOf } from "./graph.ts";
 import { METER_RATE_MAX, METERS_MAX } from "./meters.ts";
 import { checkParameterSchema, NO_PARAMETERS } from "./parameters.ts";
@@ -66,9 +67,10 @@ export function parseBlueprint(document: unknown): BlueprintDraft {
 
 function readDraft(shape: Shape): BlueprintDraft {
   readHeader(shape);
-  const resources = shape.list("resources", RESOURCES_READ_MAX, true).map((each, i) => {
+  const read = shape.list("resources", RESOURCES_READ_MAX, true).map((each, i) => {
     return readResource(shape.item("resources", i, each));
   });
+  const resources = withFirst(read);
   const artefacts = shape.list("artefacts", ARTEFACTS_MAX).map((each, i) => {
     const item = shape.item("artefacts", i, each);
     const name = item.text("name", TEXT, true) ?? "";

@@ -12,9 +12,9 @@ import {
   statSync,
 } from "node:fs";
 import { join, sep } from "node:path";
+import type { ProgramSpec } from "@holdfast/shared/blueprint/kinds/program.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { ProgramSpec } from "./program.ts";
 
 const PROGRAM_RULE = "an ELF program or a script whose first line begins with #!";
 /** First bytes of what the kernel itself can run. Anything else would be handed to a shell by exec. */

@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
+import type { ProgramSpec } from "@holdfast/shared/blueprint/kinds/program.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
 import { type Account, accountOf, giveTo, openWay } from "./account.ts";
 import { type Program, programOf } from "./artefact.ts";
@@ -14,7 +15,6 @@ import { environmentOf, workDirectory } from "./environment.ts";
 import type { ProgramHost } from "./host.ts";
 import { type Amounts, type Kept, lost, rulesOf } from "./limits.ts";
 import { bootId, readProcess } from "./proc.ts";
-import type { ProgramSpec } from "./program.ts";
 import type { CopyRecord, ProcessIdentity, StopSettings } from "./record.ts";
 import { writeSecrets } from "./secrets.ts";
 

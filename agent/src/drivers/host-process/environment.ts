@@ -4,13 +4,13 @@
  * since what is checked only where it is written is not checked.
  */
 import { envNameProblem } from "@holdfast/shared/blueprint/kinds/process-env.ts";
+import type { ProgramSpec } from "@holdfast/shared/blueprint/kinds/program.ts";
 import { invalid, type Violation } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { InstanceDirectories, Wanted } from "../driver.ts";
 import type { Account } from "./account.ts";
 import { MARK, portVariable } from "./copies.ts";
-import type { ProgramSpec } from "./program.ts";
 
 /** The same on every host: a workload must not depend on what its agent was started with. */
 const FIXED = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8", TZ: "UTC" } as const;

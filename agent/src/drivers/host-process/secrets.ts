@@ -1,12 +1,12 @@
 /** Writes a copy's secrets where its spec says, and nowhere else: readable by its owner alone, gone with the copy. */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ProgramSpec } from "@holdfast/shared/blueprint/kinds/program.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { Wanted } from "../driver.ts";
 import { type Account, giveTo } from "./account.ts";
 import { secretPath } from "./environment.ts";
-import type { ProgramSpec } from "./program.ts";
 
 export function writeSecrets(
   runDir: string,

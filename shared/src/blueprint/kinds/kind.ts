@@ -29,6 +29,8 @@ export type KindRules = Readonly<{
   artefactsOf(spec: JsonObject): readonly string[];
   /** The field that names the artefact, and what it has to be; `artefact` and a directory where nothing is said. */
   artefactForm?: Readonly<{ field: string; is: "directory" | "file" }>;
+  /** Whether all resources that do not go first wait for it, whatever they depend on. */
+  goesFirst?(spec: JsonObject): boolean;
   /** Counters that the driver keeps. */
   counters: readonly string[];
 }>;

@@ -1,10 +1,11 @@
 /** The kinds of resources that a release may hold. */
 import { CONTAINER_KIND } from "./container.ts";
 import { FILE_KIND } from "./file.ts";
+import { JOB_KIND } from "./job.ts";
 import type { KindRules } from "./kind.ts";
 import { PROCESS_KIND } from "./process.ts";
 
-const KINDS: readonly KindRules[] = [PROCESS_KIND, CONTAINER_KIND, FILE_KIND];
+const KINDS: readonly KindRules[] = [PROCESS_KIND, CONTAINER_KIND, FILE_KIND, JOB_KIND];
 
 export const KIND_NAMES: readonly string[] = KINDS.map(({ kind }) => kind);
 
