@@ -56,6 +56,7 @@ const SPECS = {
   handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
   address_handshakes_per_second: settings.integer({ min: 1, max: 100_000 }),
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
+  undelete_days: settings.integer({ min: 1, max: 3_650, fallback: 30 }),
   telemetry_days_max: settings.integer({ min: 1, max: 366, fallback: 7 }),
   telemetry_log_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 2_048 }),
   telemetry_sample_mib_max: settings.integer({ min: 16, max: 1_048_576, fallback: 512 }),
@@ -93,6 +94,8 @@ export type HubConfig = Readonly<{
   /** The same from one address, which may be a gateway that all agents come by. */
   addressHandshakesPerSecond: number | undefined;
   metricsListen: ListenAddress | undefined;
+  /** For how long an instance that is gone can be undeleted where its plan does not say. */
+  undeleteDays: number;
   /** How much of what agents tell is kept, for each vendor. */
   telemetry: Readonly<{ ageMsMax: number; logBytesMax: number; sampleBytesMax: number }>;
   /** Where telemetry goes beside the hub's own store; undefined: nowhere. */
@@ -162,6 +165,7 @@ function hubConfig(values: HubSettings): HubConfig {
     handshakesPerSecond: values.handshakes_per_second,
     addressHandshakesPerSecond: values.address_handshakes_per_second,
     metricsListen: values.metrics_listen,
+    undeleteDays: values.undelete_days,
     telemetry: {
       ageMsMax: values.telemetry_days_max * DAY_MS,
       logBytesMax: values.telemetry_log_mib_max * MIB,

@@ -85,6 +85,7 @@ export async function openParts(
     cellBells: new CellBells(),
     actionBells: new CellBells(),
     rehearsals: new Rehearsals(host.clock),
+    undeleteDays: config.undeleteDays,
     outcasts: new Outcasts(),
     telemetry: startTelemetryThread({
       folder: join(config.dataDir, "telemetry"),

@@ -9,6 +9,7 @@ import { EnvironmentService } from "@holdfast/proto/holdfast/api/v1/environment_
 import { EventService } from "@holdfast/proto/holdfast/api/v1/event_pb.js";
 import { HubService } from "@holdfast/proto/holdfast/api/v1/hub_pb.js";
 import { InstanceService } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
+import { KeptDataService } from "@holdfast/proto/holdfast/api/v1/kept_data_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { PlanService } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
 import { ProductService } from "@holdfast/proto/holdfast/api/v1/product_pb.js";
@@ -38,6 +39,7 @@ import { agentUseCases } from "./services/agent.ts";
 import { cellUseCases } from "./services/cell.ts";
 import { environmentUseCases } from "./services/environment.ts";
 import { instanceUseCases } from "./services/instance.ts";
+import { keptDataUseCases } from "./services/kept-data.ts";
 import { memberUseCases } from "./services/member.ts";
 import { planUseCases } from "./services/plan.ts";
 import { productUseCases } from "./services/product.ts";
@@ -51,6 +53,7 @@ import { strictJson, strictRequest } from "./strict-json.ts";
 /** All services of the API, whose methods all declare a permission. */
 export const API_SERVICES = [
   ActionService,
+  KeptDataService,
   AgentService,
   CellService,
   EnvironmentService,
@@ -119,6 +122,7 @@ function routes(router: ConnectRouter, { app, dispatch, isServing }: RouteDeps):
     serve(router, service, implementation);
   const permissions = permissionsOf(API_SERVICES);
   put(ActionService, implement(dispatch, ActionService, actionUseCases(app)));
+  put(KeptDataService, implement(dispatch, KeptDataService, keptDataUseCases(app)));
   put(AgentService, implement(dispatch, AgentService, agentUseCases(app)));
   put(CellService, implement(dispatch, CellService, cellUseCases(app)));
   put(EnvironmentService, implement(dispatch, EnvironmentService, environmentUseCases(app)));

@@ -24,10 +24,11 @@ import { idOf, uuidOf } from "@holdfast/shared/ids.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import * as actions from "../store/actions.ts";
 import { INSTANCES } from "../store/object-tables.ts";
-import { find, type ObjectRow } from "../store/objects.ts";
+import { findEver, type ObjectRow } from "../store/objects.ts";
 import type { Tx } from "../store/tx.ts";
 import { type Call, principalOf } from "./caller.ts";
 import { type AppDeps, newId } from "./deps.ts";
+import { readOrder } from "./destroy-orders.ts";
 import { type Actor, actorOf, record } from "./event.ts";
 import { mutate, read } from "./mutation.ts";
 import { pageSizeOf, pageToken, readPageToken } from "./page.ts";
@@ -46,24 +47,35 @@ export function createAction(
   call: Call,
   request: CreateActionRequest,
 ): Promise<CreateActionResponse> {
-  const { kind, resource, requestId, validateOnly } = request;
+  const { kind, requestId, validateOnly } = request;
+  const isDestruction = kind === ActionKind.DESTROY;
+  if (!isDestruction && request.destroyOrder !== undefined) {
+    throw refuse("destroy_order", "only an action of kind DESTROY has one", "ORDER_REFUSED");
+  }
   if (kind === ActionKind.RUN_JOB) {
     const message = "action kind RUN_JOB: no release can declare a job yet";
     throw new Fault("UNIMPLEMENTED", "JOBS_UNKNOWN", message);
   }
-  const ttlMs = ttlOf(request);
+  const ttlMs = isDestruction ? 0 : ttlOf(request);
   const schemas = {
     requestSchema: CreateActionRequestSchema,
     answerSchema: CreateActionResponseSchema,
   };
   return mutate(deps, { call, request, validateOnly, requestId, ...schemas }, async (tx) => {
-    const row = await instanceOf(tx, request);
-    await refuseUnfit(tx, row);
     const now = deps.clock.now();
+    const order = isDestruction ? await readOrder(tx, request.destroyOrder, now) : undefined;
+    const row = order?.row ?? (await instanceOf(tx, request));
+    if (order === undefined) refuseLeaving(row);
+    await refuseTooMany(tx, row);
     const id = newId(deps.clock);
-    const times = { createdAt: new Date(now), notAfter: new Date(now + ttlMs) };
-    const principal = principalOf(call.caller);
-    await actions.insert(tx, { id, instanceId: row.id, kind, resource, principal, ...times });
+    await actions.insert(tx, {
+      ...{ id, instanceId: row.id, kind },
+      resource: order === undefined ? request.resource : order.names.join(", "),
+      principal: principalOf(call.caller),
+      destroyOrder: order?.bytes ?? null,
+      createdAt: new Date(now),
+      notAfter: order?.notAfter ?? new Date(now + ttlMs),
+    });
     const made = await actions.get(tx, id);
     if (made === undefined) throw new RangeError("an action that was inserted is not there");
     await recordAction(tx, actorOf(call), now, made, "created");
@@ -88,10 +100,12 @@ async function instanceOf(
   return resolve(tx, { ...reference, tenantId });
 }
 
-async function refuseUnfit(tx: Tx, { id, name, deletedAt }: ObjectRow): Promise<void> {
-  if (deletedAt !== undefined) {
-    throw new Fault("FAILED_PRECONDITION", "DELETED", `instance ${name}: it is being deleted`);
-  }
+function refuseLeaving({ name, deletedAt }: ObjectRow): void {
+  if (deletedAt === undefined) return;
+  throw new Fault("FAILED_PRECONDITION", "DELETED", `instance ${name}: it is being deleted`);
+}
+
+async function refuseTooMany(tx: Tx, { id, name }: ObjectRow): Promise<void> {
   const open = await actions.countOpen(tx, id);
   if (open < OPEN_ACTIONS_MAX) return;
   throw new Fault(
@@ -161,7 +175,7 @@ async function recordAction(
   row: actions.ActionRow,
   verb: string,
 ): Promise<void> {
-  const [subject] = await find(tx, INSTANCES, { id: row.instanceId }, false);
+  const subject = await findEver(tx, INSTANCES, row.instanceId, false);
   if (subject === undefined) return;
   const { id, kind, resource, reason, message, notAfter } = row;
   await record(tx, actor, now, {

@@ -47,6 +47,8 @@ export type AppDeps = Readonly<{
   /** Ring where an order was made. */
   actionBells: CellBells;
   rehearsals: Rehearsals;
+  /** For how long an instance can be undeleted where its plan does not say. */
+  undeleteDays: number;
   outcasts: Outcasts;
   telemetry: TelemetryStore;
   /** Rings when events of the vendor got their place. Returns how to stop listening. */

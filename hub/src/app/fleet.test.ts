@@ -244,7 +244,7 @@ describe("a dedicated instance", () => {
     expect(await word("InSync")).toBe("False ASSIGNMENT_PENDING");
 
     await instances().deleteInstance({ instance: "etl", tenant: "acme" });
-    expect((await get())?.metadata?.finalizers).toEqual(["agent"]);
+    expect((await get())?.metadata?.finalizers).toEqual(["workloads", "usage"]);
     const [last] = await offersTo(session, second && [heldOf(second)]);
     expect(opened(last).tombstone).toMatchObject({ keepData: true });
     if (last === undefined || second === undefined) throw new Error("no offer");

@@ -1,6 +1,7 @@
 /**
- * The vendor's key sets, as agents pin them. The first set of release or destroy keys is trusted as it
- * comes; each next one is signed by the one before. The hub's own assignment keys are set by the hub alone.
+ * The vendor's key sets, as agents pin them. The first set of release keys is trusted as it comes; each next one is
+ * signed by the one before. A set of destroy keys is signed by a release key as well, so that no hub can make one up.
+ * The hub's own assignment keys are set by the hub alone.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
@@ -64,6 +65,10 @@ export function setKeySet(
       ({ purpose }) => purpose === keySet.purpose,
     );
     checkNext(envelope, keySet, present && keySetOf(present));
+    if (keySet.purpose === KeyPurpose.DESTROY) {
+      // Whoever joins later has no set before this one to trust it by, and a hub must never be able to make one up.
+      openEnvelope("keyset", envelope, await releaseKeys(tx));
+    }
     if (envelope !== undefined && present?.version !== keySet.version) {
       const { purpose, version } = keySet;
       await keySets.insert(tx, { purpose, version, envelope: toBinary(EnvelopeSchema, envelope) });
@@ -82,11 +87,19 @@ export function setKeySet(
   });
 }
 
+/** Keys of the newest set of this purpose; none where there is no set. */
+export async function keysOfPurpose(
+  tx: Tx,
+  purpose: KeyPurpose,
+): Promise<readonly VerificationKey[]> {
+  const newest = (await keySets.listNewest(tx)).find((each) => each.purpose === purpose);
+  return newest === undefined ? [] : keysOf(keySetOf(newest));
+}
+
 /** Keys of the newest set of release keys. Throws FAILED_PRECONDITION `RELEASE_KEYS_MISSING`. */
 export async function releaseKeys(tx: Tx): Promise<readonly VerificationKey[]> {
-  const rows = await keySets.listNewest(tx);
-  const newest = rows.find(({ purpose }) => purpose === KeyPurpose.RELEASE);
-  if (newest !== undefined) return keysOf(keySetOf(newest));
+  const keys = await keysOfPurpose(tx, KeyPurpose.RELEASE);
+  if (keys.length > 0) return keys;
   throw new Fault(
     "FAILED_PRECONDITION",
     "RELEASE_KEYS_MISSING",
@@ -166,5 +179,6 @@ function checkNext(
       `key_set.version: got ${next.version}; the next one is ${wanted}`,
     );
   }
-  if (!isSame) openEnvelope("keyset", envelope, keysOf(present ?? next));
+  const isFirstDestroy = present === undefined && next.purpose === KeyPurpose.DESTROY;
+  if (!isSame && !isFirstDestroy) openEnvelope("keyset", envelope, keysOf(present ?? next));
 }

@@ -3,7 +3,7 @@
  * that the link writes. Runs in the transaction of the change; the doorbell rings after its commit.
  */
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   ControlResponseSchema,
   type Held,
@@ -27,6 +27,8 @@ import * as entitlements from "../store/entitlements.ts";
 import type { Tx } from "../store/tx.ts";
 import type { AppDeps } from "./deps.ts";
 import type { SecretWish } from "./secret-references.ts";
+
+const DAY_MS = 86_400_000;
 
 export type OfferDeps = Pick<AppDeps, "keysOf" | "incarnation" | "clock" | "cellBells">;
 
@@ -80,8 +82,14 @@ export async function assign(
 }
 
 /** Signs the same wish once more as a tombstone: what runs is to go, data stays. */
-export async function assignTombstone(deps: OfferDeps, tx: Tx, place: Place): Promise<void> {
-  await assignAgain(deps, tx, place, { tombstone: { keepData: true } });
+export async function assignTombstone(
+  deps: OfferDeps,
+  tx: Tx,
+  place: Place,
+  undeleteDays: number,
+): Promise<void> {
+  const retention = durationFromMs(undeleteDays * DAY_MS);
+  await assignAgain(deps, tx, place, { tombstone: { keepData: true, retention } });
 }
 
 /** Signs the same wish once more with these secrets. */

@@ -205,7 +205,7 @@ describe("a refusal", () => {
     expect((await counted(hub(), "brief"))[0]).toMatchObject({ instances: 0, counted: 0 });
     await instances().deleteInstance({ instance: "filler" });
     const filler = await instances().getInstance({ instance: "filler" });
-    expect(filler.instance?.metadata?.finalizers).toEqual(["agent"]);
+    expect(filler.instance?.metadata?.finalizers).toEqual(["workloads", "usage"]);
     expect((await counted(hub(), "far")).find(({ name }) => name === "far-full")?.counted).toBe(1);
   });
 });

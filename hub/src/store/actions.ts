@@ -26,6 +26,8 @@ export type ActionRow = Readonly<{
   message: string;
   principal: string;
   agentId: string | null;
+  /** A serialised envelope; null but for a destroy order. */
+  destroyOrder: Uint8Array | null;
   createdAt: Date;
   notAfter: Date;
   sentAt: Date | null;
@@ -34,13 +36,20 @@ export type ActionRow = Readonly<{
 
 export type NewAction = Pick<
   ActionRow,
-  "id" | "instanceId" | "kind" | "resource" | "principal" | "createdAt" | "notAfter"
+  | "id"
+  | "instanceId"
+  | "kind"
+  | "resource"
+  | "principal"
+  | "destroyOrder"
+  | "createdAt"
+  | "notAfter"
 >;
 
 const SELECT = `
   select a.id, a.tenant_id as "tenantId", coalesce(o.name, '') as "tenantName", a.cell_id as "cellId",
          a.instance_id as "instanceId", i.name as "instanceName", a.kind, a.resource, a.state, a.reason,
-         a.message, a.principal, a.agent_id as "agentId", a.created_at as "createdAt",
+         a.message, a.principal, a.agent_id as "agentId", a.destroy_order as "destroyOrder", a.created_at as "createdAt",
          a.not_after as "notAfter", a.sent_at as "sentAt", a.ended_at as "endedAt"
     from action a
     join instance i on i.vendor_id = a.vendor_id and i.tenant_id = a.tenant_id and i.id = a.instance_id
@@ -49,8 +58,9 @@ const SELECT = `
 /** Belongs to whom the instance belongs to. */
 export async function insert(tx: Tx, action: NewAction): Promise<void> {
   await tx.query(
-    `insert into action (tenant_id, cell_id, instance_id, id, kind, resource, principal, created_at, not_after)
-     select i.tenant_id, i.cell_id, i.id, $2, $3, $4, $5, $6, $7 from instance i where i.id = $1`,
+    `insert into action (tenant_id, cell_id, instance_id, id, kind, resource, principal, created_at, not_after,
+       destroy_order)
+     select i.tenant_id, i.cell_id, i.id, $2, $3, $4, $5, $6, $7, $8 from instance i where i.id = $1`,
     [
       action.instanceId,
       action.id,
@@ -59,6 +69,7 @@ export async function insert(tx: Tx, action: NewAction): Promise<void> {
       action.principal,
       action.createdAt,
       action.notAfter,
+      action.destroyOrder,
     ],
   );
 }
@@ -114,6 +125,16 @@ export function lockOpen(tx: Tx, cellId: string, limit: number): Promise<ActionR
     `${SELECT} where a.cell_id = $1 and a.ended_at is null order by a.id limit $2 for update of a`,
     [cellId, limit],
   );
+}
+
+/** Whether data of an instance was destroyed, wholly or in part, since it was deleted. */
+export async function isDestroyed(tx: Tx, instanceId: string, since: Date): Promise<boolean> {
+  const rows = await tx.query(
+    `select 1 from action where instance_id = $1 and destroy_order is not null and state = ${STATES.DONE}
+        and ended_at >= $2 limit 1`,
+    [instanceId, since],
+  );
+  return rows.length > 0;
 }
 
 /** To be written before they are given to it. */

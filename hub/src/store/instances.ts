@@ -4,6 +4,8 @@ import type { Tx } from "./tx.ts";
 
 /** Of one page. */
 export const CELL_INSTANCES_MAX = 256;
+/** Of those of one name that are gone. */
+const GONE_MAX = 100;
 
 export type InstanceRow = Readonly<{
   id: string;
@@ -55,14 +57,17 @@ export type InstanceHead = Pick<
   | "deletedAt"
   | "assignedIncarnation"
   | "assignedNumber"
->;
+  | "finalizers"
+> &
+  Readonly<{ isGone: boolean; undeleteDays: number }>;
 
-/** Those that are visible and not gone, in no order. */
+/** Those that are visible, in no order; also those that are gone, since data may be kept of them. */
 export function heads(tx: Tx, ids: readonly string[]): Promise<InstanceHead[]> {
   return tx.query<InstanceHead>(
     `select id, tenant_id as "tenantId", cell_id as "cellId", name, revision, deleted_at as "deletedAt",
-            assigned_incarnation as "assignedIncarnation", assigned_number as "assignedNumber"
-       from instance where id = any ($1::uuid[]) and gone_at is null`,
+            assigned_incarnation as "assignedIncarnation", assigned_number as "assignedNumber", finalizers,
+            gone_at is not null as "isGone", undelete_days as "undeleteDays"
+       from instance where id = any ($1::uuid[])`,
     [ids],
   );
 }
@@ -112,10 +117,24 @@ export async function touch(tx: Tx, id: string): Promise<bigint> {
   return rows[0]?.revision ?? 0n;
 }
 
+/** What a deletion still waits for, in the order of the ids. */
+export async function setFinalizers(
+  tx: Tx,
+  waits: ReadonlyMap<string, readonly string[]>,
+): Promise<void> {
+  // In one order, so that two transactions never wait for each other.
+  for (const [id, names] of [...waits].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    await tx.query(
+      `update instance set finalizers = $2
+        where id = $1 and deleted_at is not null and gone_at is null and finalizers <> $2::text[]`,
+      [id, names],
+    );
+  }
+}
+
 /** The tombstone is executed: instance, seats and what was signed for it are gone; usage and events stay. */
-export async function retire(tx: Tx, id: string): Promise<void> {
+export async function retire(tx: Tx, id: string, undeleteDays: number): Promise<void> {
   await tx.query("delete from assignment where instance_id = $1", [id]);
-  await tx.query("delete from entitlement where instance_id = $1", [id]);
   await tx.query("delete from instance_secret where instance_id = $1", [id]);
   await tx.query(
     `update seat set gone_at = now(), deleted_at = coalesce(deleted_at, now()), revision = revision + 1
@@ -124,8 +143,45 @@ export async function retire(tx: Tx, id: string): Promise<void> {
   );
   await tx.query(
     `update instance set gone_at = now(), deleted_at = coalesce(deleted_at, now()), finalizers = '{}',
-            revision = revision + 1
+            undelete_until = now() + make_interval(days => $2), revision = revision + 1
       where id = $1 and gone_at is null`,
+    [id, undeleteDays],
+  );
+}
+
+export type GoneInstance = Readonly<{
+  id: string;
+  tenantId: string;
+  undeleteUntil: Date | null;
+}>;
+
+/** Of a name or with an id, the one that went last first. */
+export function listGone(
+  tx: Tx,
+  key: Readonly<{ id: string } | { name: string; tenantId?: string | undefined }>,
+): Promise<GoneInstance[]> {
+  const [id, name, tenantId] =
+    "id" in key ? [key.id, null, null] : [null, key.name, key.tenantId ?? null];
+  return tx.query<GoneInstance>(
+    `select id, tenant_id as "tenantId", undelete_until as "undeleteUntil" from instance
+      where gone_at is not null and ($1::uuid is null or id = $1) and ($2::text is null or name = $2)
+        and ($3::uuid is null or tenant_id = $3)
+      order by gone_at desc limit ${GONE_MAX}`,
+    [id, name, tenantId],
+  );
+}
+
+/** It is as if it had not been deleted: with the seats that went with it. The caller has checked that it may be. */
+export async function restore(tx: Tx, id: string): Promise<void> {
+  await tx.query(
+    `update seat s set gone_at = null, deleted_at = null, revision = s.revision + 1
+       from instance i where i.id = $1 and s.instance_id = i.id and s.gone_at = i.gone_at`,
+    [id],
+  );
+  await tx.query(
+    `update instance set gone_at = null, deleted_at = null, finalizers = '{}', undelete_until = null,
+            generation = generation + 1, revision = revision + 1, updated_at = now()
+      where id = $1`,
     [id],
   );
 }

@@ -56,6 +56,7 @@ const FIXED: Readonly<Record<string, (at: Owner, table: string) => unknown>> = {
   tenancy_model: () => 1,
   lives: ({ canary }) => JSON.stringify([{ id: canary, returns: 0 }]),
   received: () => 1,
+  destroy_order: ({ canary }) => Buffer.from(canary),
   window_end_ms: () => Date.now(),
   ends_at: () => new Date(Date.now() + 60_000),
 };

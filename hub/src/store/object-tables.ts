@@ -93,6 +93,7 @@ export const INSTANCES: ObjectTable = {
     "run_state",
     "local_secrets",
     "asks",
+    "undelete_days",
     "placement",
     "placed",
   ],

@@ -84,6 +84,20 @@ function rowOf(raw: RawRow): ObjectRow {
 /** By id, or by name within one owner, or by name whoever owns it. */
 export type ObjectKey = Readonly<{ id: string } | { name: string; tenantId?: string }>;
 
+/** One by its id, also where it is gone. `lock` holds the row until the end. */
+export async function findEver(
+  tx: Tx,
+  table: ObjectTable,
+  id: string,
+  lock: boolean,
+): Promise<ObjectRow | undefined> {
+  const [raw] = await tx.query<RawRow>(
+    `${SELECT} ${from(table)} where t.id = $2 ${lock ? "for update of t" : ""}`,
+    [table.kind, id],
+  );
+  return raw && rowOf(raw);
+}
+
 /** Those that are visible and not gone; at most 2, so that an ambiguous name shows. `lock` holds the rows until the end. */
 export async function find(
   tx: Tx,

@@ -167,7 +167,7 @@ describe("an agent", () => {
 
 describe("an instance that is retired", () => {
   it("is seen no more, frees its name and seats, and leaves late usage its seats", async () => {
-    await asStaff((tx) => instances.retire(tx, world.instanceId));
+    await asStaff((tx) => instances.retire(tx, world.instanceId, 30));
     expect(await asStaff((tx) => instances.get(tx, world.instanceId))).toBeUndefined();
     expect(await asStaff((tx) => seats.listOfInstance(tx, world.instanceId))).toEqual([]);
     const kept = await asStaff((tx) =>

@@ -10,6 +10,7 @@ import { createInstance, updateInstance } from "../../app/instances.ts";
 import { INSTANCE } from "../../app/kinds/instance.ts";
 import { rehearseInstance } from "../../app/rehearse.ts";
 import { listObjects } from "../../app/standard.ts";
+import { undeleteInstance } from "../../app/undelete.ts";
 import type { UseCases } from "../dispatch.ts";
 import { deleteMethod, get } from "../standard-methods.ts";
 
@@ -25,6 +26,7 @@ export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService
     },
     createInstance: (call, request) => createInstance(deps, call, request),
     updateInstance: (call, request) => updateInstance(deps, call, request),
+    undeleteInstance: (call, request) => undeleteInstance(deps, call, request),
     rehearseInstance: (call, request) => rehearseInstance(deps, call, request),
     deleteInstance: deleteMethod(
       deps,

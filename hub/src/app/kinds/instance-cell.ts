@@ -36,6 +36,8 @@ export async function checkQuota(
   { plan, isPooled }: Catalogue,
   { instancesMax }: PlanSpec,
   subscription: ObjectRow | undefined,
+  /** How many of those that count are the one that is asked about. */
+  own = 0,
 ): Promise<void> {
   if (instancesMax === 0) return;
   if (isPooled) await placement.lockPlan(tx, plan.id);
@@ -43,7 +45,7 @@ export async function checkQuota(
     subscription === undefined
       ? await placement.countOfPlan(tx, plan.id)
       : await placement.countOfSubscription(tx, subscription.tenantId, subscription.id);
-  if (used < instancesMax) return;
+  if (used - own < instancesMax) return;
   const whose = subscription === undefined ? "" : ` for subscription ${subscription.name}`;
   throw quotaReached("instance.spec.plan", plan, { limit: instancesMax, used }, whose);
 }

@@ -1,9 +1,13 @@
 /** Instances as callers see them: spec with names, what the agent said last, all conditions. */
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Instance, InstanceSchema } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import type { RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
-import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import {
+  type FinalizerSchema,
+  type InstanceStatus,
+  InstanceStatusSchema,
+} from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { type Condition, viewConditions } from "../../domain/conditions.ts";
 import type { ObjectRow } from "../../store/objects.ts";
 import * as presence from "../../store/presence.ts";
@@ -92,6 +96,7 @@ function statusView(row: ObjectRow, around: Around) {
     generation: assigned,
     conditions: conditionViews(conditions),
     seats: around.seats.get(row.id) ?? 0,
+    finalizers: finalizerViews(row, report, conditions),
     ...placementView(fields["placed"], around.names.cell.get(String(fields["cell_id"]))),
     ...(said === undefined || report === undefined
       ? {}
@@ -105,4 +110,23 @@ function statusView(row: ObjectRow, around: Around) {
           ...(report.attempt === undefined ? {} : { attempt: report.attempt }),
         }),
   };
+}
+
+/** What a deletion waits for: as the agent says, or that the agent says nothing. */
+function finalizerViews(
+  { finalizers }: ObjectRow,
+  report: InstanceStatus | undefined,
+  conditions: readonly Condition[],
+): MessageInitShape<typeof FinalizerSchema>[] {
+  const connected = conditions.find(({ type }) => type === "Connected");
+  return finalizers.map((name) => {
+    if (connected !== undefined && connected.status !== "True") {
+      const { reason, message, lastTransitionTime } = connected;
+      return { name, reason, message: `${message}, since ${lastTransitionTime}` };
+    }
+    const said = report?.finalizers.find((each) => each.name === name);
+    return (
+      said ?? { name, reason: "UNCONFIRMED", message: "the agent has not said yet how far it is" }
+    );
+  });
 }

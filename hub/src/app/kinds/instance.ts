@@ -31,8 +31,8 @@ import { type Catalogue, type PlanTerms, termsOf } from "./catalogue.ts";
 import { cellFor, checkQuota } from "./instance-cell.ts";
 import { instanceViews } from "./instance-view.ts";
 
-/** Finalizer of an instance that an agent may still run. */
-export const AGENT_FINALIZER = "agent";
+/** What an agent that may still run the instance has to confirm, in this order. */
+export const FINALIZERS = ["workloads", "usage"] as const;
 
 /** For reading and deleting, which need nothing of the catalogue. */
 export const INSTANCE: Kind<Instance> = {
@@ -73,6 +73,32 @@ export function instanceFrom(catalogue: Catalogue): Kind<Instance> {
   };
 }
 
+/** One whose row is back: judged as for a creation, with the seats that it has, and signed as the next generation. */
+export async function restoreInstance(
+  work: Work,
+  catalogue: Catalogue,
+  spec: InstanceSpec,
+  row: ObjectRow,
+): Promise<void> {
+  const { deps, tx } = work;
+  const { fields, parameters } = await own(work, catalogue, spec, { ...row, row });
+  const terms = termsOf(catalogue, Number(fields["plan_version"]));
+  const subscription = await subscriptionOf(work, catalogue, spec, row.tenantId);
+  // It counts already, so that one more than allowed is one too many.
+  await checkQuota(work, catalogue, terms.spec, subscription, 1);
+  const place = placeOf(work, row);
+  const present = await seats.listOfInstance(tx, row.id);
+  const allotments = catalogue.isPooled ? [] : terms.spec.allotments;
+  const wishes = present.map((each) => seatWish(each, each.reserved ? [] : allotments));
+  await entitle(deps, tx, place, wishes);
+  const wish = { ...(await wishOf(work, catalogue, row)), parameters };
+  await assign(deps, tx, place, wish, catalogue.floor?.envelope);
+}
+
+function undeleteDaysOf({ undeleteDays }: Work["deps"], { fields }: ObjectRow): number {
+  return Number(fields["undelete_days"]) || undeleteDays;
+}
+
 async function own(
   work: Work,
   catalogue: Catalogue,
@@ -107,6 +133,7 @@ async function own(
     run_state: spec.runState === RunState.UNSPECIFIED ? RunState.RUNNING : spec.runState,
     local_secrets: spec.localSecrets,
     asks: asksOf(terms.spec),
+    undelete_days: terms.spec.undeleteDays,
   };
   if (row !== undefined) checkImmutable(row, fields);
   return { fields, parameters };
@@ -255,10 +282,10 @@ async function ending(work: Work, row: ObjectRow): Promise<readonly string[]> {
     );
   }
   const place = placeOf(work, row);
-  await assignTombstone(deps, tx, place);
+  await assignTombstone(deps, tx, place, undeleteDaysOf(deps, row));
   const { tenantLo, tenantHi } = tx.context;
   const seesAgents = tenantLo !== tenantHi || row.fields["cell_tenant_id"] !== NIL_UUID;
   const present = await presence.ofCells(tx, [place.cellId]);
   // Where no agent ever joined, nobody can hold the instance and nobody would ever confirm.
-  return seesAgents && !present.has(place.cellId) ? [] : [AGENT_FINALIZER];
+  return seesAgents && !present.has(place.cellId) ? [] : FINALIZERS;
 }

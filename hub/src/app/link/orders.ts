@@ -3,7 +3,7 @@
  * at each ring; it is noted as given before it is. An order that another agent of the cell was given is never given
  * again: nobody knows how far that one came.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type Action,
@@ -11,6 +11,7 @@ import {
   ActionSchema,
   ActionState,
 } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import { EnvelopeSchema } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf, uuidOf } from "@holdfast/shared/ids.ts";
 import { escapeControls, shown } from "@holdfast/shared/text.ts";
@@ -72,9 +73,11 @@ export const NEVER_GIVEN = {
   message: "the agent was not connected in its time",
 } as const;
 
-function orderOf({ id, instanceId, kind, resource, notAfter }: actions.ActionRow): Action {
+function orderOf(row: actions.ActionRow): Action {
+  const { id, instanceId, kind, resource, notAfter, destroyOrder } = row;
   return create(ActionSchema, {
     ...{ kind, resource },
+    ...(destroyOrder !== null && { destroyOrder: fromBinary(EnvelopeSchema, destroyOrder) }),
     id: idOf("action", id),
     instanceId: idOf("instance", instanceId),
     notAfter: timestampFromDate(notAfter),

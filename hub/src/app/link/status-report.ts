@@ -24,6 +24,7 @@ import { type Tx, withContext } from "../../store/tx.ts";
 import type { AppDeps } from "../deps.ts";
 import { type Actor, type Change, record, recordAll } from "../event.ts";
 import { contextOfAgents } from "./admission.ts";
+import { keepData } from "./kept-report.ts";
 
 const WORDS: Readonly<Record<ConditionStatus, ConditionWord>> = {
   [ConditionStatus.UNSPECIFIED]: "Unknown",
@@ -97,11 +98,19 @@ function takePart(
       return [...(said[at] ?? [])].flatMap(([id, report]) => {
         const head = headOf.get(id);
         // Reports of what is in another cell are dropped, as if it did not exist.
-        if (head?.cellId !== session.cellId) return [];
+        if (head?.cellId !== session.cellId || head.isGone) return [];
         return [fold({ session, principal, head, report, before: beforeOf.get(id) }, now)];
       });
     });
     await keep(deps, tx, folded);
+    const own = speakers.flatMap((session, at) => {
+      if (faults[at] !== undefined) return [];
+      return [...(said[at] ?? [])].flatMap(([id, report]) => {
+        const head = headOf.get(id);
+        return head?.cellId === session.cellId ? [{ head, report, before: beforeOf.get(id) }] : [];
+      });
+    });
+    await keepData(tx, own, new Date(now));
     return questions.map((_, at) => faults[at] ?? true);
   });
 }
@@ -132,6 +141,8 @@ type Folded = Readonly<{
   changes: readonly Change[];
   /** Its tombstone is executed. */
   isOver: boolean;
+  /** What the agent still has to confirm of the newest tombstone. */
+  finalizers: readonly string[];
 }>;
 
 /** Pure. */
@@ -165,7 +176,8 @@ function fold({ session, principal, head, report, before }: Said, now: number): 
     head,
     actor: { principal, permission: "", requestId: "" },
     changes: [...(changes.length > 0 ? [changed] : []), ...attemptChange(head, report, before)],
-    isOver: report.removed && isExecuted(head, report),
+    isOver: report.removed && isAbout(head, report),
+    finalizers: isAbout(head, report) ? report.finalizers.map(({ name }) => name) : [],
   };
 }
 
@@ -181,9 +193,17 @@ async function keep(deps: AppDeps, tx: Tx, folded: readonly Folded[]): Promise<v
     deps.clock.now(),
     news.flatMap(({ actor, changes }) => changes.map((change) => ({ actor, change }))),
   );
+  await instances.setFinalizers(tx, new Map(news.flatMap(waitsOf)));
   for (const { actor, head } of news.filter(({ isOver }) => isOver)) {
     await finish(deps, tx, actor, head);
   }
+}
+
+/** An agent that knows no finalizers names none, and confirms all of them at once in the end. */
+function waitsOf({ head, isOver, finalizers }: Folded): readonly (readonly [string, string[]])[] {
+  if (isOver || finalizers.length === 0) return [];
+  const waits = head.finalizers.filter((name) => finalizers.includes(name));
+  return waits.length === head.finalizers.length ? [] : [[head.id, waits]];
 }
 
 function saidIn({ conditions }: InstanceStatus) {
@@ -227,8 +247,8 @@ function attemptChange(
   return [{ verb, kind: "instance", subject: head, ordinal: 1, reason: attempt.reason, after }];
 }
 
-/** Removed means: the tombstone of the newest assignment, not of one before. */
-function isExecuted(head: instances.InstanceHead, report: InstanceStatus): boolean {
+/** The tombstone of the newest assignment, not one before. */
+function isAbout(head: instances.InstanceHead, report: InstanceStatus): boolean {
   const assigned = { incarnation: head.assignedIncarnation, number: head.assignedNumber };
   const observed = generationOf(report.observedGeneration);
   return head.deletedAt !== null && compareGenerations(observed, assigned) >= 0;
@@ -242,7 +262,7 @@ async function finish(
 ): Promise<void> {
   const locked = await instances.lock(tx, head.id);
   if (locked === undefined || locked.deletedAt === null) return;
-  await instances.retire(tx, head.id);
+  await instances.retire(tx, head.id, head.undeleteDays || deps.undeleteDays);
   await record(tx, actor, deps.clock.now(), {
     verb: "removed",
     kind: "instance",

@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { ActionKind } from "../../model/v1/action_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Envelope } from "../../model/v1/envelope_pb.js";
 
 /**
  * Describes the file holdfast/api/v1/action.proto.
@@ -248,6 +249,14 @@ export declare type CreateActionRequest = Message<"holdfast.api.v1.CreateActionR
    * @generated from field: string request_id = 7;
    */
   requestId: string;
+
+  /**
+   * Of DESTROY alone, which takes instance (by id where it is gone), time and resource from it: a DestroyOrder, signed
+   * by a destroy key of the vendor. The hub keeps it and hands it on; the agent judges it.
+   *
+   * @generated from field: holdfast.model.v1.Envelope destroy_order = 8;
+   */
+  destroyOrder?: Envelope | undefined;
 };
 
 /**

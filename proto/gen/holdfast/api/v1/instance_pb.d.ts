@@ -9,7 +9,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Metadata } from "./metadata_pb.js";
 import type { RunState } from "../../model/v1/assignment_pb.js";
 import type { Generation } from "../../model/v1/condition_pb.js";
-import type { Attempt, ResourceStatus } from "../../model/v1/status_pb.js";
+import type { Attempt, Finalizer, ResourceStatus } from "../../model/v1/status_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { StepClass } from "../../model/v1/action_pb.js";
 
@@ -242,6 +242,13 @@ export declare type InstanceStatus = Message<"holdfast.api.v1.InstanceStatus"> &
    * @generated from field: holdfast.api.v1.PlacementView placement = 11;
    */
   placement?: PlacementView | undefined;
+
+  /**
+   * What a deletion still waits for: one for each name in metadata.finalizers.
+   *
+   * @generated from field: repeated holdfast.model.v1.Finalizer finalizers = 12;
+   */
+  finalizers: Finalizer[];
 };
 
 /**
@@ -568,6 +575,55 @@ export declare type DeleteInstanceResponse = Message<"holdfast.api.v1.DeleteInst
 export declare const DeleteInstanceResponseSchema: GenMessage<DeleteInstanceResponse>;
 
 /**
+ * @generated from message holdfast.api.v1.UndeleteInstanceRequest
+ */
+export declare type UndeleteInstanceRequest = Message<"holdfast.api.v1.UndeleteInstanceRequest"> & {
+  /**
+   * Id, or name: of those that are gone the one that went last.
+   *
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * @generated from field: string tenant = 2;
+   */
+  tenant: string;
+
+  /**
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
+
+  /**
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message holdfast.api.v1.UndeleteInstanceRequest.
+ * Use `create(UndeleteInstanceRequestSchema)` to create a new message.
+ */
+export declare const UndeleteInstanceRequestSchema: GenMessage<UndeleteInstanceRequest>;
+
+/**
+ * @generated from message holdfast.api.v1.UndeleteInstanceResponse
+ */
+export declare type UndeleteInstanceResponse = Message<"holdfast.api.v1.UndeleteInstanceResponse"> & {
+  /**
+   * @generated from field: holdfast.api.v1.Instance instance = 1;
+   */
+  instance?: Instance | undefined;
+};
+
+/**
+ * Describes the message holdfast.api.v1.UndeleteInstanceResponse.
+ * Use `create(UndeleteInstanceResponseSchema)` to create a new message.
+ */
+export declare const UndeleteInstanceResponseSchema: GenMessage<UndeleteInstanceResponse>;
+
+/**
  * @generated from message holdfast.api.v1.RehearseInstanceRequest
  */
 export declare type RehearseInstanceRequest = Message<"holdfast.api.v1.RehearseInstanceRequest"> & {
@@ -727,6 +783,17 @@ export declare const InstanceService: GenService<{
     methodKind: "unary";
     input: typeof DeleteInstanceRequestSchema;
     output: typeof DeleteInstanceResponseSchema;
+  },
+  /**
+   * Takes a deletion back, also after the instance has gone, for as long as its data is held ready: the same instance, the
+   * same seats, its data as it was. Sealed secrets have to be set again.
+   *
+   * @generated from rpc holdfast.api.v1.InstanceService.UndeleteInstance
+   */
+  undeleteInstance: {
+    methodKind: "unary";
+    input: typeof UndeleteInstanceRequestSchema;
+    output: typeof UndeleteInstanceResponseSchema;
   },
   /**
    * Asks the agent what a change would do there; nothing is done and nothing is kept.

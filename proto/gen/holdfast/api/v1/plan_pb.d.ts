@@ -116,6 +116,13 @@ export declare type PlanSpec = Message<"holdfast.api.v1.PlanSpec"> & {
    * @generated from field: holdfast.api.v1.PlanPool pool = 11;
    */
   pool?: PlanPool | undefined;
+
+  /**
+   * For how many days a deleted instance can be undeleted; 0 for the hub's setting. Their end destroys nothing.
+   *
+   * @generated from field: uint32 undelete_days = 12;
+   */
+  undeleteDays: number;
 };
 
 /**
