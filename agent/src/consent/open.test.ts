@@ -7,6 +7,7 @@ const judged = (spec: JsonObject, deny: readonly string[] = []) =>
   openPolicy(deny).judge({
     instanceId: `ins_${"0".repeat(32)}`,
     product: "etl",
+    stepsDigest: "",
     steps: [],
     resources: [{ id: "worker", kind: "process", spec }],
   });
@@ -54,7 +55,7 @@ describe("the open policy", () => {
 
   it("allows another account only where the customer names it", () => {
     const request = {
-      ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", steps: [] },
+      ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", stepsDigest: "", steps: [] },
       resources: [{ id: "worker", kind: "process", spec: { argv, user: "etl" } }],
     };
     expect(openPolicy([]).judge(request)).toEqual({

@@ -5,6 +5,9 @@ import type { JsonObject, Step } from "../drivers/driver.ts";
 export type ConsentRequest = Readonly<{
   instanceId: string;
   product: string;
+  /** Of the attempt's step list with its typed holes: an approval is one of this digest ("approve what you saw"). */
+  stepsDigest: string;
+  /** All of them; or those of one resource, now that their holes are filled. */
   steps: readonly Step[];
   resources: readonly Readonly<{ id: string; kind: string; spec: JsonObject }>[];
 }>;

@@ -7,8 +7,9 @@ import { Interrupted } from "./work.ts";
 /** Ends the attempt as COMMITTED, or returns at once when the agent shuts down. */
 export async function cleanUp(run: AttemptRun): Promise<void> {
   const { work } = run;
-  await publishOutputs(work).catch((error: unknown) => {
+  const outputs = await publishOutputs(work).catch((error: unknown) => {
     work.log.warn({ error: causeChain(error) }, "outputs not published");
+    return undefined;
   });
   const left = run.entries.filter(({ state }) => state === "PLANNED" || state === "BEGUN");
   for (const { position, step } of left) {
@@ -22,5 +23,5 @@ export async function cleanUp(run: AttemptRun): Promise<void> {
       work.log.warn({ step: step.id, error: error.message }, "left over");
     }
   }
-  run.end({});
+  run.end(outputs === undefined ? {} : { outputs });
 }

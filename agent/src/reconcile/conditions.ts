@@ -22,6 +22,8 @@ export type InstanceView = Readonly<{
   committed: Readonly<{ generation: Generation; isRunning: boolean }> | undefined;
   removed: boolean;
   attempt: AttemptRecord | undefined;
+  /** Those before it, newest first. */
+  past: readonly AttemptRecord[];
   refusal: Refusal | undefined;
   hold: Hold | undefined;
   /** Undefined before the first look. */

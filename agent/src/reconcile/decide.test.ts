@@ -22,6 +22,7 @@ const attempt = (number: bigint, more: Partial<AttemptRecord> = {}): AttemptReco
   reason: "",
   message: "",
   steps: [],
+  stepsDigest: "",
   startedAt: 0,
   endedAt: 0,
   ...more,

@@ -1,7 +1,8 @@
 /**
  * A driver whose copies are files of the instance's run directory: real effects that outlive the engine, and no
  * memory, like any driver. What a copy does is said by MODE in its environment: fail (to start, half done),
- * never-ready, sick (failed at once), hang (the start never ends), keep (cannot be stopped).
+ * never-ready, sick (failed at once), hang (the start never ends), keep (cannot be stopped), meet (the start ends
+ * once another copy of the generation is there), final (its start cannot be taken back), final-sick (both).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -48,6 +49,8 @@ const PORT_FIRST = 40_000;
 const AT_ONCE = { deadlineMs: 30_000, intervalMs: 200 };
 /** Of a start in mode hang; what a copy does else is over before its step returns. */
 const HANG_MS_MAX = 150;
+const MEET_MS_MAX = 10_000;
+const MEET_POLL_MS = 2;
 
 export function fileDriver(): FileDriver {
   const orders: string[] = [];
@@ -84,7 +87,8 @@ export function fileDriver(): FileDriver {
         return { state: "starting", alive: true, message: "not yet" };
       if (faults.sick) return { state: "failed", alive: true, message: "says it is sick" };
       if (mode === "never-ready") return { state: "starting", alive: true, message: "answers 503" };
-      if (mode === "sick") return { state: "failed", alive: true, message: "says it is sick" };
+      if (mode.endsWith("sick"))
+        return { state: "failed", alive: true, message: "says it is sick" };
       return { state: "ready", alive: true, message: "ready" };
     },
     readiness: ({ spec }) => readProcessSpec(spec, "spec").readiness ?? AT_ONCE,
@@ -143,10 +147,11 @@ function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): 
     verb: "start",
     input: { instance, handle, digest: wanted.digest, restarts },
     id: `${resourceId}/start`,
-    class: "reversible",
+    class: modeOf(wanted).startsWith("final") ? "irreversible" : "reversible",
     when: "before-commit",
     summary: `start ${resourceId} of ${wanted.releaseVersion}${last === undefined ? "" : " again"}`,
     ...(modeOf(wanted) === "hang" && { msMax: HANG_MS_MAX }),
+    ...(modeOf(wanted) === "meet" && { msMax: MEET_MS_MAX }),
     undo: {
       ...order,
       verb: "stop",
@@ -209,8 +214,18 @@ async function runOrder(
     };
     writeFileSync(path, JSON.stringify(file));
   }
+  while (mode === "meet" && companions(context, wanted).length < 2) {
+    await context.clock.sleep(MEET_POLL_MS, context.signal);
+    if (context.signal.aborted) throw new Error("nobody came");
+  }
   if (mode === "fail") throw new Error("the disk said no, half way");
   return { handle };
+}
+
+function companions(context: DriverContext, { key, generation }: Wanted): readonly FoundCopy[] {
+  return copies(context).filter(
+    ({ file }) => file.instanceId === key.instanceId && file.number === String(generation.number),
+  );
 }
 
 function abort(signal: AbortSignal, reject: (error: Error) => void): void {

@@ -8,12 +8,12 @@ import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
-import type { Step } from "../drivers/driver.ts";
 import { deliverSeats } from "../entitlement/deliver.ts";
 import * as assignments from "../store/assignments.ts";
-import type { AttemptRecord, ShownStep } from "../store/attempts.ts";
+import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import * as facts from "../store/facts.ts";
+import * as pastAttempts from "../store/past-attempts.ts";
 import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import type { InstanceView } from "./conditions.ts";
@@ -41,6 +41,8 @@ import {
   USAGE_UNREPORTED,
 } from "./removal.ts";
 import { type RepairState, type ServingView, settle } from "./settle.ts";
+import { plannedSteps } from "./shown-steps.ts";
+import { stepsDigestOf } from "./steps-digest.ts";
 import { findWanted, type Target } from "./target.ts";
 import type { Work } from "./work.ts";
 
@@ -80,6 +82,7 @@ export class InstanceLoop {
       committed: attempts.findCommitted(store, instanceId),
       removed,
       attempt: attempts.find(store, instanceId),
+      past: pastAttempts.list(store, instanceId),
       refusal: assignments.findRefusal(store, instanceId),
       hold: this.#hold,
       serving: removed ? undefined : this.#serving,
@@ -216,7 +219,10 @@ export class InstanceLoop {
   }
 
   async #settle(): Promise<void> {
-    const mayRepair = this.#attempt()?.state !== "PARTIAL";
+    const attempt = this.#attempt();
+    const isBefore = (id: string) =>
+      attempt?.resources?.some((each) => each.id === id && each.at === "BEFORE") === true;
+    const mayRepair = (id: string) => attempt?.state !== "PARTIAL" || isBefore(id);
     this.#serving = await settle(this.#work, this.#repair, mayRepair);
   }
 
@@ -262,13 +268,15 @@ export class InstanceLoop {
       return undefined;
     });
     if (plan === undefined) return;
+    const stepsDigest = stepsDigestOf(plan);
     const hold = judgeConsent(this.#work, target, plan);
     if (hold !== undefined) {
       this.#hold = hold;
-      this.#noteHold(target, hold);
+      this.#noteHold(target, hold, stepsDigest);
       return;
     }
-    await runAttempt(this.#work, target, { ...record, steps: plan.steps.map(plannedStep) });
+    const steps = plannedSteps(plan.steps);
+    await runAttempt(this.#work, target, { ...record, steps, stepsDigest });
   }
 
   #record(target: Target): AttemptRecord {
@@ -283,24 +291,27 @@ export class InstanceLoop {
       reason: "",
       message: "",
       steps: [],
+      stepsDigest: "",
       startedAt: this.#work.clock.now(),
       endedAt: undefined,
     };
   }
 
   /** Written once, so that a hold of a week is one row and one time. */
-  #noteHold(target: Target, { reason, message }: Hold): void {
+  #noteHold(target: Target, { reason, message }: Hold, stepsDigest = ""): void {
     const last = this.#attempt();
     const isSame =
       last?.state === "HELD" &&
       last.reason === reason &&
       last.message === message &&
+      last.stepsDigest === stepsDigest &&
       last.inputsDigest === inputsDigestOf(this.#work, target);
     if (isSame) return;
     const record = this.#record(target);
     const endedAt = record.startedAt;
     this.#work.journal.note({
       ...record,
+      stepsDigest,
       phase: "ENDED",
       state: "HELD",
       reason,
@@ -315,20 +326,16 @@ export class InstanceLoop {
     const last = this.#attempt();
     const isOpen = last !== undefined && last.phase !== "ENDED";
     const steps = isOpen ? [] : await planRemoval(work);
-    const hold = isOpen
-      ? undefined
-      : judgeConsent(work, target, { steps, renderings: [], open: new Set() });
-    if (hold !== undefined) this.#noteHold(target, hold);
+    const plan = { steps, renderings: [], open: new Map() };
+    const stepsDigest = stepsDigestOf(plan);
+    const hold = isOpen ? undefined : judgeConsent(work, target, plan);
+    if (hold !== undefined) this.#noteHold(target, hold, stepsDigest);
     const begin = (): AttemptRecord => {
-      return { ...this.#record(target), steps: steps.map(plannedStep) };
+      return { ...this.#record(target), steps: plannedSteps(steps), stepsDigest };
     };
     this.#hold = hold ?? (await removeInstance(work, this.#removal, begin));
     this.#serving = undefined;
   }
-}
-
-function plannedStep({ id, summary }: Step): ShownStep {
-  return { id, summary, state: "PLANNED", message: "", durationMs: 0 };
 }
 
 /** Of a record that holds far more, such as the messages of its steps. */

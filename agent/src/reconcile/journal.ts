@@ -8,6 +8,7 @@ import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
+import * as pastAttempts from "../store/past-attempts.ts";
 import * as secrets from "../store/secrets.ts";
 
 export interface Journal {
@@ -15,7 +16,12 @@ export interface Journal {
   note(attempt: AttemptRecord): void;
   rendered(instanceId: string, rendering: Rendering): void;
   append(attempt: AttemptRecord, entry: JournalEntry, at: number): void;
-  commit(attempt: AttemptRecord, committed: Committed, after: readonly Step[]): void;
+  commit(
+    attempt: AttemptRecord,
+    committed: Committed,
+    renderings: readonly Rendering[],
+    after: readonly Step[],
+  ): void;
   end(attempt: AttemptRecord): void;
   /** The tombstone of its generation was executed. */
   removed(attempt: AttemptRecord): void;
@@ -38,10 +44,15 @@ export function watchedJournal(journal: Journal, ended: (state: string) => void)
 
 export function storeJournal(store: Store): Journal {
   return {
-    note: (attempt) => attempts.put(store, attempt),
+    note: (attempt) =>
+      store.transaction(() => {
+        pastAttempts.keepLast(store, attempt);
+        attempts.put(store, attempt);
+      }),
     rendered: (instanceId, rendering) => attempts.putRendering(store, instanceId, rendering),
     append: (attempt, entry, at) => attempts.appendJournal(store, attempt, entry, at),
-    commit: (attempt, committed, after) => attempts.commit(store, attempt, committed, after),
+    commit: (attempt, committed, renderings, after) =>
+      attempts.commit(store, attempt, committed, renderings, after),
     end: (attempt) =>
       store.transaction(() => {
         attempts.end(store, attempt);
@@ -51,6 +62,7 @@ export function storeJournal(store: Store): Journal {
       store.transaction(() => {
         const { instanceId, generation } = attempt;
         attempts.forget(store, attempt);
+        pastAttempts.forget(store, instanceId);
         assignments.removeEntitlement(store, instanceId);
         secrets.keepOnly(store, instanceId, []);
         assignments.markRemoved(store, instanceId, generation);

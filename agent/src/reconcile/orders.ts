@@ -25,6 +25,8 @@ import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import { findHold, judgeConsent, planAttempt } from "./plan.ts";
+import { plannedSteps } from "./shown-steps.ts";
+import { stepsDigestOf } from "./steps-digest.ts";
 import { findServing, type Target } from "./target.ts";
 import { copiesOf, identityOf, type Work } from "./work.ts";
 
@@ -214,11 +216,9 @@ async function restart(work: Work, action: Action): Promise<boolean> {
     return true;
   }
   const record = await recordOf(work, target, action, [...chosen]);
-  const steps = plan.steps.map(({ id, summary }) => {
-    return { id, summary, state: "PLANNED" as const, message: "", durationMs: 0 };
-  });
+  const planned = { steps: plannedSteps(plan.steps), stepsDigest: stepsDigestOf(plan) };
   work.log.info({ action: action.id, resources: [...chosen] }, "restart");
-  await runAttempt(work, target, { ...record, steps });
+  await runAttempt(work, target, { ...record, ...planned });
   return true;
 }
 
@@ -255,6 +255,7 @@ async function recordOf(
     ...{ instanceId, id: 0, generation, releaseVersion },
     ...{ inputsDigest: "", phase: "APPLYING", state: "RUNNING", reason: "", message: "" },
     steps: [],
+    stepsDigest: "",
     startedAt: work.clock.now(),
     endedAt: undefined,
     restart: { actionId, resources, replaced, wishDigest },

@@ -3,6 +3,7 @@
  * customer. Looks, but changes nothing; also the answer to a rehearsal.
  */
 import type { Freshness } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import type { Hole } from "@holdfast/shared/blueprint/render.ts";
 import { sha256 } from "@holdfast/shared/digest.ts";
 import { Fault, invalid } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
@@ -12,14 +13,15 @@ import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
 import { type Provisional, plannedOf, renderResource } from "./rendering.ts";
 import { type Chosen, staysAsIs, stepsFor } from "./restart.ts";
+import { stepsDigestOf } from "./steps-digest.ts";
 import type { Target } from "./target.ts";
 import { copiesOf, driverOf, plannedCommitted, servingCopy, type Work } from "./work.ts";
 
 export type Plan = Readonly<{
   steps: readonly Step[];
   renderings: readonly Rendering[];
-  /** Resources whose rendering waits for what others give out. */
-  open: ReadonlySet<string>;
+  /** By resource, what of its rendering waits for what others give out. */
+  open: ReadonlyMap<string, readonly Hole[]>;
 }>;
 
 /** How long a wish counts as the latest where no freshness note says until when. */
@@ -100,14 +102,14 @@ export async function planAttempt(work: Work, target: Target, chosen?: Chosen): 
   const outputs = new Map<string, JsonObject>();
   const renderings: Rendering[] = [];
   const steps: Step[] = [];
-  const open = new Set<string>();
+  const open = new Map<string, readonly Hole[]>();
   for (const template of target.templates) {
     const { id, kind } = template;
     const provisional = renderResource(target, template, outputs);
     const { rendering } = provisional;
     const driver = driverOf(work, kind);
     judgeSpec(work, provisional, id);
-    if (provisional.open.length > 0) open.add(id);
+    if (provisional.open.length > 0) open.set(id, provisional.open);
     const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
     if (!staysAsIs(chosen, committed, id, rendering.digest)) {
       const last = plannedCommitted(work, committed, id, kind);
@@ -145,8 +147,10 @@ function judgeSpec(work: Work, { rendering, open }: Provisional, id: string): vo
 export function judgeConsent(work: Work, target: Target, plan: Plan): Hold | undefined {
   const resources = plan.renderings.map(({ resourceId: id, kind, spec }) => ({ id, kind, spec }));
   const { instanceId } = work;
+  const { product } = target;
   const { steps } = plan;
-  const answer = work.consent.judge({ instanceId, product: target.product, steps, resources });
+  const stepsDigest = stepsDigestOf(plan);
+  const answer = work.consent.judge({ instanceId, product, stepsDigest, steps, resources });
   if (answer.verdict === "allowed") return undefined;
   return {
     reason: answer.verdict === "held" ? "CONSENT_HELD" : "CONSENT_VETOED",

@@ -9,11 +9,13 @@ import { renderOutputs } from "./rendering.ts";
 import { findServing, type Target } from "./target.ts";
 import { copiesOf, servingCopy, type Work } from "./work.ts";
 
-/** Throws if a resource does not run at the moment: what was published before then stays. */
-export async function publishOutputs(work: Work): Promise<void> {
+/** What it wrote. Throws if a resource does not run at the moment: what was published before then stays. */
+export async function publishOutputs(work: Work): Promise<JsonObject | undefined> {
   const target = findServing(work.store, work.instanceId);
-  if (target === undefined) return;
-  writeOutputs(work, target, renderOutputs(target, await servingOutputs(work)));
+  if (target === undefined) return undefined;
+  const outputs = renderOutputs(target, await servingOutputs(work));
+  writeOutputs(work, target, outputs);
+  return outputs;
 }
 
 /** Outputs of the copies that serve now, by resource. */

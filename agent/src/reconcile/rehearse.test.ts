@@ -43,7 +43,7 @@ function candidateOf({ expireMs = 60_000, key = world.hubKey, kind, ...input }: 
 }
 
 async function ask(change: Change) {
-  const { reason, message, steps, holds, missing } = await rehearse(
+  const { reason, message, steps, ...rest } = await rehearse(
     {
       ...{ store: agent.store, engine: agent.engine, clock: systemClock, hubNow: Date.now },
       identity: () => ({ vendorId: VENDOR, cellId: CELL, agentId: AGENT }) as never,
@@ -53,7 +53,7 @@ async function ask(change: Change) {
     candidateOf(change),
   );
   const said = reason === "" ? "" : `${reason}: ${message}`;
-  return { said, steps: steps.map(({ id, stepClass }) => [id, stepClass]), holds, missing };
+  return { ...rest, said, steps: steps.map(({ id, stepClass }) => [id, stepClass]) };
 }
 
 /** Everything that is kept. */
@@ -96,6 +96,44 @@ describe("a rehearsal", () => {
     expect(agent.driver.orders).toHaveLength(orders);
     expect(world.copies()).toEqual(copies);
     expect(kept()).toEqual(before);
+  });
+
+  it("has the digest of the step list that the rules are asked about and the attempt records", async () => {
+    await agent.end();
+    const judged = new Set<string>();
+    const consent: ConsentPort = {
+      judge({ stepsDigest }) {
+        judged.add(stepsDigest);
+        return { verdict: "allowed", rule: "any" };
+      },
+    };
+    agent = world.begin({ consent });
+    const args = [`\${resources.worker.outputs.ports.http}`];
+    const told = { id: "told", dependsOn: ["worker"], args, portless: true };
+    const second = { number: 2n, resources: [{ mode: "x" }, told] };
+    await agent.intake.offered(world.offerOf({ number: 1n }));
+    await agent.until(({ outputs }) => outputs?.["worker"] !== undefined);
+    const { stepsDigest } = await ask(second);
+    expect((await ask({ number: 2n, resources: [{ mode: "y" }, told] })).stepsDigest).not.toBe(
+      stepsDigest,
+    );
+    judged.clear();
+    await agent.intake.offered(world.offerOf(second));
+    const { attempt } = await agent.until(
+      ({ committedGeneration }) => committedGeneration?.number === 2n,
+    );
+    expect(attempt?.stepsDigest).toBe(stepsDigest);
+    // Asked at first, and again for the resource whose hole was filled.
+    expect([...judged]).toEqual([stepsDigest]);
+  });
+
+  it("names what cannot be kept serving, and what cannot be taken back", async () => {
+    await agent.intake.offered(world.offerOf({ number: 1n }));
+    await agent.until(({ committedGeneration }) => committedGeneration?.number === 1n);
+    expect((await ask({ number: 2n })).notAtomic).toEqual([]);
+    expect((await ask({ number: 2n, resources: [{ mode: "final" }] })).notAtomic).toEqual([
+      "worker: start worker of 2.0.0 again; there is no way back after it",
+    ]);
   });
 
   it("says which rule would hold it, and which secret is missing", async () => {

@@ -3,11 +3,7 @@
  * store, looks at what runs, and fetches at most the release; writes nothing, starts nothing, keeps nothing.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import {
-  type Rehearsal,
-  RehearsalSchema,
-  StepClass,
-} from "@holdfast/proto/holdfast/model/v1/action_pb.js";
+import { type Rehearsal, RehearsalSchema } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import {
   type Assignment,
   AssignmentSchema,
@@ -23,10 +19,12 @@ import type { Identity } from "../link/port.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import * as pins from "../store/pins.ts";
+import { STEP_CLASSES } from "./attempt-message.ts";
 import type { Engine } from "./engine.ts";
 import { findHold, judgeConsent, type Plan, planAttempt } from "./plan.ts";
 import { wantedOf } from "./rendering.ts";
 import { bounded } from "./snapshots.ts";
+import { stepsDigestOf } from "./steps-digest.ts";
 import { type Target, targetFrom } from "./target.ts";
 import { driverOf, type Work, within } from "./work.ts";
 
@@ -43,12 +41,6 @@ export type RehearseDeps = Readonly<{
   release(assignment: Assignment): Promise<Envelope>;
   hubNow(): number;
 }>;
-
-const CLASSES = {
-  reversible: StepClass.REVERSIBLE,
-  compensable: StepClass.COMPENSABLE,
-  irreversible: StepClass.IRREVERSIBLE,
-} as const;
 
 /** Never throws for bad content: why it could not be rehearsed is in the answer. */
 export async function rehearse(
@@ -92,7 +84,12 @@ async function look(deps: RehearseDeps, assignment: Assignment) {
   const holds = consent === undefined ? [] : [consent.message];
   const isLocal = hold === undefined && fetched.length === 0;
   const refusals = isLocal ? await prepare(work, target, plan) : [];
-  return { steps: plan.steps.map(shownStep), holds, missing: [...missing, ...refusals] };
+  return {
+    ...{ holds, missing: [...missing, ...refusals] },
+    steps: plan.steps.map(shownStep),
+    stepsDigest: stepsDigestOf(plan),
+    notAtomic: [...notAtomic(work, plan)],
+  };
 }
 
 /** What is sealed to this agent comes with the wish, so it is not missing. */
@@ -127,6 +124,35 @@ async function prepare(work: Work, target: Target, plan: Plan): Promise<readonly
 }
 
 /** Without its input: that is for the driver, and may grow large. */
-function shownStep({ id, resourceId, verb, class: stepClass, summary }: Step) {
-  return { id, resource: resourceId, verb, stepClass: CLASSES[stepClass], summary };
+function shownStep({
+  id,
+  resourceId: resource,
+  verb,
+  class: stepClass,
+  summary,
+  when,
+  undo,
+}: Step) {
+  return {
+    ...{ id, resource, verb, summary },
+    stepClass: STEP_CLASSES[stepClass],
+    undo: undo?.summary ?? "",
+    afterCommit: when === "after-commit",
+  };
+}
+
+/** One line for each resource of which not every request is answered, or which may not come back as it was. */
+function notAtomic(work: Work, { steps }: Plan): readonly string[] {
+  const due = steps.filter(({ when }) => when === "before-commit");
+  return [...new Set(due.map(({ resourceId }) => resourceId))].flatMap((id) => {
+    const own = due.filter(({ resourceId }) => resourceId === id);
+    const last = own.find((step) => step.class === "irreversible");
+    if (last !== undefined) return [`${id}: ${last.summary}; there is no way back after it`];
+    const gap = own.find((step) => step.class === "compensable");
+    if (gap !== undefined) return [`${id}: ${gap.summary}`];
+    const claims = own.every(({ kind }) => driverOf(work, kind).isAtomic);
+    return claims
+      ? []
+      : [`${id}: its driver does not keep the old one serving while it is changed`];
+  });
 }

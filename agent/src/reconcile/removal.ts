@@ -6,7 +6,7 @@
  */
 import { rm } from "node:fs/promises";
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Live, Step } from "../drivers/driver.ts";
+import type { Live, Step, StepOutcome } from "../drivers/driver.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
@@ -176,7 +176,7 @@ async function ownLives({ drivers, snapshots, instanceId }: Work): Promise<reado
 }
 
 /** Every driver, since what a crash has left is known to nobody else; then nothing may be there any more. */
-async function dropAll(work: Work): Promise<string> {
+async function dropAll(work: Work): Promise<StepOutcome> {
   const { drivers, instanceId, context, snapshots } = work;
   for (const [kind, driver] of drivers) {
     await within(work, STEP_MS_MAX, `drop ${kind}`, (bounded) => driver.drop(instanceId, bounded));
@@ -191,7 +191,7 @@ async function dropAll(work: Work): Promise<string> {
   for (const path of [run, logs, seatsFile, outputsFile(seatsFile)]) {
     await rm(path, { recursive: true, force: true });
   }
-  return "";
+  return {};
 }
 
 function isKnown({ entries }: AttemptRun, { id }: Step): boolean {
@@ -199,7 +199,11 @@ function isKnown({ entries }: AttemptRun, { id }: Step): boolean {
 }
 
 /** Journaled as it changes, however often it is tried: a removal that fails for a month must not fill the store. */
-async function once(run: AttemptRun, step: Step, effect: () => Promise<string>): Promise<void> {
+async function once(
+  run: AttemptRun,
+  step: Step,
+  effect: () => Promise<StepOutcome>,
+): Promise<void> {
   run.safePoint();
   const { clock, signal } = run.work;
   const known = run.entries.find((each) => each.step.id === step.id);
@@ -207,7 +211,7 @@ async function once(run: AttemptRun, step: Step, effect: () => Promise<string>):
   const startedAt = clock.monotonic();
   const took = () => Math.round(clock.monotonic() - startedAt);
   try {
-    const message = await outside(step.id, effect);
+    const { message = "" } = await outside(step.id, effect);
     append(run, step, "DONE", message, took());
   } catch (error) {
     if (signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
@@ -226,5 +230,5 @@ function append(
 ): void {
   const known = run.entries.find((each) => each.step.id === step.id);
   const position = known?.position ?? (run.entries.at(-1)?.position ?? -1) + 1;
-  run.append({ position, state, step }, message, durationMs);
+  run.append({ position, state, step }, { message, durationMs });
 }

@@ -4,16 +4,10 @@
  */
 
 import { compareGenerations, formatGeneration } from "@holdfast/shared/generation.ts";
-import type { Step, StepOrder } from "../drivers/driver.ts";
+import type { Step, StepOrder, StepOutcome } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
-import type {
-  AttemptRecord,
-  Committed,
-  JournalEntry,
-  JournalState,
-  ShownStep,
-  StepStateName,
-} from "../store/attempts.ts";
+import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
+import { cut, type StepEnd, withStep } from "./shown-steps.ts";
 import { bounded } from "./snapshots.ts";
 import { driverOf, Interrupted, outside, STEP_MS_MAX, stepContext, type Work } from "./work.ts";
 
@@ -21,7 +15,6 @@ import { driverOf, Interrupted, outside, STEP_MS_MAX, stepContext, type Work } f
 const JOURNAL_STEPS_MAX = 900;
 /** How often a wait looks whether it is still wanted. */
 const WAIT_MS = 100;
-const MESSAGE_CHARS_MAX = 1_000;
 
 type Timed<Order> = Order & Readonly<{ msMax?: number }>;
 
@@ -29,6 +22,8 @@ export class AttemptRun {
   readonly work: Work;
   #record: AttemptRecord;
   #entries: JournalEntry[];
+  /** Why its branches are to stop, if they are. */
+  #halted: { cause: unknown } | undefined;
 
   constructor(work: Work, record: AttemptRecord, entries: readonly JournalEntry[]) {
     this.work = work;
@@ -44,9 +39,17 @@ export class AttemptRun {
     return this.#entries;
   }
 
-  /** Between steps: throws if the agent shuts down or something newer is wanted. */
+  /** The others stop at their next safe point; the first cause is the one that is told. */
+  halt(cause: unknown): void {
+    this.#halted ??= { cause };
+  }
+
+  /** Between steps: throws if the agent shuts down, another branch has failed, or something newer is wanted. */
   safePoint(): void {
     if (this.work.signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
+    if (this.#halted !== undefined) {
+      throw new Interrupted("failed", "STOPPED", "another resource of the attempt failed");
+    }
     if (!this.#isSuperseded()) return;
     throw new Interrupted("superseded", "SUPERSEDED", "a newer assignment was accepted");
   }
@@ -71,10 +74,19 @@ export class AttemptRun {
     await this.#effect(position, step);
   }
 
-  /** A step that a crash cut off is run again: drivers find what it did. */
+  /** Steps that a crash cut off are run again: drivers find what they did. */
   async finishBegun(): Promise<void> {
-    const begun = this.#entries.findLast(({ state }) => state === "BEGUN");
-    if (begun !== undefined) await this.#effect(begun.position, begun.step);
+    const begun = this.#entries.filter(({ state }) => state === "BEGUN");
+    const ends = await Promise.allSettled(
+      begun.map(async ({ position, step }) => {
+        await this.#effect(position, step).catch((error: unknown) => {
+          this.halt(error);
+          throw error;
+        });
+      }),
+    );
+    const failed = ends.find(({ status }) => status === "rejected");
+    if (failed !== undefined) throw this.#halted?.cause;
   }
 
   /** A step that is in the journal already. */
@@ -88,8 +100,9 @@ export class AttemptRun {
     const startedAt = this.work.clock.monotonic();
     const took = () => Math.round(this.work.clock.monotonic() - startedAt);
     try {
-      const message = await outside(step.id, () => this.order(step));
-      this.#append({ position, state: "DONE", step }, message, took());
+      const { message = "", outputs } = await outside(step.id, () => this.order(step));
+      const end = { message, durationMs: took(), ...(outputs !== undefined && { outputs }) };
+      this.#append({ position, state: "DONE", step }, end);
     } catch (error) {
       if (this.work.signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
       if (!(error instanceof Interrupted)) throw error;
@@ -98,29 +111,27 @@ export class AttemptRun {
     }
   }
 
-  /** One order to its driver, with its own time limit; the outcome's message. */
-  async order(order: Timed<StepOrder>): Promise<string> {
+  /** One order to its driver, with its own time limit. */
+  async order(order: Timed<StepOrder>): Promise<StepOutcome> {
     const driver = driverOf(this.work, order.kind);
     const { resourceId, kind, verb, input } = order;
-    const outcome = await bounded(
+    return await bounded(
       this.work.clock,
       order.msMax ?? STEP_MS_MAX,
       `${resourceId} ${verb}`,
       (signal) => driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal)),
       this.work.signal,
     ).finally(() => this.work.snapshots.spoil(kind));
-    return outcome.message ?? "";
   }
 
   /** Failure and turn are one write: a crash in between would otherwise go on after a failed step. */
   #fail(entry: JournalEntry, error: Interrupted, durationMs: number): void {
-    if (this.#record.phase !== "APPLYING") {
-      this.#append(entry, error.message, durationMs);
-      return;
+    const first = this.#halted?.cause;
+    const { reason, message } = first instanceof Interrupted ? first : error;
+    if (this.#record.phase === "APPLYING") {
+      this.#record = { ...this.#record, phase: "UNDOING", reason, message: cut(message) };
     }
-    const { reason, message } = error;
-    this.#record = { ...this.#record, phase: "UNDOING", reason, message: cut(message) };
-    this.#append(entry, message, durationMs);
+    this.#append(entry, { message: error.message, durationMs });
   }
 
   /** From applying to undoing, unless a failed step has done so. */
@@ -130,11 +141,11 @@ export class AttemptRun {
     this.#note({ phase: "UNDOING", reason: shown, message: cut(message) });
   }
 
-  append(entry: JournalEntry, message = "", durationMs = 0): void {
-    this.#append(entry, message, durationMs);
+  append(entry: JournalEntry, end: StepEnd = {}): void {
+    this.#append(entry, end);
   }
 
-  commit(committed: Committed, after: readonly Step[]): void {
+  commit(committed: Committed, renderings: readonly Rendering[], after: readonly Step[]): void {
     const { journal, log } = this.work;
     this.#record = {
       ...this.#record,
@@ -144,17 +155,19 @@ export class AttemptRun {
       message: "",
       endedAt: committed.committedAt,
       steps: after.reduce(
-        (steps, step) => withStep(steps, step, "PLANNED", "", 0),
+        (steps, step) => withStep(steps, step, "PLANNED", committed.committedAt),
         this.#record.steps,
       ),
     };
-    journal.commit(this.#record, committed, after);
+    journal.commit(this.#record, committed, renderings, after);
     this.#entries = after.map((step, position) => ({ position, state: "PLANNED", step }));
     log.debug({ generation: formatGeneration(committed.generation) }, "committed");
     this.work.changed();
   }
 
-  end(change: Partial<Pick<AttemptRecord, "state" | "reason" | "message">>): void {
+  end(
+    change: Partial<Pick<AttemptRecord, "state" | "reason" | "message" | "resources" | "outputs">>,
+  ): void {
     const endedAt = this.#record.endedAt ?? this.work.clock.now();
     this.#record = { ...this.#record, ...change, phase: "ENDED", endedAt };
     this.work.journal.end(this.#record);
@@ -168,12 +181,12 @@ export class AttemptRun {
     this.work.changed();
   }
 
-  #append(entry: JournalEntry, message = "", durationMs = 0): void {
+  #append(entry: JournalEntry, end: StepEnd = {}): void {
     const { journal, clock, log } = this.work;
-    const state = SHOWN_STATE[entry.state];
-    const steps = withStep(this.#record.steps, entry.step, state, cut(message), durationMs);
+    const at = clock.now();
+    const steps = withStep(this.#record.steps, entry.step, entry.state, at, end);
     this.#record = { ...this.#record, steps };
-    journal.append(this.#record, entry, clock.now());
+    journal.append(this.#record, entry, at);
     const others = this.#entries.filter(({ position }) => position !== entry.position);
     this.#entries = [...others, entry].sort((a, b) => a.position - b.position);
     log.debug({ step: entry.step.id, state: entry.state }, "step");
@@ -189,36 +202,4 @@ export class AttemptRun {
       await clock.sleep(Math.min(left, WAIT_MS), signal);
     }
   }
-}
-
-const SHOWN_STATE: Readonly<Record<JournalState, StepStateName>> = {
-  PLANNED: "PLANNED",
-  BEGUN: "BEGUN",
-  DONE: "DONE",
-  FAILED: "FAILED",
-  UNDOING: "BEGUN",
-  UNDONE: "UNDONE",
-};
-
-function withStep(
-  steps: readonly ShownStep[],
-  { id, summary }: Step,
-  state: StepStateName,
-  message: string,
-  durationMs: number,
-): readonly ShownStep[] {
-  const known = steps.find((step) => step.id === id);
-  const shown: ShownStep = {
-    id,
-    summary,
-    state,
-    message: message === "" ? (known?.message ?? "") : message,
-    durationMs: durationMs === 0 ? (known?.durationMs ?? 0) : durationMs,
-  };
-  if (known === undefined) return [...steps, shown];
-  return steps.map((step) => (step === known ? shown : step));
-}
-
-function cut(message: string): string {
-  return message.length > MESSAGE_CHARS_MAX ? `${message.slice(0, MESSAGE_CHARS_MAX)}…` : message;
 }

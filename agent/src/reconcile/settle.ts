@@ -68,11 +68,11 @@ export const NOTHING_SERVES: ServingView = {
   nextAt: undefined,
 };
 
-/** One look at what was committed. `mayRepair` is false after a PARTIAL attempt: the way is forward. */
+/** One look at what was committed. What a PARTIAL attempt has touched may not be repaired: the way is forward. */
 export async function settle(
   work: Work,
   repair: RepairState,
-  mayRepair: boolean,
+  mayRepair: (resourceId: string) => boolean,
 ): Promise<ServingView> {
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const target = findServing(work.store, work.instanceId);
@@ -92,7 +92,7 @@ async function look(
   target: Target,
   committed: attempts.Committed,
   repair: RepairState,
-  mayRepair: boolean,
+  mayRepair: (resourceId: string) => boolean,
 ): Promise<ServingView> {
   const outputs = new Map<string, JsonObject>();
   const resources: ResourceView[] = [];
@@ -102,7 +102,7 @@ async function look(
   let nextAt: number | undefined;
   for (const template of target.templates) {
     const { id } = template;
-    const resource = await lookAfter(work, target, committed, id, outputs, repair, mayRepair);
+    const resource = await lookAfter(work, target, committed, id, outputs, repair, mayRepair(id));
     const { live, wanted, due } = resource;
     for (const step of due) {
       repairs.push(step.summary);

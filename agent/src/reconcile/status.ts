@@ -8,13 +8,12 @@ import {
 } from "@holdfast/proto/holdfast/model/v1/condition_pb.js";
 import {
   type Attempt,
-  AttemptSchema,
-  AttemptState,
   type InstanceStatus,
   InstanceStatusSchema,
-  StepState,
 } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import type { Committed } from "../store/attempts.ts";
+import { ATTEMPTS_KEPT_MAX } from "../store/past-attempts.ts";
+import { attemptMessage, pastMessage, refusalMessage } from "./attempt-message.ts";
 import { conditionsOf, type InstanceView } from "./conditions.ts";
 
 /** `previous` gives the time since when a condition is as it is. */
@@ -59,6 +58,7 @@ export function statusOf(
     })),
     removed,
     finalizers: [...view.finalizers],
+    history: [...historyOf(view)],
   });
 }
 
@@ -72,32 +72,14 @@ function sinceOf(before: Condition | undefined, state: ConditionStatus, now: num
 /** The newest of the last attempt and the last refusal. */
 function attemptOf({ attempt, refusal }: InstanceView): Attempt | undefined {
   if (refusal !== undefined && refusal.at >= (attempt?.startedAt ?? 0)) {
-    return create(AttemptSchema, {
-      generation: refusal.generation,
-      releaseVersion: refusal.releaseVersion,
-      state: AttemptState.REFUSED,
-      reason: refusal.reason,
-      message: refusal.message,
-      startTime: timestampFromMs(refusal.at),
-      endTime: timestampFromMs(refusal.at),
-    });
+    return refusalMessage(refusal);
   }
-  if (attempt === undefined) return undefined;
-  const { endedAt } = attempt;
-  return create(AttemptSchema, {
-    generation: attempt.generation,
-    releaseVersion: attempt.releaseVersion,
-    state: AttemptState[attempt.state],
-    reason: attempt.reason.replace(/^LATER:/, ""),
-    message: attempt.message,
-    startTime: timestampFromMs(attempt.startedAt),
-    ...(endedAt !== undefined && { endTime: timestampFromMs(endedAt) }),
-    steps: attempt.steps.map(({ id, summary, state, message, durationMs }) => ({
-      id,
-      summary,
-      state: StepState[state],
-      message,
-      durationMs: BigInt(durationMs),
-    })),
-  });
+  return attempt && attemptMessage(attempt);
+}
+
+/** An attempt that was refused did not take the place of the last one. */
+function historyOf({ attempt, refusal, past }: InstanceView): readonly Attempt[] {
+  const isHidden = refusal !== undefined && refusal.at >= (attempt?.startedAt ?? 0);
+  const hidden = isHidden && attempt !== undefined && attempt.state !== "HELD" ? [attempt] : [];
+  return [...hidden, ...past].slice(0, ATTEMPTS_KEPT_MAX - 1).map(pastMessage);
 }

@@ -110,7 +110,7 @@ function blueprintOf(store: Store, releaseDigest: string): Blueprint {
 }
 
 /** What a template says it depends on, and whose outputs it names. */
-function needsOf({ dependsOn, spec }: ResourceTemplate): readonly string[] {
+export function needsOf({ dependsOn, spec }: ResourceTemplate): readonly string[] {
   return [...dependsOn, ...impliedDependencies(spec ?? {})];
 }
 

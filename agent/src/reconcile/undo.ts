@@ -4,7 +4,9 @@
  */
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { JournalEntry } from "../store/attempts.ts";
+import * as attempts from "../store/attempts.ts";
 import type { AttemptRun } from "./run.ts";
+import { truthOf, truthText } from "./truth.ts";
 import { Interrupted, outside } from "./work.ts";
 
 const UNDO_TRIES_MAX = 3;
@@ -27,9 +29,12 @@ export async function undo(run: AttemptRun): Promise<void> {
   const { reason, message } = run.record;
   const notes = failures.map((failure) => `; not undone: ${failure}`).join("");
   if (fixed !== undefined) {
+    const committed = attempts.findCommitted(run.work.store, run.work.instanceId);
+    const resources = truthOf({ ...run.record, committed });
     run.end({
       state: "PARTIAL",
-      message: `${message}; after ${fixed.step.id} there is no way back`,
+      message: `${message}; after ${fixed.step.id} there is no way back: ${truthText(resources)}`,
+      resources,
     });
   } else if (reason === "SUPERSEDED") {
     run.end({ state: "SUPERSEDED", message: message + notes });
@@ -62,7 +67,7 @@ async function undoOne(run: AttemptRun, entry: JournalEntry): Promise<string | u
         await clock.sleep(fullJitter(UNDO_BACKOFF, failures, random), signal);
         continue;
       }
-      run.append({ position, state: "FAILED", step }, error.message);
+      run.append({ position, state: "FAILED", step }, { message: error.message });
       return error.message;
     }
   }

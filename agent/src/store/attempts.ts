@@ -3,90 +3,21 @@
  * may be killed before or after any of them and finds its way from what is written.
  * Phases: APPLYING (steps run) to UNDOING or CLEANING (committed, old copies go); all end in ENDED.
  */
-import type { AttemptState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
-import type { Generation } from "@holdfast/shared/generation.ts";
-import type { JsonObject, Step } from "../drivers/driver.ts";
-import type { SealedUse } from "../secrets/secrets.ts";
+import type { Step } from "../drivers/driver.ts";
+import { moreOf, moreText, recordOf, recordText, stepsOf } from "./attempt-json.ts";
+import type {
+  AttemptRecord,
+  AttemptStateName,
+  Committed,
+  JournalEntry,
+  JournalState,
+  Phase,
+  Rendering,
+  Restart,
+} from "./attempt-types.ts";
 import { LIST_ROWS_MAX, type Store } from "./database.ts";
 
-/** Names of AttemptState and StepState as they are stored and shown. */
-export type AttemptStateName = Exclude<keyof typeof AttemptState, "UNSPECIFIED">;
-export type StepStateName = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDONE";
-export type Phase = "APPLYING" | "UNDOING" | "CLEANING" | "ENDED";
-
-/** A step as people see it. */
-export type ShownStep = Readonly<{
-  id: string;
-  summary: string;
-  state: StepStateName;
-  message: string;
-  durationMs: number;
-}>;
-
-export type AttemptRecord = Readonly<{
-  instanceId: string;
-  /** Grows by one with each attempt of the instance. */
-  id: number;
-  generation: Generation;
-  releaseVersion: string;
-  /** With the generation the identity of an attempt: the same one is not tried twice. */
-  inputsDigest: string;
-  phase: Phase;
-  state: AttemptStateName;
-  reason: string;
-  message: string;
-  steps: readonly ShownStep[];
-  startedAt: number;
-  endedAt: number | undefined;
-  /** Present: this is no try of a new generation, but new copies of the one that serves. */
-  restart?: Restart;
-}>;
-
-/** What a restart replaces, decided before it begins. */
-export type Restart = Readonly<{
-  actionId: string;
-  resources: readonly string[];
-  /** Identities of their copies: none of these counts as the new one. */
-  replaced: readonly string[];
-  /** Of the assignment that was held then: another one ends the restart. */
-  wishDigest: string;
-}>;
-
-export type JournalState = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDOING" | "UNDONE";
-
-/** One step of the running attempt in its newest state. */
-export type JournalEntry = Readonly<{ position: number; state: JournalState; step: Step }>;
-
-/** A rendered resource without its secrets. */
-export type Rendering = Readonly<{
-  digest: string;
-  resourceId: string;
-  kind: string;
-  generation: Generation;
-  releaseVersion: string;
-  spec: JsonObject;
-  /** Artefact name to digest and to media type. */
-  artefacts: Readonly<Record<string, Readonly<{ digest: string; mediaType: string }>>>;
-  /** Secret name to the name of the agent-local secret; those that are sealed are not among them. */
-  secrets: Readonly<Record<string, string>>;
-  /** Secret name to the sealed one. */
-  sealed: Readonly<Record<string, SealedUse>>;
-}>;
-
-export type Committed = Readonly<{
-  instanceId: string;
-  generation: Generation;
-  assignmentDigest: string;
-  releaseDigest: string;
-  releaseVersion: string;
-  /** The payload of its assignment: with the release all that is needed to render it again. */
-  assignment: Uint8Array;
-  /** False: this generation says that nothing is to run. */
-  isRunning: boolean;
-  /** In dependency order. */
-  resources: readonly Readonly<{ id: string; kind: string; digest: string }>[];
-  committedAt: number;
-}>;
+export type * from "./attempt-types.ts";
 
 type AttemptRow = Readonly<{
   instance_id: string;
@@ -102,6 +33,7 @@ type AttemptRow = Readonly<{
   steps: string;
   started_at: bigint;
   ended_at: bigint | null;
+  more: string;
 }>;
 
 export function find(store: Store, instanceId: string): AttemptRecord | undefined {
@@ -121,7 +53,8 @@ function readAttempt(store: Store, instanceId: string): AttemptRecord | undefine
     state: row.state,
     reason: row.reason,
     message: row.message,
-    steps: JSON.parse(row.steps) as ShownStep[],
+    steps: stepsOf(row.steps),
+    ...moreOf(row.more),
     startedAt: Number(row.started_at),
     endedAt: row.ended_at === null ? undefined : Number(row.ended_at),
   };
@@ -134,12 +67,12 @@ export function put(store: Store, attempt: AttemptRecord): void {
     return;
   }
   store.run(
-    `insert into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `insert into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      on conflict (instance_id) do update set id = excluded.id, incarnation = excluded.incarnation,
        number = excluded.number, release_version = excluded.release_version,
        inputs_digest = excluded.inputs_digest, phase = excluded.phase, state = excluded.state,
        reason = excluded.reason, message = excluded.message, steps = excluded.steps,
-       started_at = excluded.started_at, ended_at = excluded.ended_at`,
+       started_at = excluded.started_at, ended_at = excluded.ended_at, more = excluded.more`,
     attempt.instanceId,
     attempt.id,
     attempt.generation.incarnation,
@@ -153,17 +86,16 @@ export function put(store: Store, attempt: AttemptRecord): void {
     JSON.stringify(attempt.steps),
     attempt.startedAt,
     attempt.endedAt ?? null,
+    moreText(attempt),
   );
 }
 
 function putRestart(store: Store, attempt: AttemptRecord, { actionId }: Restart): void {
-  const { incarnation, number } = attempt.generation;
-  const generation = { incarnation: String(incarnation), number: String(number) };
   store.run(
     "insert or replace into restart (instance_id, action_id, body) values (?, ?, ?)",
     attempt.instanceId,
     actionId,
-    JSON.stringify({ ...attempt, generation }),
+    recordText(attempt),
   );
 }
 
@@ -179,15 +111,7 @@ function readRestart(store: Store, instanceId: string): RestartRecord | undefine
     "select body from restart where instance_id = ?",
     instanceId,
   );
-  if (row === undefined) return undefined;
-  const { generation, ...rest } = JSON.parse(row.body);
-  const { incarnation, number } = generation;
-  const endedAt = rest.endedAt ?? undefined;
-  return {
-    ...rest,
-    endedAt,
-    generation: { incarnation: BigInt(incarnation), number: BigInt(number) },
-  };
+  return row && (recordOf(row.body) as RestartRecord);
 }
 
 /** Appends a state of a step and shows it in the attempt. */
@@ -239,17 +163,22 @@ export function countJournal(store: Store): number {
   return Number(store.get<{ n: bigint }>("select count(*) as n from journal")?.n ?? 0n);
 }
 
-/** Makes the new generation the committed one; what is left to do is `after`. */
+/**
+ * Makes the new generation the committed one; what is left to do is `after`. `renderings` are its own, also of what did
+ * not change: until now those told of the generation before.
+ */
 export function commit(
   store: Store,
   attempt: AttemptRecord,
   committed: Committed,
+  renderings: readonly Rendering[],
   after: readonly Step[],
 ): void {
   store.transaction(() => {
     store.run("delete from journal where instance_id = ?", attempt.instanceId);
     put(store, attempt);
     replaceCommitted(store, committed);
+    for (const rendering of renderings) putRendering(store, committed.instanceId, rendering);
     for (const [position, step] of after.entries()) {
       appendJournal(store, attempt, { position, state: "PLANNED", step }, committed.committedAt);
     }

@@ -7,10 +7,17 @@ import { ACTION_SCHEMA } from "./actions.ts";
 import type { Store } from "./database.ts";
 import { OUTBOX_SCHEMA } from "./outbox.ts";
 import { CORE_SCHEMA } from "./schema-core.ts";
+import { PAST_ATTEMPTS_SCHEMA } from "./schema-past-attempts.ts";
 import { SECRETS_SCHEMA } from "./secrets.ts";
 
 /** Position + 1 is the number. Append only; each entry is a script of statements. */
-const MIGRATIONS: readonly string[] = [CORE_SCHEMA, OUTBOX_SCHEMA, SECRETS_SCHEMA, ACTION_SCHEMA];
+const MIGRATIONS: readonly string[] = [
+  CORE_SCHEMA,
+  OUTBOX_SCHEMA,
+  SECRETS_SCHEMA,
+  ACTION_SCHEMA,
+  PAST_ATTEMPTS_SCHEMA,
+];
 
 export function migrate(store: Store, path: string): void {
   store.run("create table if not exists migration (number integer primary key) strict");

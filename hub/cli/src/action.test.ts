@@ -153,7 +153,9 @@ describe("rehearse", () => {
     hub.actions = {
       rehearseInstance: (request) => {
         asked.push(request);
-        return { ...answer, missing: ["artefact worker: 10 bytes"] };
+        const notAtomic = ["worker: no service for a moment"];
+        const missing = ["artefact worker: 10 bytes"];
+        return { ...answer, missing, notAtomic, stepsDigest: "sha256:bb" };
       },
     };
     const { code, out } = await user.run("rehearse", "orders", "--release", "1.1.0");
@@ -161,7 +163,9 @@ describe("rehearse", () => {
     expect(out).toBe(`instance/orders would change in cell eu
   would start worker of 1.1.0
   would stop the old worker first (compensable)
+  not without a gap: worker: no service for a moment
   missing: artefact worker: 10 bytes
+  steps sha256:bb
 `);
     expect(asked[0]?.instance).toMatchObject({
       metadata: { name: "orders", tenant: "acme" },

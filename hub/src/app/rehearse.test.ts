@@ -84,6 +84,7 @@ afterEach(() => detach());
 const step = {
   ...{ id: "worker/start", resource: "worker", verb: "start", stepClass: StepClass.REVERSIBLE },
   summary: "start worker of 1.0.0",
+  ...{ undo: "stop the new worker", afterCommit: false },
 };
 
 describe("a rehearsal", () => {
@@ -93,9 +94,15 @@ describe("a rehearsal", () => {
       steps: [{ ...step, $typeName: "holdfast.model.v1.PlannedStep" }],
       holds: ["1.2: hours: only at night"],
       missing: ["artefact worker: 10 bytes of sha256:aa"],
+      stepsDigest: "sha256:bb",
+      notAtomic: ["db: migrate; there is no way back after it"],
     }));
     const answer = await instances().rehearseInstance(candidate("absent"));
     expect(answer).toMatchObject({ isNew: true, cell: "acme-cell", steps: [step] });
+    expect(answer).toMatchObject({
+      stepsDigest: "sha256:bb",
+      notAtomic: ["db: migrate; there is no way back after it"],
+    });
     expect(answer.holds).toEqual(["1.2: hours: only at night"]);
     expect(answer.missing).toEqual(["artefact worker: 10 bytes of sha256:aa"]);
     expect(await reasonOf(instances().getInstance({ instance: "absent" }))).toMatch(/^NotFound/);

@@ -95,7 +95,7 @@ function unreachable({ spec }: Instance, agent: presence.Presence | undefined): 
 }
 
 function responseOf(
-  { steps, holds, missing, reason, message }: Rehearsal,
+  { steps, holds, missing, reason, message, stepsDigest, notAtomic }: Rehearsal,
   instance: Instance,
   isNew: boolean,
 ): RehearseInstanceResponse {
@@ -106,12 +106,14 @@ function responseOf(
   return create(RehearseInstanceResponseSchema, {
     ...{ instance, isNew },
     cell: instance.spec?.cell ?? "",
-    steps: steps.slice(0, STEPS_MAX).map(({ id, resource, verb, stepClass, summary }) => ({
-      ...{ id: cut(id), resource: cut(resource), verb: cut(verb), stepClass },
-      summary: cut(summary),
+    steps: steps.slice(0, STEPS_MAX).map(({ stepClass, afterCommit, ...step }) => ({
+      ...{ id: cut(step.id), resource: cut(step.resource), verb: cut(step.verb), stepClass },
+      ...{ summary: cut(step.summary), undo: cut(step.undo), afterCommit },
     })),
     holds: holds.slice(0, LINES_MAX).map(cut),
     missing: missing.slice(0, LINES_MAX).map(cut),
+    stepsDigest: cut(stepsDigest),
+    notAtomic: notAtomic.slice(0, LINES_MAX).map(cut),
   });
 }
 

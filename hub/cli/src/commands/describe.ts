@@ -155,7 +155,7 @@ function specLines(view: ObjectView): string {
 
 /** What stands in a section of its own or at the top. */
 const TOLD_ELSEWHERE =
-  /^(conditions|attempt|resources|outputs|reportTime|committedRelease|\w*[gG]eneration)$/;
+  /^(conditions|attempt|history|resources|outputs|reportTime|committedRelease|\w*[gG]eneration)$/;
 
 function statusLines(view: ObjectView): string {
   const status = Object.entries((at(view, "status") ?? {}) as JsonObject);

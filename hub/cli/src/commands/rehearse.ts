@@ -90,13 +90,15 @@ async function print(
 }
 
 function linesOf(name: string, answer: RehearseInstanceResponse): readonly string[] {
-  const { isNew, cell, steps, holds, missing } = answer;
+  const { isNew, cell, steps, holds, missing, notAtomic, stepsDigest } = answer;
   const what = isNew ? "would be created" : steps.length > 0 ? "would change" : "would stay";
   return [
     `instance/${name} ${what} in cell ${cell}\n`,
     ...steps.map(({ summary, stepClass }) => `  would ${summary}${classText(stepClass)}\n`),
+    ...notAtomic.map((line) => `  not without a gap: ${line}\n`),
     ...holds.map((line) => `  held by ${line}\n`),
     ...missing.map((line) => `  missing: ${line}\n`),
+    ...(stepsDigest === "" || steps.length === 0 ? [] : [`  steps ${stepsDigest}\n`]),
   ];
 }
 

@@ -48,14 +48,16 @@ export async function instanceViews(
   ]);
   const statusOf = new Map(status.map((each) => [each.instanceId, each]));
   const around: Around = { names, status: statusOf, present, seats: seated };
-  return rows.map((row) => instanceView(row, around));
+  const isOne = rows.length === 1;
+  return rows.map((row) => instanceView(row, around, isOne));
 }
 
-function instanceView(row: ObjectRow, around: Around): Instance {
+/** What was before the last attempt is told of one instance; a list of them would be mostly that. */
+function instanceView(row: ObjectRow, around: Around, isOne: boolean): Instance {
   return create(InstanceSchema, {
     metadata: metadataOf("instance", row),
     spec: specView(row, around.names),
-    status: statusView(row, around),
+    status: statusView(row, around, isOne),
   });
 }
 
@@ -78,7 +80,7 @@ function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
   };
 }
 
-function statusView(row: ObjectRow, around: Around) {
+function statusView(row: ObjectRow, around: Around, isOne: boolean) {
   const { fields, createdAt } = row;
   const assigned = {
     incarnation: fields["assigned_incarnation"] as bigint,
@@ -106,6 +108,7 @@ function statusView(row: ObjectRow, around: Around) {
           committedRelease: said.committedRelease,
           outputs: jsonObject(said.outputs),
           resources: report.resources,
+          history: isOne ? report.history : [],
           reportTime: timestampFromDate(said.reportedAt),
           ...(report.attempt === undefined ? {} : { attempt: report.attempt }),
         }),

@@ -249,6 +249,13 @@ export declare type InstanceStatus = Message<"holdfast.api.v1.InstanceStatus"> &
    * @generated from field: repeated holdfast.model.v1.Finalizer finalizers = 12;
    */
   finalizers: Finalizer[];
+
+  /**
+   * Attempts before the last one that were begun, newest first; at most four. Not in lists of several.
+   *
+   * @generated from field: repeated holdfast.model.v1.Attempt history = 14;
+   */
+  history: Attempt[];
 };
 
 /**
@@ -686,6 +693,20 @@ export declare type RehearseInstanceResponse = Message<"holdfast.api.v1.Rehearse
    * @generated from field: repeated string missing = 6;
    */
   missing: string[];
+
+  /**
+   * Of the steps with their typed holes: what an approval of them binds to.
+   *
+   * @generated from field: string steps_digest = 7;
+   */
+  stepsDigest: string;
+
+  /**
+   * Resources whose previous generation may fail requests, or cannot come back, should the change fail; each with why.
+   *
+   * @generated from field: repeated string not_atomic = 8;
+   */
+  notAtomic: string[];
 };
 
 /**
@@ -722,6 +743,20 @@ export declare type RehearsedStep = Message<"holdfast.api.v1.RehearsedStep"> & {
    * @generated from field: string summary = 5;
    */
   summary: string;
+
+  /**
+   * What takes it back; empty if nothing does.
+   *
+   * @generated from field: string undo = 6;
+   */
+  undo: string;
+
+  /**
+   * Done once the new generation serves, such as the end of an old copy.
+   *
+   * @generated from field: bool after_commit = 7;
+   */
+  afterCommit: boolean;
 };
 
 /**

@@ -128,6 +128,20 @@ export declare type PlannedStep = Message<"holdfast.model.v1.PlannedStep"> & {
    * @generated from field: google.protobuf.Struct input = 6;
    */
   input?: JsonObject | undefined;
+
+  /**
+   * What takes it back; empty if nothing does.
+   *
+   * @generated from field: string undo = 7;
+   */
+  undo: string;
+
+  /**
+   * Done once the new generation serves, such as the end of an old copy.
+   *
+   * @generated from field: bool after_commit = 8;
+   */
+  afterCommit: boolean;
 };
 
 /**
@@ -206,6 +220,20 @@ export declare type Rehearsal = Message<"holdfast.model.v1.Rehearsal"> & {
    * @generated from field: string message = 7;
    */
   message: string;
+
+  /**
+   * Of `steps` with their typed holes: what an approval of them binds to.
+   *
+   * @generated from field: string steps_digest = 8;
+   */
+  stepsDigest: string;
+
+  /**
+   * Resources whose previous generation may fail requests, or cannot come back, should the attempt fail; each with why.
+   *
+   * @generated from field: repeated string not_atomic = 9;
+   */
+  notAtomic: string[];
 };
 
 /**

@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Condition, Generation } from "./condition_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { StepClass } from "./action_pb.js";
 
 /**
  * Describes the file holdfast/model/v1/status.proto.
@@ -70,6 +71,13 @@ export declare type InstanceStatus = Message<"holdfast.model.v1.InstanceStatus">
    * @generated from field: bool removed = 9;
    */
   removed: boolean;
+
+  /**
+   * Attempts before the last one that were begun, newest first; at most four.
+   *
+   * @generated from field: repeated holdfast.model.v1.Attempt history = 10;
+   */
+  history: Attempt[];
 
   /**
    * What a removal still waits for; empty where there is none, and once `removed` is set.
@@ -206,6 +214,41 @@ export declare type Attempt = Message<"holdfast.model.v1.Attempt"> & {
    * @generated from field: repeated holdfast.model.v1.AttemptStep steps = 8;
    */
   steps: AttemptStep[];
+
+  /**
+   * Grows with each attempt of the instance.
+   *
+   * @generated from field: uint64 id = 9;
+   */
+  id: bigint;
+
+  /**
+   * Of the step list as it was judged, with its typed holes; empty where nothing was planned.
+   *
+   * @generated from field: string steps_digest = 10;
+   */
+  stepsDigest: string;
+
+  /**
+   * After a PARTIAL one: which resource is where.
+   *
+   * @generated from field: repeated holdfast.model.v1.AttemptResource resources = 11;
+   */
+  resources: AttemptResource[];
+
+  /**
+   * What was published after its commit.
+   *
+   * @generated from field: google.protobuf.Struct outputs = 12;
+   */
+  outputs?: JsonObject | undefined;
+
+  /**
+   * Steps that are not among `steps`, since only so many of a past attempt are told.
+   *
+   * @generated from field: uint32 steps_left_out = 13;
+   */
+  stepsLeftOut: number;
 };
 
 /**
@@ -213,6 +256,43 @@ export declare type Attempt = Message<"holdfast.model.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export declare const AttemptSchema: GenMessage<Attempt>;
+
+/**
+ * Where one resource is after an attempt that had no way back.
+ *
+ * @generated from message holdfast.model.v1.AttemptResource
+ */
+export declare type AttemptResource = Message<"holdfast.model.v1.AttemptResource"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: holdfast.model.v1.ResourcePlace place = 2;
+   */
+  place: ResourcePlace;
+
+  /**
+   * That it is at, or on its way to; absent: nothing of it was there.
+   *
+   * @generated from field: holdfast.model.v1.Generation generation = 3;
+   */
+  generation?: Generation | undefined;
+
+  /**
+   * What was not done.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message holdfast.model.v1.AttemptResource.
+ * Use `create(AttemptResourceSchema)` to create a new message.
+ */
+export declare const AttemptResourceSchema: GenMessage<AttemptResource>;
 
 /**
  * @generated from message holdfast.model.v1.AttemptStep
@@ -242,6 +322,35 @@ export declare type AttemptStep = Message<"holdfast.model.v1.AttemptStep"> & {
    * @generated from field: int64 duration_ms = 5;
    */
   durationMs: bigint;
+
+  /**
+   * @generated from field: string resource = 6;
+   */
+  resource: string;
+
+  /**
+   * @generated from field: holdfast.model.v1.StepClass step_class = 7;
+   */
+  stepClass: StepClass;
+
+  /**
+   * What takes it back; empty if nothing does.
+   *
+   * @generated from field: string undo = 8;
+   */
+  undo: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp start_time = 9;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * What it gave out.
+   *
+   * @generated from field: google.protobuf.Struct outputs = 10;
+   */
+  outputs?: JsonObject | undefined;
 };
 
 /**
@@ -347,6 +456,42 @@ export enum AttemptState {
  * Describes the enum holdfast.model.v1.AttemptState.
  */
 export declare const AttemptStateSchema: GenEnum<AttemptState>;
+
+/**
+ * @generated from enum holdfast.model.v1.ResourcePlace
+ */
+export enum ResourcePlace {
+  /**
+   * @generated from enum value: RESOURCE_PLACE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every step of it is done.
+   *
+   * @generated from enum value: RESOURCE_PLACE_WANTED = 1;
+   */
+  WANTED = 1,
+
+  /**
+   * None of its steps was begun, or all were undone.
+   *
+   * @generated from enum value: RESOURCE_PLACE_BEFORE = 2;
+   */
+  BEFORE = 2,
+
+  /**
+   * Some are done, some are not.
+   *
+   * @generated from enum value: RESOURCE_PLACE_BETWEEN = 3;
+   */
+  BETWEEN = 3,
+}
+
+/**
+ * Describes the enum holdfast.model.v1.ResourcePlace.
+ */
+export declare const ResourcePlaceSchema: GenEnum<ResourcePlace>;
 
 /**
  * @generated from enum holdfast.model.v1.StepState
