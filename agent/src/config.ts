@@ -1,4 +1,6 @@
 /** The agent's settings: which there are and what each accepts. Pure; main.ts reads the file and the environment. */
+import { filePathProblem, isAbsolute } from "@holdfast/shared/blueprint/kinds/file-path.ts";
+import { invalid } from "@holdfast/shared/fault.ts";
 import {
   type ListenAddress,
   readSettings,
@@ -7,6 +9,7 @@ import {
   type SettingValues,
   settings,
 } from "@holdfast/shared/settings.ts";
+import { shown } from "@holdfast/shared/text.ts";
 
 export const AGENT_ENV_PREFIX = "HOLDFAST_AGENT_";
 
@@ -15,6 +18,7 @@ export const AGENT_ENV_CONFIG = "HOLDFAST_AGENT_CONFIG";
 
 const DENY_RULES_MAX = 100;
 const PROCESS_USERS_MAX = 100;
+const FILE_ROOTS_MAX = 100;
 
 const SPECS = {
   state_dir: settings.required(settings.path()),
@@ -27,6 +31,7 @@ const SPECS = {
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
   process_cgroups: settings.choice(["auto", "off"], { fallback: "auto" }),
   process_users: settings.list({ itemsMax: PROCESS_USERS_MAX }),
+  file_roots: settings.list({ itemsMax: FILE_ROOTS_MAX }),
   ship_logs: settings.boolean({ fallback: true }),
 } as const;
 
@@ -42,8 +47,10 @@ export type AgentConfig = Readonly<{
   metricsListen: ListenAddress | undefined;
   /** `off`: workloads get no control groups. */
   processCgroups: SettingValues<typeof SPECS>["process_cgroups"];
-  /** Accounts of the host that a release may name for its processes. */
+  /** Accounts of the host that a release may name for its processes and files. */
   processUsers: readonly string[];
+  /** Folders of the host below which a release may write files, besides the instance's own. */
+  fileRoots: readonly string[];
   /** Whether what workloads print leaves this host. */
   shipLogs: boolean;
 }>;
@@ -68,6 +75,7 @@ export function readConfig(
     metricsListen: values.metrics_listen,
     processCgroups: values.process_cgroups,
     processUsers: values.process_users,
+    fileRoots: soundRoots(values.file_roots),
     shipLogs: values.ship_logs,
   };
   return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };
@@ -78,4 +86,16 @@ function unknownRules(deny: readonly string[]): readonly string[] {
   return deny
     .filter((rule) => !/^(env|kind|product):.+$/.test(rule))
     .map((rule) => `deny: ${rule} matches nothing; forms: env:NAME, kind:KIND, product:NAME`);
+}
+
+/** One way to write each, so that what is below it is seen in the text. Throws INVALID_ARGUMENT `CONFIG_INVALID`. */
+function soundRoots(roots: readonly string[]): readonly string[] {
+  const found = roots.flatMap((root) => {
+    const problem = isAbsolute(root) ? filePathProblem(root) : "not absolute";
+    if (problem === undefined) return [];
+    const message = `got ${shown(root)}: ${problem}; allowed: the real path of a folder such as /etc/etl`;
+    return [{ path: "file_roots", message }];
+  });
+  if (found.length > 0) throw invalid("CONFIG_INVALID", found);
+  return roots;
 }

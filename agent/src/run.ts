@@ -16,10 +16,10 @@ import { HubTime } from "./assignments/hub-time.ts";
 import { Intake } from "./assignments/intake.ts";
 import type { AgentConfig } from "./config.ts";
 import { openPolicy } from "./consent/open.ts";
-import { claimedDriver, type Fence } from "./drivers/claimed.ts";
-import type { Driver, DriverContext } from "./drivers/driver.ts";
+import type { Fence } from "./drivers/claimed.ts";
+import type { DriverContext } from "./drivers/driver.ts";
 import type { ProgramGround } from "./drivers/host-process/host.ts";
-import { processDriver, processHost } from "./drivers/process/index.ts";
+import { type Drivers, findDrivers } from "./drivers-here.ts";
 import { agentFigures } from "./figures.ts";
 import { type FlyingHost, startRecorder } from "./flight.ts";
 import { lateFetch } from "./link/late-fetch.ts";
@@ -137,12 +137,6 @@ type Ground = Readonly<{
   late: { fetch?: FetchPort; engine?: Engine; link?: Link; sampler?: Sampler };
 }>;
 
-type Drivers = Readonly<{
-  usable: ReadonlyMap<string, Driver>;
-  /** Every known kind to why it cannot work here. */
-  known: ReadonlyMap<string, string | undefined>;
-}>;
-
 async function runOn(
   store: Store,
   identity: Identity,
@@ -179,7 +173,7 @@ async function runOn(
   };
   await ensureSealingIdentity(store);
   const fence = fenceOf(ground);
-  const drivers = await findDrivers(ground, fence);
+  const drivers = await findDrivers({ ...ground, wake: (id) => late.engine?.wake(id) }, fence);
   const fetch = lateFetch(() => late.fetch);
   const engine = engineOn(ground, drivers, fetch, outbox);
   late.engine = engine;
@@ -258,20 +252,6 @@ function startActing(
   ];
 }
 
-async function findDrivers(
-  { host, late, config, telemetry }: Ground,
-  fence: Fence,
-): Promise<Drivers> {
-  const wake = (instanceId: string) => late.engine?.wake(instanceId);
-  const process = processDriver(processHost(host.process, host.uid, config, wake));
-  const driver = claimedDriver(process, fence);
-  const why = await driver.missing();
-  return {
-    usable: new Map(why === undefined ? [[driver.kind, telemetry.timed(driver)]] : []),
-    known: new Map([[driver.kind, why]]),
-  };
-}
-
 function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Outbox): Engine {
   const { store, clock, random, log, recorder, context, config, host, measured, hubTime } = ground;
   const missing = [...drivers.known].flatMap(([kind, why]) =>
@@ -283,7 +263,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Ou
     missingDrivers: new Map(missing),
     journal: watchedJournal(storeJournal(store), ground.metrics.attemptEnded),
     artefacts: new ArtefactCache(context.stateDir, fetch),
-    consent: openPolicy(config.deny, config.processUsers),
+    consent: openPolicy(config.deny, config.processUsers, config.fileRoots),
     secrets: agentSecrets(
       store,
       ground.identity.agentId,

@@ -66,6 +66,40 @@ describe("the open policy", () => {
     expect(openPolicy([], ["web", "etl"]).judge(request)).toMatchObject({ verdict: "allowed" });
   });
 
+  it("lets a file be where the customer names a folder", () => {
+    const judgedFile = (path: string, roots: readonly string[] = []) =>
+      openPolicy([], [], roots).judge({
+        ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", stepsDigest: "", steps: [] },
+        resources: [{ id: "settings", kind: "file", spec: { path, content: "x" } }],
+      });
+    expect(judgedFile("etc/app.json")).toMatchObject({ verdict: "allowed" });
+    expect(judgedFile("/etc/etl/app.json")).toEqual({
+      ...{ verdict: "vetoed", rule: "path-denied" },
+      message:
+        "settings.path: got /etc/etl/app.json; file_roots allows: nothing but the instance's own",
+    });
+    expect(judgedFile("/etc/etl/app.json", ["/srv", "/etc/etl"])).toMatchObject({
+      verdict: "allowed",
+    });
+    for (const path of ["/etc/etl2/x", "/etc/etl", "/etc/passwd"]) {
+      expect(judgedFile(path, ["/etc/etl"])).toMatchObject({ rule: "path-denied" });
+    }
+    for (const path of ["../x", "/etc/etl/../shadow", "/proc/self/mem", "a\0b"]) {
+      expect(judgedFile(path, ["/etc/etl"])).toMatchObject({ rule: "path-form" });
+    }
+  });
+
+  it("allows an owner of a file only where the customer names the account", () => {
+    const request = {
+      ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", stepsDigest: "", steps: [] },
+      resources: [{ id: "settings", kind: "file", spec: { path: "x", content: "", owner: "etl" } }],
+    };
+    expect(openPolicy([]).judge(request)).toMatchObject({
+      message: "settings.owner: got etl; process_users allows: none but the agent's own",
+    });
+    expect(openPolicy([], ["etl"]).judge(request)).toMatchObject({ verdict: "allowed" });
+  });
+
   it("obeys the customer's own list", () => {
     expect(judged({ argv, env: { AWS_PROFILE: "x" } }, ["env:AWS_*"])).toMatchObject({
       verdict: "vetoed",

@@ -2,6 +2,7 @@
  * The built-in rules: everything is allowed but what lets a release reach beyond its own instance. They hold
  * whatever the hub checked, and hold for every kind of resource that has these fields.
  */
+import { filePathProblem, isAbsolute } from "@holdfast/shared/blueprint/kinds/file-path.ts";
 import { isInnerPath, PROCESS_RUNTIMES } from "@holdfast/shared/blueprint/kinds/process-argv.ts";
 import { envNameProblem } from "@holdfast/shared/blueprint/kinds/process-env.ts";
 import { shown } from "@holdfast/shared/text.ts";
@@ -12,12 +13,18 @@ type Denial = Readonly<{ rule: string; message: string }>;
 
 /**
  * `deny` of the configuration: `env:NAME`, `kind:KIND` or `product:NAME`; a trailing `*` stands for any rest. `users`:
- * accounts of the host besides the agent's own that a release may name.
+ * accounts of the host besides the agent's own that a release may name. `roots`: folders of the host below which it may
+ * write files.
  */
-export function openPolicy(deny: readonly string[], users: readonly string[] = []): ConsentPort {
+export function openPolicy(
+  deny: readonly string[],
+  users: readonly string[] = [],
+  roots: readonly string[] = [],
+): ConsentPort {
   return {
     judge(request) {
-      const denial = judgeDenied(request, deny) ?? judgeUsers(request, users);
+      const denial =
+        judgeDenied(request, deny) ?? judgeUsers(request, users) ?? judgeFiles(request, roots);
       return denial === undefined
         ? { verdict: "allowed", rule: "open" }
         : { verdict: "vetoed", ...denial };
@@ -50,11 +57,31 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
 /** An account is reach: without a word of the customer a release has the agent's own and no other. */
 function judgeUsers({ resources }: ConsentRequest, users: readonly string[]): Denial | undefined {
   for (const { id, spec } of resources) {
-    const { user } = spec;
-    if (user === undefined || users.some((each) => each === user)) continue;
-    const allowed = users.length === 0 ? "none but the agent's own" : users.join(", ");
-    const message = `${id}.user: got ${shown(user)}; process_users allows: ${allowed}`;
-    return { rule: "user-denied", message };
+    for (const field of ["user", "owner"] as const) {
+      const account = spec[field];
+      if (account === undefined || users.some((each) => each === account)) continue;
+      const allowed = users.length === 0 ? "none but the agent's own" : users.join(", ");
+      const message = `${id}.${field}: got ${shown(account)}; process_users allows: ${allowed}`;
+      return { rule: "user-denied", message };
+    }
+  }
+  return undefined;
+}
+
+/** A file outside of the instance's own folder is reach, too. The rule for the path itself holds wherever it is. */
+function judgeFiles({ resources }: ConsentRequest, roots: readonly string[]): Denial | undefined {
+  for (const { id, kind, spec } of resources) {
+    if (kind !== "file") continue;
+    const { path } = spec;
+    const problem = typeof path === "string" ? filePathProblem(path) : "not text";
+    if (problem !== undefined) {
+      return { rule: "path-form", message: `${id}.path: got ${shown(path)}: ${problem}` };
+    }
+    const isAllowed = (root: string) => String(path).startsWith(`${root}/`);
+    if (!isAbsolute(String(path)) || roots.some(isAllowed)) continue;
+    const allowed = roots.length === 0 ? "nothing but the instance's own" : roots.join(", ");
+    const message = `${id}.path: got ${shown(path)}; file_roots allows: ${allowed}`;
+    return { rule: "path-denied", message };
   }
   return undefined;
 }

@@ -21,6 +21,8 @@ export type Wanted = Readonly<{
   /** Of the rendered spec, the artefacts and the secret versions: the same digest means nothing to do. */
   digest: string;
   spec: JsonObject;
+  /** Paths of texts in the spec in which secrets are named still, as templates; all others are as they stand. */
+  secretTexts?: readonly string[];
   /** Values that must not be shown or written anywhere but where the spec says, by secret name. */
   secrets: ReadonlyMap<string, string>;
   /** Artefact name to the absolute path of its verified content. */
@@ -234,7 +236,10 @@ export interface Driver {
   readLog(file: LogFile, at: LogPlace, bytesMax: number, context: DriverContext): Promise<LogRead>;
   /** Takes the copy's secrets out of its lines; undefined if they are not known any more. */
   redactor(file: LogFile, context: DriverContext): Redactor | undefined;
-  /** Ends all copies of an instance and removes run/, never data/. Succeeds also when nothing was there. */
+  /**
+   * Ends all copies of an instance and removes what it has itself put into run/ and logs/, never data/. Other drivers
+   * find their work by what is there; the engine removes the rest once all are through. Succeeds also when nothing was there.
+   */
   drop(instanceId: string, context: DriverContext): Promise<void>;
   /** Data of any instance, in use or not. One driver alone tells of data/. What is empty is not data. */
   kept(context: DriverContext): Promise<readonly KeptData[]>;

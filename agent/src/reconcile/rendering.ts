@@ -48,6 +48,7 @@ export function renderResource(
       generation: target.generation,
       releaseVersion: target.releaseVersion,
       spec: rendered.spec as JsonObject,
+      secretTexts: rendered.holes.filter((hole) => !isOpen(hole)).map(({ path }) => path),
       artefacts: Object.fromEntries(
         artefacts.map(({ name, digest, mediaType }) => [name, { digest, mediaType }]),
       ),
@@ -95,6 +96,7 @@ export function plannedOf(
   pathOf: (digest: string) => string,
 ): Wanted {
   const { digest, resourceId, kind, generation, releaseVersion, spec, artefacts } = rendering;
+  const { secretTexts } = rendering;
   const paths = Object.entries(artefacts).map(([name, artefact]) => {
     return [name, pathOf(artefact.digest)] as const;
   });
@@ -107,6 +109,7 @@ export function plannedOf(
     releaseVersion,
     digest,
     spec,
+    secretTexts,
     secrets,
     artefacts: new Map(paths),
   };

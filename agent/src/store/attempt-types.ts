@@ -84,6 +84,8 @@ export type Rendering = Readonly<{
   generation: Generation;
   releaseVersion: string;
   spec: JsonObject;
+  /** Paths of its texts in which secrets are named still. */
+  secretTexts: readonly string[];
   /** Artefact name to digest and to media type. */
   artefacts: Readonly<Record<string, Readonly<{ digest: string; mediaType: string }>>>;
   /** Secret name to the name of the agent-local secret; those that are sealed are not among them. */

@@ -274,15 +274,17 @@ export function listRenderings(store: Store): readonly Rendering[] {
 }
 
 function renderingOf(body: string): Rendering {
-  const parsed = JSON.parse(body) as Omit<Rendering, "sealed"> & {
+  const parsed = JSON.parse(body) as Omit<Rendering, "sealed" | "secretTexts"> & {
     generation: { incarnation: string; number: string };
     // Renderings of 0.1 know none.
     sealed?: Rendering["sealed"];
+    secretTexts?: Rendering["secretTexts"];
   };
   const { incarnation, number } = parsed.generation;
   return {
     ...parsed,
     sealed: parsed.sealed ?? {},
+    secretTexts: parsed.secretTexts ?? [],
     generation: { incarnation: BigInt(incarnation), number: BigInt(number) },
   };
 }

@@ -21,10 +21,11 @@ const PASSABLE = 0o011;
 export function accountOf(
   { uid, users, accountsFile }: Pick<ProgramHost, "uid" | "users" | "accountsFile">,
   user: string | undefined,
+  field = "user",
 ): Account | undefined {
   if (user === undefined) return undefined;
   const refused = (why: string, next: string) =>
-    new Fault("FAILED_PRECONDITION", "USER_NOT_ALLOWED", `user: got ${shown(user)}; ${why}`, {
+    new Fault("FAILED_PRECONDITION", "USER_NOT_ALLOWED", `${field}: got ${shown(user)}; ${why}`, {
       next,
     });
   if (!users.includes(user)) {
@@ -33,33 +34,42 @@ export function accountOf(
   }
   if (uid !== 0) {
     const why = `the agent runs as uid ${uid} and cannot start anything as another`;
-    throw refused(why, "run the agent as root, or publish a release without user");
+    throw refused(why, "run the agent as root, or publish a release without it");
   }
   const account = findAccount(accountsFile, user);
   if (account === undefined) {
-    const message = `user: ${shown(user)} is no account in ${accountsFile}`;
+    const message = `${field}: ${shown(user)} is no account in ${accountsFile}`;
     throw new Fault("FAILED_PRECONDITION", "USER_UNKNOWN", message, {
       next: `useradd --system ${user}`,
     });
   }
   if (account.uid === 0 || account.gid === 0) {
-    const message = `user: ${shown(user)} has the rights of root on this host; allowed: another account`;
+    const message = `${field}: ${shown(user)} has the rights of root on this host; allowed: another account`;
     throw new Fault("PERMISSION_DENIED", "USER_IS_ROOT", message);
   }
   return account;
 }
 
-/** Lines `name:x:uid:gid:…`, the first of a name counts. */
 function findAccount(file: string, user: string): Account | undefined {
-  if (statSync(file).size > ACCOUNTS_BYTES_MAX) return undefined;
-  for (const line of readFileSync(file, "utf8").split("\n")) {
-    const [name, , uid = "", gid = ""] = line.split(":");
-    if (name !== user) continue;
-    return /^\d+$/.test(uid) && /^\d+$/.test(gid)
-      ? { uid: Number(uid), gid: Number(gid) }
-      : undefined;
-  }
-  return undefined;
+  const found = accountsIn(file).find(({ name }) => name === user);
+  if (found === undefined || Number.isNaN(found.uid + found.gid)) return undefined;
+  return { uid: found.uid, gid: found.gid };
+}
+
+/** For people: the name, or the number where it has none. */
+export function accountName(file: string, { uid }: Pick<Account, "uid">): string {
+  return accountsIn(file).find((each) => each.uid === uid)?.name ?? `uid ${uid}`;
+}
+
+/** Lines `name:x:uid:gid:…`, the first of a name counts. */
+function accountsIn(file: string): readonly (Account & Readonly<{ name: string }>)[] {
+  if (statSync(file).size > ACCOUNTS_BYTES_MAX) return [];
+  const numberIn = (text: string) => (/^\d+$/.test(text) ? Number(text) : Number.NaN);
+  const lines = readFileSync(file, "utf8").split("\n");
+  return lines.map((line) => {
+    const [name = "", , uid = "", gid = ""] = line.split(":");
+    return { name, uid: numberIn(uid), gid: numberIn(gid) };
+  });
 }
 
 /** Gives one file or folder of ours to the account; what lies in a folder keeps its owner. */

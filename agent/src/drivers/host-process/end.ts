@@ -6,6 +6,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey, StepOutcome } from "../driver.ts";
+import { foldersOf } from "../folders.ts";
 import { killGroup, removeGroups } from "./cgroup.ts";
 import { type Copy, findCopies, findCopy } from "./copies.ts";
 import type { ProgramHost } from "./host.ts";
@@ -59,7 +60,9 @@ export async function dropInstance(
   await Promise.all(own.map((copy) => endCopy(host, copy, context)));
   await Promise.all(own.map((copy) => clearAway(copy, context)));
   const { run, logs } = context.directories(instanceId);
-  for (const folder of [run, logs]) rmSync(folder, { recursive: true, force: true });
+  // Files in run/ are what other drivers noted.
+  const folders = [logs, ...foldersOf(run).map((name) => join(run, name))];
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }
 
 /** Ends what lives of a copy and keeps its last readings; its directory stays. Says how it ended. */
