@@ -10,7 +10,7 @@ import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import { timeText } from "@holdfast/shared/plausible-clock.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { type ControlCall, ControlSession, type ControlSessionDeps } from "./control-session.ts";
-import { type Incoming, incoming } from "./incoming.ts";
+import { type Incoming, incoming, type Next } from "./incoming.ts";
 import {
   CLOCK_SKEW_MS_MAX,
   HELD_MAX,
@@ -46,7 +46,8 @@ export async function control(call: ControlCall, deps: ControlDeps): Promise<voi
     deps.sessions.add(session);
     await session.welcome(deps.sessions.spreadMs);
     const expired = expiry(caller, deps, gone.signal);
-    const served = serve(messages, session, { ...deps, log, gone: gone.signal });
+    const serving = { ...deps, log, gone: gone.signal };
+    const served = messages.each((request) => handle(request, session, serving));
     await Promise.race([session.ended, expired, served]);
   } catch (error) {
     endReason = error instanceof Fault ? error.reason : "INTERNAL";
@@ -102,38 +103,20 @@ async function recordEnd(agent: AgentSession, deps: ControlDeps, stopped: AbortS
 }
 
 /** A stream ends with the certificate that opened it; the agent has renewed long before, or is told to. */
-async function expiry(caller: VerifiedAgent, { clock }: ControlDeps, gone: AbortSignal) {
-  await clock.sleep(caller.notAfter - clock.now(), gone);
-  if (gone.aborted) return;
-  throw new Fault("UNAUTHENTICATED", "CERTIFICATE_EXPIRED", "client certificate: it has expired");
+function expiry(caller: VerifiedAgent, { clock }: ControlDeps, gone: AbortSignal): Promise<void> {
+  return clock.sleep(caller.notAfter - clock.now(), gone).then(() => {
+    if (gone.aborted) return;
+    throw new Fault("UNAUTHENTICATED", "CERTIFICATE_EXPIRED", "client certificate: it has expired");
+  });
 }
 
 type ServeDeps = ControlDeps & Readonly<{ gone: AbortSignal }>;
-
-async function serve(
-  messages: Incoming<ControlRequest>,
-  session: ControlSession,
-  deps: ServeDeps,
-): Promise<void> {
-  while (await serveNext(messages, session, deps));
-}
-
-/** False at the end. In a call of its own: while the next one is awaited nothing holds the last one's buffers. */
-async function serveNext(
-  messages: Incoming<ControlRequest>,
-  session: ControlSession,
-  deps: ServeDeps,
-): Promise<boolean> {
-  const request = await messages.next();
-  if (request !== undefined) await handle(request, session, deps);
-  return request !== undefined;
-}
 
 async function handle(
   { message }: ControlRequest,
   session: ControlSession,
   deps: ServeDeps,
-): Promise<void> {
+): Promise<Next> {
   const { agent } = session;
   switch (message.case) {
     case "status": {
@@ -151,12 +134,14 @@ async function handle(
         deps.log.debug({ instance: instanceId, committed }, "status taken");
         if (removed) session.removed(instanceId);
       }
-      return;
+      return "go on";
     }
     case "actionResult":
-      return tried(agent, deps, () => deps.hub.actionEnded(agent, message.value));
+      await tried(agent, deps, () => deps.hub.actionEnded(agent, message.value));
+      return "go on";
     case "rehearsal":
-      return tried(agent, deps, () => deps.hub.rehearsed(agent, message.value));
+      await tried(agent, deps, () => deps.hub.rehearsed(agent, message.value));
+      return "go on";
     default:
       throw new Fault(
         "INVALID_ARGUMENT",

@@ -50,14 +50,11 @@ type OutCall = Readonly<{ end(): unknown; emit(event: "error", status: Status): 
 
 /** A streaming handler: the stream ends well when the function returns, and with its fault when it throws. */
 export function streaming<Call extends OutCall>(log: Log, work: (call: Call) => Promise<void>) {
-  return async (call: Call): Promise<void> => {
-    try {
-      await work(call);
-      call.end();
-    } catch (error) {
-      call.emit("error", statusOf(error, log));
-    }
-  };
+  return (call: Call): Promise<void> =>
+    work(call).then(
+      () => void call.end(),
+      (error: unknown) => void call.emit("error", statusOf(error, log)),
+    );
 }
 
 /**

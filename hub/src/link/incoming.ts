@@ -8,28 +8,54 @@ import { Fault } from "@holdfast/shared/fault.ts";
 
 const WAKING = ["readable", "end", "close", "error", "cancelled"] as const;
 
+/** Whether another message is to be served. */
+export type Next = "go on" | "end";
+
 export type Incoming<Message> = Readonly<{
   /** The next message; undefined once the call is over for whatever reason. */
   next(): Promise<Message | undefined>;
+  /** Serves one after the other, until `serve` says that none is to follow or throws, or the call is over. */
+  each(serve: (message: Message) => Promise<Next>): Promise<void>;
   /** The first message. Throws DEADLINE_EXCEEDED `FIRST_MESSAGE_LATE`, or CANCELLED if none comes. */
   first(msMax: number, clock: Clock): Promise<Message>;
 }>;
 
 export function incoming<Message>(call: Readable): Incoming<Message> {
-  const waker: { wake?: () => void } = {};
-  const wake = () => waker.wake?.();
-  for (const event of WAKING) call.on(event, wake);
-  const next = async (): Promise<Message | undefined> => {
-    for (;;) {
-      const message: Message | null = call.read();
-      if (message !== null) return message;
-      if (call.readableEnded || call.destroyed) return undefined;
-      await new Promise<void>((resolve) => {
-        waker.wake = resolve;
-      });
-    }
+  let waiting: ((message: Message | undefined) => void) | undefined;
+  const take = () => {
+    if (waiting === undefined) return;
+    const message: Message | null = call.read();
+    if (message === null && !call.readableEnded && !call.destroyed) return;
+    const give = waiting;
+    waiting = undefined;
+    give(message ?? undefined);
   };
-  return { next, first: (msMax, clock) => first(next, msMax, clock) };
+  for (const event of WAKING) call.on(event, take);
+  const next = () =>
+    new Promise<Message | undefined>((resolve) => {
+      waiting = resolve;
+      take();
+    });
+  return {
+    next,
+    each: (serve) => each(next, serve),
+    first: (msMax, clock) => first(next, msMax, clock),
+  };
+}
+
+/** No function waits between two messages: a stream is idle for most of its life, and nothing holds the last one. */
+function each<Message>(
+  next: () => Promise<Message | undefined>,
+  serve: (message: Message) => Promise<Next>,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const wait = () => void next().then(go, reject);
+    const go = (message: Message | undefined): void => {
+      if (message === undefined) resolve();
+      else serve(message).then((then) => (then === "end" ? resolve() : wait()), reject);
+    };
+    wait();
+  });
 }
 
 async function first<Message>(

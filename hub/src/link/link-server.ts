@@ -167,13 +167,9 @@ async function settled(running: ReadonlySet<Promise<void>>): Promise<void> {
   while (running.size > 0) await Promise.allSettled(running);
 }
 
-async function tracked(running: Set<Promise<void>>, work: Promise<void>): Promise<void> {
+function tracked(running: Set<Promise<void>>, work: Promise<void>): Promise<void> {
   running.add(work);
-  try {
-    await work;
-  } finally {
-    running.delete(work);
-  }
+  return work.finally(() => running.delete(work));
 }
 
 function addHandlers(

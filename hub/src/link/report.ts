@@ -20,7 +20,7 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { VerifiedAgent } from "../pki/agent-certificate.ts";
 import { identityMismatch } from "./control.ts";
 import { written } from "./grpc-status.ts";
-import { type Incoming, incoming } from "./incoming.ts";
+import { type Incoming, incoming, type Next } from "./incoming.ts";
 import { type LinkTiming, TELEMETRY_IN_FLIGHT_MAX } from "./limits.ts";
 import type { AgentSession, Expelled, LinkHub } from "./port.ts";
 import { TelemetryIntake } from "./telemetry.ts";
@@ -69,28 +69,31 @@ export async function report(call: ReportCall, deps: ReportDeps): Promise<void> 
   deps.reports.get(caller.agentId)?.end(replaced());
   deps.reports.set(caller.agentId, stream);
   try {
-    await Promise.race([ended, ingestAll(call, caller, deps, stop.signal)]);
+    const messages = incoming<ReportRequest>(call);
+    const taken = takerOf(messages, call, caller, deps, stop.signal).then((taker) =>
+      messages.each((message) => take(message, taker)),
+    );
+    await Promise.race([ended, taken]);
   } finally {
     if (deps.reports.get(caller.agentId) === stream) deps.reports.delete(caller.agentId);
     stop.abort(replaced());
   }
 }
 
-async function ingestAll(
+async function takerOf(
+  messages: Incoming<ReportRequest>,
   call: ReportCall,
   caller: VerifiedAgent,
   deps: ReportDeps,
   ended: AbortSignal,
-): Promise<void> {
-  const messages = incoming<ReportRequest>(call);
+): Promise<Taker> {
   const tell = (message: ReportResponse["message"]) => answer(call, message, ended);
   const session = await opened(messages, caller, deps, tell);
   const telemetry = new TelemetryIntake({
     ...{ hub: deps.hub, session, clock: deps.clock, log: deps.log, watch: deps.watch },
     answer: (value) => tell({ case: "telemetryAck", value }),
   });
-  const taker = { deps, caller, session, telemetry, tell };
-  while ((await takeNext(messages, taker)) && !ended.aborted);
+  return { deps, caller, session, telemetry, tell, ended };
 }
 
 type Tell = (message: ReportResponse["message"]) => Promise<void>;
@@ -119,31 +122,32 @@ type Taker = Readonly<{
   session: AgentSession;
   telemetry: TelemetryIntake;
   tell: Tell;
+  ended: AbortSignal;
 }>;
 
-/** False at the end. In a call of its own: while the next one is awaited nothing holds the last one's buffers. */
-async function takeNext(messages: Incoming<ReportRequest>, taker: Taker): Promise<boolean> {
-  const next = await messages.next();
-  if (next === undefined) return false;
-  const { message } = next;
+async function take({ message }: ReportRequest, taker: Taker): Promise<Next> {
+  if (taker.ended.aborted) return "end";
   if (message.case === "telemetry") {
     taker.telemetry.take(message.value);
-    return true;
+    return "go on";
   }
   if (message.case === "batch") return await takeBatch(message.value, taker);
   const text = "only batches and telemetry follow an open";
   throw new Fault("INVALID_ARGUMENT", "MESSAGE_UNEXPECTED", text);
 }
 
-/** False where the stream was fenced. */
-async function takeBatch(batch: SignedBatch, { deps, caller, session, tell }: Taker) {
+/** A stream that was fenced has no more to say. */
+async function takeBatch(
+  batch: SignedBatch,
+  { deps, caller, session, tell }: Taker,
+): Promise<Next> {
   const agentId = agentIdOf(batch.batch);
   const proven = idOf("agent", caller.agentId);
   if (agentId !== proven) throw await identityMismatch(deps, caller, shown(agentId), proven);
   const result = await deps.hub.ingest(session, batch);
   const isFenced = result.$typeName === "holdfast.link.v1.Fenced";
   await tell(isFenced ? { case: "fenced", value: result } : { case: "ack", value: result });
-  return !isFenced;
+  return isFenced ? "end" : "go on";
 }
 
 function answer(
