@@ -13,9 +13,11 @@ import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
 import { markedDirectories } from "./drivers/host-process/marked.ts";
 import { bootId, readProcess } from "./drivers/host-process/proc.ts";
 import {
+  destroyHere,
   haltWorkloads,
   type Output,
   readReport,
+  shownKept,
   shownStatus,
   shownWhy,
   workplaceAt,
@@ -80,6 +82,7 @@ async function main(args: readonly string[]): Promise<number> {
   located(
     program.command("halt").description("end all workloads of an agent that does not run"),
   ).action(async (options: Where) => await halt(configOf(options)));
+  addDataCommands(program, located, printed);
   addFlightCommands(program, located, result);
   program
     .command("version")
@@ -95,6 +98,43 @@ async function main(args: readonly string[]): Promise<number> {
     if (fault.code === "INTERNAL") process.stderr.write(`cause: ${causeChain(error)}\n`);
     process.stderr.write(failureText(fault));
     return exitCodeOf(fault);
+  }
+}
+
+function addDataCommands(
+  program: Command,
+  located: (command: Command) => Command,
+  printed: (command: Command) => Command,
+): void {
+  printed(
+    program.command("kept").description("data of instances and resources that are no more"),
+  ).action(async (options: Where & { output: Output }) => {
+    process.stdout.write(shownKept(await reportOf(options), options.output));
+  });
+  located(program.command("destroy").description("destroy data that is kept, for ever"))
+    .argument("<instance>", "name or id")
+    .argument("[name]", "as kept shows it; without it all that is kept of the instance")
+    .option("--yes", "do not ask", false)
+    .action(
+      async (instance: string, name: string | undefined, options: Where & { yes: boolean }) => {
+        const wish = { instance, name: name ?? "", isConfirmed: options.yes };
+        const report = await reportOf(options);
+        process.stdout.write(
+          await destroyHere(configOf(options).stateDir, report, wish, askPerson),
+        );
+      },
+    );
+}
+
+/** Undefined where nobody sits before it. */
+async function askPerson(text: string): Promise<string | undefined> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  const { createInterface } = await import("node:readline/promises");
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await lines.question(text);
+  } finally {
+    lines.close();
   }
 }
 

@@ -1,5 +1,6 @@
 /** What can be asked of this agent on its own host: its status by the socket, and its metrics where that is set. */
 import { join } from "node:path";
+import { ActionState } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { AgentConfig } from "./config.ts";
 import { localReport } from "./local/report.ts";
@@ -21,15 +22,24 @@ export async function servePages(
   { store, config, host, log, metrics }: PageSources,
   engine: Engine,
 ): Promise<Readonly<{ close(): Promise<void> }>> {
-  const local = await startLocalServer(join(config.stateDir, SOCKET_FILE), () =>
+  const report = () =>
     localReport(store, {
       running: true,
       isReadOnly: isReadOnly(config.stateDir),
       pid: host.pid,
       version: host.version,
       statuses: engine.statuses().map(({ status }) => status),
-    }),
-  );
+      kept: engine.kept.all(),
+    });
+  const path = join(config.stateDir, SOCKET_FILE);
+  const local = await startLocalServer(path, report, async ({ instanceId, name }) => {
+    const { state, reason, message } = await engine.destroy(instanceId, name);
+    log.warn(
+      { instance: instanceId, name, state: ActionState[state], reason },
+      "asked here to destroy",
+    );
+    return { state: ActionState[state] ?? "", reason, message };
+  });
   const { metricsListen } = config;
   const served = metricsListen && (await serveMetrics(metrics.registry, metricsListen));
   if (served !== undefined) log.info({ at: served.address() }, "metrics are served");

@@ -8,6 +8,7 @@ import { CandidateSchema } from "@holdfast/proto/holdfast/model/v1/action_pb.js"
 import {
   type Assignment,
   AssignmentSchema,
+  DestroyOrderSchema,
   type Entitlement,
   EntitlementSchema,
   type Freshness,
@@ -18,11 +19,12 @@ import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js"
 import {
   type Floor,
   FloorSchema,
-  type KeyPurpose,
+  KeyPurpose,
   type KeySet,
   KeySetSchema,
 } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import { BLUEPRINT_BYTES_MAX, SECRETS_MAX } from "@holdfast/shared/blueprint/bounds.ts";
+import { DESTROY_LIFE_MS_MAX, DESTROY_NAMES_MAX } from "@holdfast/shared/destroy-order.ts";
 import { digestOf } from "@holdfast/shared/digest.ts";
 import {
   openEnvelope,
@@ -181,7 +183,53 @@ export function judgeFloor(
   return floor;
 }
 
-/** The next set is signed by a key of the present one; a first one by a key of its own. */
+export type JudgedDestroyOrder = Readonly<{
+  generation: Generation;
+  /** Empty: all that is kept. */
+  names: readonly string[];
+  /** Of the payload: the order's identity. */
+  digest: string;
+  keyId: string;
+}>;
+
+/** All of it but the generation. `now`: the later of this host's clock and the hub's. */
+export function judgeDestroyOrder(
+  envelope: Envelope | undefined,
+  keys: readonly VerificationKey[],
+  to: Addressee,
+  instanceId: string,
+  now: number,
+): JudgedDestroyOrder {
+  if (keys.length === 0) {
+    throw refusal("DESTROY_KEYS_MISSING", "destroy: no destroy keys of the vendor are pinned here");
+  }
+  const { payload, keyId } = openEnvelope("destroy", bounded("destroy", envelope), keys);
+  const order = decoded("destroy", () => fromBinary(DestroyOrderSchema, payload));
+  judgeAddressee("destroy", order, to);
+  if (order.instanceId !== instanceId) {
+    const message = `destroy: for instance ${shown(order.instanceId)}; given for ${instanceId}`;
+    throw refusal("WRONG_INSTANCE", message);
+  }
+  const signedAt = Number(order.signTime?.seconds ?? 0n) * 1_000;
+  const endsAt = Number(order.expireTime?.seconds ?? 0n) * 1_000;
+  if (endsAt <= signedAt || endsAt - signedAt > DESTROY_LIFE_MS_MAX) {
+    throw refusal("ORDER_LIFE", "destroy: good for no time, or for longer than 30 days");
+  }
+  if (now > endsAt) {
+    throw refusal("ORDER_EXPIRED", `destroy: good until ${new Date(endsAt).toISOString()}`);
+  }
+  if (order.names.length > DESTROY_NAMES_MAX) {
+    const message = `destroy: ${order.names.length} names; at most ${DESTROY_NAMES_MAX}`;
+    throw refusal("ORDER_NAMES", message);
+  }
+  const generation = generationOf(order.generation);
+  return { generation, names: order.names, digest: digestOf(payload), keyId };
+}
+
+/**
+ * The next set is signed by a key of the present one; a first one by a key of its own, but for destroy keys: those the
+ * release keys vouch for, or a hub that was taken over could make some up where the vendor has none.
+ */
 export function judgeKeySet(
   envelope: Envelope,
   held: (purpose: KeyPurpose) => KeySet | undefined,
@@ -190,7 +238,9 @@ export function judgeKeySet(
   // Which keys may sign it depends on its purpose, so that one field is read before the signature is good.
   const claimed = decoded("keyset", () => fromBinary(KeySetSchema, envelope.payload));
   const present = held(claimed.purpose);
-  const payload = open("keyset", envelope, keysOf(present ?? claimed));
+  const isDestroy = claimed.purpose === KeyPurpose.DESTROY;
+  const first = isDestroy ? held(KeyPurpose.RELEASE) : claimed;
+  const payload = open("keyset", envelope, keysOf(present ?? first));
   const set = decoded("keyset", () => fromBinary(KeySetSchema, payload));
   if (set.vendorId !== vendorId) {
     throw refusal("WRONG_VENDOR", `keyset: of vendor ${shown(set.vendorId)}; ours ${vendorId}`);
@@ -203,6 +253,16 @@ export function judgeKeySet(
   }
   if (set.version === present.version) return { verdict: "keep", set, payload };
   throw refusal("KEY_SET_OLD", `keyset: version ${set.version}; held ${present.version}`);
+}
+
+/** Not to be believed before the set is pinned. */
+export function purposeClaimed({ payload }: Envelope): KeyPurpose | undefined {
+  try {
+    return fromBinary(KeySetSchema, payload).purpose;
+  } catch {
+    // Refused when it is pinned.
+    return undefined;
+  }
 }
 
 /** Throws FRESHNESS_OLD for a note that is older than the held one. */
@@ -272,11 +332,13 @@ function open(
   envelope: Envelope | undefined,
   keys: readonly VerificationKey[],
 ): Uint8Array {
+  return openEnvelope(kind, bounded(kind, envelope), keys).payload;
+}
+
+function bounded(kind: PayloadKind, envelope: Envelope | undefined): Envelope | undefined {
   const size = envelope?.payload.length ?? 0;
-  if (size > PAYLOAD_BYTES_MAX) {
-    throw refusal("PAYLOAD_SIZE", `${kind}: ${size} bytes; at most ${PAYLOAD_BYTES_MAX}`);
-  }
-  return openEnvelope(kind, envelope, keys).payload;
+  if (size <= PAYLOAD_BYTES_MAX) return envelope;
+  throw refusal("PAYLOAD_SIZE", `${kind}: ${size} bytes; at most ${PAYLOAD_BYTES_MAX}`);
 }
 
 function decoded<Message>(kind: string, read: () => Message): Message {

@@ -241,8 +241,14 @@ export interface Driver {
    * find their work by what is there; the engine removes the rest once all are through. Succeeds also when nothing was there.
    */
   drop(instanceId: string, context: DriverContext): Promise<void>;
-  /** Data of any instance, in use or not. One driver alone tells of data/. What is empty is not data. */
-  kept(context: DriverContext): Promise<readonly KeptData[]>;
+  /**
+   * Data of any instance, in use or not, as far as it is asked for. One driver alone tells of data/. What is empty is not
+   * data. Asked for all it may take minutes.
+   */
+  kept(
+    context: DriverContext,
+    isAsked?: (data: Pick<KeptData, "instanceId" | "resourceId">) => boolean,
+  ): Promise<readonly KeptData[]>;
   /**
    * Removes an instance's data for ever: those of these names, without names all of it. Only the engine calls it, with a
    * destroy order or a local approval in hand. Succeeds also when nothing was there; safe to repeat when half done.

@@ -15,8 +15,9 @@ import {
   type StateHost,
   takeLock,
 } from "../store/state-directory.ts";
+import { chosenToDestroy, destroyPrompt, keptText } from "./kept.ts";
 import { type LocalReport, localReport } from "./report.ts";
-import { askLocalServer } from "./server.ts";
+import { askLocalServer, askToDestroy } from "./server.ts";
 import { findInstance, statusText, whyText } from "./show.ts";
 import { workplaceOf } from "./workplace.ts";
 
@@ -56,6 +57,41 @@ export function shownStatus(report: LocalReport, output: Output): string {
 export function shownWhy(report: LocalReport, instance: string, output: Output): string {
   const found = findInstance(report, instance);
   return output === "json" ? asJson(found) : whyText(report, found);
+}
+
+export function shownKept({ kept }: LocalReport, output: Output): string {
+  return output === "json" ? asJson(kept) : keptText(kept);
+}
+
+export type DestroyWish = Readonly<{ instance: string; name: string; isConfirmed: boolean }>;
+
+/** By the running agent. `ask` shows a text to a person and gives what was typed; undefined: nobody is there. */
+export async function destroyHere(
+  stateDir: string,
+  report: LocalReport,
+  { instance, name, isConfirmed }: DestroyWish,
+  ask: (text: string) => Promise<string | undefined>,
+): Promise<string> {
+  if (!report.running) {
+    const message = `${stateDir}: no agent runs; only a running one destroys`;
+    const next = `holdfast-agent run --state ${stateDir}`;
+    throw new Fault("FAILED_PRECONDITION", "AGENT_NOT_RUNNING", message, { next });
+  }
+  const chosen = chosenToDestroy(report.kept, instance, name);
+  const typed = isConfirmed ? instance : await ask(destroyPrompt(chosen, instance));
+  if (typed?.trim() !== instance) {
+    const message = `data of ${instance} was not destroyed: ${typed === undefined ? "nobody is there to be asked; --yes says that it is meant" : "the name was not typed"}`;
+    throw new Fault("CANCELLED", "NOT_CONFIRMED", message);
+  }
+  const answer = await askToDestroy(join(stateDir, SOCKET_FILE), {
+    ...{ instanceId: chosen.instanceId, name },
+  });
+  if (answer.state === "DONE") return `${answer.message}\n`;
+  if (answer.state === "HELD")
+    return `not yet: ${answer.message}; it is done when that is over, within 10 minutes\n`;
+  throw new Fault("FAILED_PRECONDITION", answer.reason, answer.message, {
+    next: "holdfast-agent kept",
+  });
 }
 
 function asJson(value: unknown): string {

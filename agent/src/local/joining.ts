@@ -8,7 +8,7 @@ import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js"
 import { Fault } from "@holdfast/shared/fault.ts";
 import { clockProblem } from "@holdfast/shared/plausible-clock.ts";
 import { newSealingIdentity } from "@holdfast/shared/sealing.ts";
-import { pinKeySet } from "../assignments/pinning.ts";
+import { pinAtJoin } from "../assignments/pinning.ts";
 import type { Identity } from "../link/port.ts";
 import { claim, findClaim, ofAnother } from "../store/claims.ts";
 import { openStore, type Store } from "../store/database.ts";
@@ -104,7 +104,7 @@ async function keep(
     facts.putWorkplace(store, workplace);
     if (takeover !== undefined && before === undefined) facts.beginAdopting(store);
     secrets.putSealingIdentity(store, sealing);
-    for (const envelope of keySets) pinKeySet(store, envelope, identity.vendorId);
+    pinAtJoin(store, keySets, identity.vendorId);
     facts.raiseIncarnation(store, incarnation);
     facts.clearDamaged(store);
   });

@@ -9,12 +9,14 @@ import {
 import { rawPublicKeyOf, signingKey } from "@holdfast/shared/dsse.ts";
 import { formatGeneration, generationOf } from "@holdfast/shared/generation.ts";
 import { identityFingerprint } from "@holdfast/shared/sealing.ts";
+import type { Kept } from "../reconcile/kept.ts";
 import * as assignments from "../store/assignments.ts";
 import type { Store } from "../store/database.ts";
 import * as facts from "../store/facts.ts";
 import * as identities from "../store/identity.ts";
 import { Outbox } from "../store/outbox.ts";
 import * as statuses from "../store/statuses.ts";
+import { keptHere, type LocalKept } from "./kept.ts";
 
 export type LocalReport = Readonly<{
   running: boolean;
@@ -38,6 +40,8 @@ export type LocalReport = Readonly<{
   /** Records of usage that the hub has not taken yet. */
   usageWaiting: string;
   instances: readonly LocalInstance[];
+  /** Data that nothing uses any more. */
+  kept: readonly LocalKept[];
 }>;
 
 export type LocalInstance = Readonly<{
@@ -74,6 +78,8 @@ export type StatusJson = Readonly<{
       durationMs?: string;
     }>[];
   }>;
+  /** What a removal waits for. */
+  finalizers?: readonly Readonly<{ name?: string; reason?: string; message?: string }>[];
   resources?: readonly Readonly<{
     id?: string;
     kind?: string;
@@ -91,6 +97,8 @@ export type ReportFacts = Readonly<{
   version: string;
   /** Of the running engine; without it the last ones that were stored. */
   statuses: readonly InstanceStatus[] | undefined;
+  /** As the running engine saw it last. */
+  kept?: readonly Kept[];
 }>;
 
 export function localReport(store: Store, known: ReportFacts): LocalReport {
@@ -121,6 +129,7 @@ export function localReport(store: Store, known: ReportFacts): LocalReport {
     frozenSince: frozenSince === undefined ? "" : new Date(frozenSince).toISOString(),
     usageWaiting: String(new Outbox(store.db).waiting()),
     instances: all.map((status) => instanceOf(store, status)),
+    kept: keptHere(store, known.kept, all),
   };
 }
 

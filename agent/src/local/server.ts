@@ -1,11 +1,12 @@
 /**
- * The agent's answers on this host: HTTP on a Unix socket that only its owner can open. Read-only, and alive
- * whatever the link does.
+ * The agent's answers on this host: HTTP on a Unix socket that only its owner can open, alive whatever the link does.
+ * It can be asked for one thing beside its report: to destroy data that nothing uses, as the customer's approval.
  */
 import { chmodSync, rmSync } from "node:fs";
-import { createServer, request } from "node:http";
+import { createServer, type IncomingMessage, type RequestOptions, request } from "node:http";
 import { dirname } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { uuidOf } from "@holdfast/shared/ids.ts";
 import { isReadOnly } from "../store/state-directory.ts";
 import type { LocalReport } from "./report.ts";
 
@@ -16,6 +17,15 @@ const CONNECTIONS_MAX = 32;
 /** sun_path on Linux, without the final NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
+/** Of a request to destroy. */
+const ASKED_BYTES_MAX = 4_096;
+/** Longer than any step may take. */
+const DESTROY_MS_MAX = 660_000;
+
+export type DestroyAsked = Readonly<{ instanceId: string; name: string }>;
+/** `state`: a name of ActionState. */
+export type DestroyAnswer = Readonly<{ state: string; reason: string; message: string }>;
+
 export interface LocalServer {
   close(): Promise<void>;
 }
@@ -24,6 +34,7 @@ export interface LocalServer {
 export async function startLocalServer(
   path: string,
   report: () => LocalReport,
+  destroy: (asked: DestroyAsked) => Promise<DestroyAnswer>,
 ): Promise<LocalServer> {
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     throw new Fault(
@@ -34,12 +45,17 @@ export async function startLocalServer(
     );
   }
   const server = createServer({ requestTimeout: ANSWER_MS_MAX }, (incoming, response) => {
-    if (incoming.method !== "GET" || incoming.url !== "/v1/report") {
-      response.writeHead(404).end();
-      return;
-    }
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(JSON.stringify(report()));
+    const tell = (answer: unknown): void => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify(answer));
+    };
+    const asked = `${incoming.method} ${incoming.url}`;
+    if (asked === "GET /v1/report") tell(report());
+    else if (asked === "POST /v1/destroy") {
+      readAsked(incoming)
+        .then(destroy)
+        .then(tell, () => response.writeHead(400).end());
+    } else response.writeHead(404).end();
   });
   server.maxConnections = CONNECTIONS_MAX;
   rmSync(path, { force: true });
@@ -60,12 +76,36 @@ export async function startLocalServer(
   };
 }
 
+async function readAsked(incoming: IncomingMessage): Promise<DestroyAsked> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > ASKED_BYTES_MAX) throw new Error("too long");
+    chunks.push(chunk);
+  }
+  const { instanceId, name } = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+  if (typeof name !== "string") throw new Error("no name");
+  uuidOf("instance", instanceId);
+  return { instanceId, name };
+}
+
 /** The running agent's report. Throws UNAVAILABLE `AGENT_SILENT`. */
-export async function askLocalServer(path: string): Promise<LocalReport> {
+export function askLocalServer(path: string): Promise<LocalReport> {
+  return ask(path, { path: "/v1/report", timeout: ANSWER_MS_MAX }, "");
+}
+
+/** How it ended, or that it waits. Throws UNAVAILABLE `AGENT_SILENT`. */
+export function askToDestroy(path: string, asked: DestroyAsked): Promise<DestroyAnswer> {
+  const how = { method: "POST", path: "/v1/destroy", timeout: DESTROY_MS_MAX };
+  return ask(path, how, JSON.stringify(asked));
+}
+
+async function ask<Answer>(path: string, how: RequestOptions, body: string): Promise<Answer> {
   return await new Promise((resolve, reject) => {
     const silent = (cause: unknown) =>
       reject(new Fault("UNAVAILABLE", "AGENT_SILENT", `${path}: no answer`, { cause }));
-    const asked = request({ socketPath: path, path: "/v1/report", timeout: ANSWER_MS_MAX });
+    const asked = request({ socketPath: path, ...how });
     asked.once("timeout", () => asked.destroy(new Error("timeout")));
     asked.once("error", silent);
     asked.once("response", (response) => {
@@ -79,12 +119,12 @@ export async function askLocalServer(path: string): Promise<LocalReport> {
       response.once("error", silent);
       response.once("end", () => {
         try {
-          resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")) as LocalReport);
+          resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")) as Answer);
         } catch (error) {
           silent(error);
         }
       });
     });
-    asked.end();
+    asked.end(body);
   });
 }

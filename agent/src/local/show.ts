@@ -143,6 +143,9 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
       `${head}${`${each.type}=${wordOf(each.status)}`.padEnd(16)} ${each.reason}: ${each.message} (since ${each.lastTransitionTime})`,
     );
   }
+  for (const [n, { name, reason, message }] of (status.finalizers ?? []).entries()) {
+    lines.push(`${n === 0 ? "removal   " : "          "}waits for ${name}: ${reason}: ${message}`);
+  }
   lines.push(`next      ${nextOf(report, status)}`);
   return asText(lines);
 }
@@ -170,6 +173,10 @@ function nextOf(report: LocalReport, status: StatusJson): string {
     case "CONSENT_HELD":
     case "CONSENT_VETOED":
       return "a rule of this agent's configuration (deny) says no; what serves is not touched";
+    case "USAGE_UNREPORTED":
+      return "wait: the instance goes once the hub has taken its usage; see link above";
+    case "DESTROY_ORDER_MISSING":
+      return "the vendor signs a destroy order, or you approve it here: holdfast-agent destroy INSTANCE NAME";
     case "STALE":
       return "changes wait for the link; what serves is not touched";
     case "ATTEMPT_APPLYING":

@@ -3,6 +3,7 @@ import { formatGeneration, type Generation } from "@holdfast/shared/generation.t
 import type { Refusal } from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
+import type { KeptView } from "./kept.ts";
 import type { Finalizer } from "./removal.ts";
 import type { ResourceView, ServingView } from "./settle.ts";
 
@@ -32,6 +33,8 @@ export type InstanceView = Readonly<{
   measured: Measured | undefined;
   /** What a removal still waits for. */
   finalizers: readonly Finalizer[];
+  /** Data that nothing uses any more. */
+  kept: readonly KeptView[];
 }>;
 
 /** `trouble` says which meter could not be read, and why. */

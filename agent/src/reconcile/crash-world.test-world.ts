@@ -128,6 +128,7 @@ export function beginLife(kind: string, its: CrashScenario, at?: number) {
     consent: ALL_ALLOWED,
     secrets: { stamp: () => "", read: async (_, { name }) => its.secrets?.[name] ?? "" },
     measured: () => undefined,
+    addressee: { vendorId: VENDOR, cellId: CELL },
     usage: ALL_REPORTED,
     hubNow: () => context.clock.now(),
     intervalMs: LOOK_AGAIN_MS,

@@ -312,6 +312,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     secrets: agentSecrets(store, AGENT, localSecrets(base.secretsDir, process.getuid?.() ?? 0)),
     measured: () => undefined,
     usage: options.usage ?? ALL_REPORTED,
+    addressee: { vendorId: VENDOR, cellId: CELL },
     hubNow: options.hubNow ?? Date.now,
     intervalMs: 100,
   });

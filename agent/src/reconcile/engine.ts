@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { equals, fromBinary } from "@bufbuild/protobuf";
+import type { ActionResult } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
@@ -13,6 +14,7 @@ import * as attempts from "../store/attempts.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
 import * as statuses from "../store/statuses.ts";
 import { InstanceLoop } from "./instance.ts";
+import { KeptLooks } from "./kept.ts";
 import { Orders } from "./orders.ts";
 import { Snapshots } from "./snapshots.ts";
 import { statusOf } from "./status.ts";
@@ -24,8 +26,10 @@ export class Engine {
   readonly statusBell: Doorbell;
   readonly snapshots: Snapshots;
   readonly orders: Orders;
+  readonly kept: KeptLooks;
   readonly #deps: EngineDeps;
   readonly #stop = new AbortController();
+  #looking: Promise<void> = Promise.resolve();
   readonly #running = new Map<string, Running>();
   readonly #stored = new Map<string, number>();
   readonly #statuses = new Map<string, VersionedStatus>();
@@ -37,6 +41,7 @@ export class Engine {
     this.statusBell = new Doorbell(deps.clock);
     this.snapshots = new Snapshots(deps.clock, deps.drivers, deps.context);
     this.orders = new Orders(deps);
+    this.kept = new KeptLooks(deps, (instanceId) => this.#changed(instanceId));
     for (const each of statuses.list(deps.store)) {
       this.#statuses.set(each.status.instanceId, each);
     }
@@ -44,6 +49,7 @@ export class Engine {
 
   /** Begins the loop of every instance that the store knows. */
   start(): void {
+    this.#looking = this.kept.run(this.#stop.signal);
     for (const { instanceId } of assignments.list(this.#deps.store)) this.wake(instanceId);
     for (const instanceId of assignments.listRefused(this.#deps.store)) this.wake(instanceId);
   }
@@ -58,6 +64,11 @@ export class Engine {
     for (const { loop } of this.#running.values()) loop.retryNow();
   }
 
+  /** Approved on this host: data that nothing uses any more is destroyed, all of an instance or what has this name. */
+  destroy(instanceId: string, name: string): Promise<ActionResult> {
+    return this.orders.approve(instanceId, name, () => this.wake(instanceId));
+  }
+
   statuses(): readonly VersionedStatus[] {
     return [...this.#statuses.values()];
   }
@@ -70,6 +81,7 @@ export class Engine {
       instanceId,
       snapshots: this.snapshots,
       orders: this.orders,
+      kept: this.kept,
       signal: this.#stop.signal,
       changed: () => undefined,
       settled: () => undefined,
@@ -79,7 +91,7 @@ export class Engine {
   /** Loops end at their next safe point; workloads are not touched. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+    await Promise.all([this.#looking, ...[...this.#running.values()].map(({ ended }) => ended)]);
   }
 
   /** Content that no wanted or committed release and no running attempt names may go. */

@@ -24,6 +24,8 @@ import {
   type InstanceState,
   type Situation,
 } from "./decide.ts";
+import { judgeDestroys } from "./destruction.ts";
+import { KEPT_NAMES_MAX, type KeptView, unusedSince } from "./kept.ts";
 import { resumeRestart, workOff } from "./orders.ts";
 import {
   findHold,
@@ -88,7 +90,19 @@ export class InstanceLoop {
       serving: removed ? undefined : this.#serving,
       finalizers: isLeaving && !removed ? finalizersOf(this.#removal, this.#hold) : [],
       measured: this.#work.measured(instanceId),
+      kept: this.#kept(),
     };
+  }
+
+  #kept(): readonly KeptView[] {
+    const { kept, store, instanceId } = this.#work;
+    return kept
+      .of(instanceId)
+      .slice(0, KEPT_NAMES_MAX)
+      .map((data) => {
+        const { name, resourceId = "", bytes } = data;
+        return { name, resource: resourceId, bytes, since: unusedSince(store, data) };
+      });
   }
 
   async run(): Promise<void> {
@@ -269,7 +283,9 @@ export class InstanceLoop {
     });
     if (plan === undefined) return;
     const stepsDigest = stepsDigestOf(plan);
-    const hold = judgeConsent(this.#work, target, plan);
+    const hold =
+      judgeConsent(this.#work, target, plan) ??
+      judgeDestroys(this.#work, target.generation, plan.steps);
     if (hold !== undefined) {
       this.#hold = hold;
       this.#noteHold(target, hold, stepsDigest);
@@ -328,7 +344,9 @@ export class InstanceLoop {
     const steps = isOpen ? [] : await planRemoval(work);
     const plan = { steps, renderings: [], open: new Map() };
     const stepsDigest = stepsDigestOf(plan);
-    const hold = isOpen ? undefined : judgeConsent(work, target, plan);
+    const hold = isOpen
+      ? undefined
+      : (judgeConsent(work, target, plan) ?? judgeDestroys(work, target.generation, steps));
     if (hold !== undefined) this.#noteHold(target, hold, stepsDigest);
     const begin = (): AttemptRecord => {
       return { ...this.#record(target), steps: plannedSteps(steps), stepsDigest };

@@ -8,14 +8,16 @@
  *   ended    DONE, FAILED, EXPIRED or REFUSED, for ever
  */
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type Action,
   ActionKind,
   type ActionResult,
   ActionResultSchema,
+  ActionSchema,
   ActionState,
 } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
-import type { Clock } from "@holdfast/shared/clock.ts";
+import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { asFault, Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import * as actions from "../store/actions.ts";
@@ -24,11 +26,15 @@ import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
+import { destroyByAction, LOCAL_PREFIX } from "./destruction.ts";
 import { findHold, judgeConsent, planAttempt } from "./plan.ts";
 import { plannedSteps } from "./shown-steps.ts";
 import { stepsDigestOf } from "./steps-digest.ts";
 import { findServing, type Target } from "./target.ts";
 import { copiesOf, identityOf, type Work } from "./work.ts";
+
+/** How long what was approved on this host may wait for an attempt or a removal to end. */
+const APPROVAL_MS = 600_000;
 
 export type Tell = (result: ActionResult) => void;
 
@@ -42,6 +48,7 @@ type Verdict = Readonly<{
 export type OrdersDeps = Readonly<{
   store: Store;
   clock: Clock;
+  random: Random;
   /** The hub's time, ms. */
   hubNow(): number;
 }>;
@@ -64,7 +71,8 @@ export class Orders {
       tell(result);
       return false;
     }
-    const refusal = this.#refusalOf(action);
+    const isForged = action.id.startsWith(LOCAL_PREFIX);
+    const refusal = isForged ? FORGED : this.#refusalOf(action);
     if (refusal !== undefined) {
       this.#tell.set(action.id, tell);
       this.end(action, refusal);
@@ -75,6 +83,23 @@ export class Orders {
     const held = this.#held.get(action.id);
     if (held !== undefined) tell(held);
     return true;
+  }
+
+  /**
+   * What the customer approves on this host: that data is destroyed, all of it or what has this name. Resolves with how it
+   * ended; what waits says so at once, and its time goes on.
+   */
+  async approve(instanceId: string, name: string, wake: () => void): Promise<ActionResult> {
+    const { store, clock, random, hubNow } = this.#deps;
+    const id = `${LOCAL_PREFIX}${clock.now().toString(36)}-${random().toString(36).slice(2)}`;
+    const notAfter = timestampFromMs(hubNow() + APPROVAL_MS);
+    const kind = ActionKind.DESTROY;
+    const action = create(ActionSchema, { id, instanceId, kind, resource: name, notAfter });
+    actions.add(store, action, clock.now());
+    return await new Promise((resolve) => {
+      this.#tell.set(id, resolve);
+      wake();
+    });
   }
 
   oldest(instanceId: string): Action | undefined {
@@ -117,6 +142,12 @@ export class Orders {
     return refused("ACTIONS_TOO_MANY", `${open} actions are open here; no more are taken`);
   }
 }
+
+const FORGED: Verdict = {
+  state: "REFUSED",
+  reason: "NOT_LOCAL",
+  message: "an order of the hub cannot stand for an approval on this host",
+};
 
 function resultOf({ id }: Action, { state, reason, message }: Verdict): ActionResult {
   return create(ActionResultSchema, { id, state: ActionState[state], reason, message });
@@ -168,6 +199,8 @@ async function begin(work: Work, action: Action): Promise<boolean> {
       return true;
     case ActionKind.RESTART:
       return await restart(work, action);
+    case ActionKind.DESTROY:
+      return await destroyByAction(work, action);
     case ActionKind.RUN_JOB:
       work.orders.end(action, refused("JOBS_UNKNOWN", "this agent cannot run jobs yet"));
       return true;

@@ -130,6 +130,7 @@ async function finish(run: AttemptRun, state: RemovalState): Promise<Hold | unde
     ...{ ...run.record, phase: "ENDED", state: "COMMITTED", reason, message: "" },
     endedAt: clock.now(),
   });
+  run.work.kept.ring();
   run.work.changed();
   return undefined;
 }

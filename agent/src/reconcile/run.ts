@@ -7,6 +7,7 @@ import { compareGenerations, formatGeneration } from "@holdfast/shared/generatio
 import type { Step, StepOrder, StepOutcome } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
+import { refuseUnordered } from "./destruction.ts";
 import { cut, type StepEnd, withStep } from "./shown-steps.ts";
 import { bounded } from "./snapshots.ts";
 import { driverOf, Interrupted, outside, STEP_MS_MAX, stepContext, type Work } from "./work.ts";
@@ -112,7 +113,8 @@ export class AttemptRun {
   }
 
   /** One order to its driver, with its own time limit. */
-  async order(order: Timed<StepOrder>): Promise<StepOutcome> {
+  async order(order: Timed<StepOrder> & Pick<Step, "destroys">): Promise<StepOutcome> {
+    refuseUnordered(this.work, this.#record.generation, order);
     const driver = driverOf(this.work, order.kind);
     const { resourceId, kind, verb, input } = order;
     return await bounded(

@@ -59,6 +59,9 @@ export function statusOf(
     removed,
     finalizers: [...view.finalizers],
     history: [...historyOf(view)],
+    kept: view.kept.map(({ name, resource, bytes, since }) => {
+      return { name, resource, bytes: BigInt(bytes), since: timestampFromMs(since) };
+    }),
   });
 }
 

@@ -4,6 +4,7 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import type { Recorder } from "@holdfast/shared/flight/machine.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import type { ArtefactRef } from "../artefacts/cache.ts";
+import type { Addressee } from "../assignments/judge.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import type { Driver, DriverContext, Live, StepContext, Wanted } from "../drivers/driver.ts";
 import type { Secrets } from "../secrets/secrets.ts";
@@ -11,6 +12,7 @@ import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import type { Measured } from "./conditions.ts";
 import type { Journal } from "./journal.ts";
+import type { KeptLooks } from "./kept.ts";
 import type { UsageStream } from "./last-usage.ts";
 import type { Orders } from "./orders.ts";
 import { plannedOf, wantedOf } from "./rendering.ts";
@@ -47,6 +49,8 @@ export type EngineDeps = Readonly<{
   /** How an instance's last window was measured; undefined before the first one ended. */
   measured(instanceId: string): Measured | undefined;
   usage: UsagePort;
+  /** For whom this agent works: an order for anybody else is refused. */
+  addressee: Addressee;
   /** The hub's time as far as it is known, ms: by it an order is too late. */
   hubNow(): number;
   /** Writes decisions down; without it nothing is. */
@@ -61,6 +65,7 @@ export type Work = EngineDeps &
     instanceId: string;
     snapshots: Snapshots;
     orders: Orders;
+    kept: Pick<KeptLooks, "of" | "ring">;
     signal: AbortSignal;
     /** Something that people see has changed. */
     changed(): void;

@@ -5,6 +5,7 @@
 import { Fault } from "@holdfast/shared/fault.ts";
 import { ACTION_SCHEMA } from "./actions.ts";
 import type { Store } from "./database.ts";
+import { DESTROY_GRANT_SCHEMA } from "./destroy-grants.ts";
 import { OUTBOX_SCHEMA } from "./outbox.ts";
 import { CORE_SCHEMA } from "./schema-core.ts";
 import { PAST_ATTEMPTS_SCHEMA } from "./schema-past-attempts.ts";
@@ -17,6 +18,7 @@ const MIGRATIONS: readonly string[] = [
   SECRETS_SCHEMA,
   ACTION_SCHEMA,
   PAST_ATTEMPTS_SCHEMA,
+  DESTROY_GRANT_SCHEMA,
 ];
 
 export function migrate(store: Store, path: string): void {

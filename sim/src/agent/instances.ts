@@ -112,6 +112,7 @@ export class Instance {
       serving: { resources, outputs: {}, strays: [], repairs: [], trouble: "", nextAt: undefined },
       measured: this.measured ? { trouble: undefined } : undefined,
       finalizers: [],
+      kept: [],
     };
     return statusOf(this.id, view, this.#status, this.#clock.now());
   }

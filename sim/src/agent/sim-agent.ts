@@ -2,6 +2,7 @@
  * One simulated agent: the agent's real link over ports in memory. Starts, leaves, loses its memory; what it learns it
  * tells as events.
  */
+import { purposeClaimed } from "@holdfast/agent/src/assignments/judge.ts";
 import type { Enrolled } from "@holdfast/agent/src/enroll.ts";
 import type { KeepaliveTiming } from "@holdfast/agent/src/link/hub-client.ts";
 import { type Link, startLink } from "@holdfast/agent/src/link/link.ts";
@@ -14,6 +15,7 @@ import type {
 import type { NewRecord } from "@holdfast/agent/src/metering/records.ts";
 import { UsageReport } from "@holdfast/agent/src/metering/report.ts";
 import type { BatchAck } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
@@ -79,7 +81,10 @@ export class SimAgent {
     const { vendorId, cellId, fencing } = enrolled.identity;
     const addressee = { vendorId, cellId };
     const trust = new Trust(addressee, keySets);
-    for (const envelope of enrolled.keySets) trust.pin(envelope);
+    for (const envelope of enrolled.keySets) {
+      // Simulated agents keep no data; destroy keys may be vouched for by release keys that are no more.
+      if (purposeClaimed(envelope) !== KeyPurpose.DESTROY) trust.pin(envelope);
+    }
     this.#control = new SimControl({
       ...deps,
       ...{ addressee, fencing, trust, agent: name, agentVersion: deps.version },

@@ -73,7 +73,7 @@ export function processDriver(host: ProcessHost): Driver {
     redactor: redactorOf,
     drop: (instanceId, context) =>
       onHost(instanceId, () => dropInstance(host, instanceId, context)),
-    kept: (context) => onHost("data", () => keptData(context)),
+    kept: (context, isAsked) => onHost("data", () => keptData(context, isAsked)),
     destroy: (instanceId, context, names) =>
       onHost(instanceId, () => destroyData(instanceId, context, names)),
   };

@@ -16,21 +16,23 @@ const BLOCK_BYTES = 512;
 
 const HEX_UUID = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/;
 
-export async function keptData({
-  stateDir,
-  signal,
-}: Pick<DriverContext, "stateDir" | "signal">): Promise<readonly KeptData[]> {
+export async function keptData(
+  { stateDir, signal }: Pick<DriverContext, "stateDir" | "signal">,
+  isAsked: (data: Pick<KeptData, "instanceId">) => boolean = () => true,
+): Promise<readonly KeptData[]> {
   const root = join(stateDir, "instances");
   const found: KeptData[] = [];
   for (const name of await namesIn(root)) {
     const uuid = HEX_UUID.exec(name)?.slice(1).join("-");
     if (uuid === undefined || !isUuid(uuid)) continue;
+    const instanceId = idOf("instance", uuid);
+    if (!isAsked({ instanceId })) continue;
     const place = join(root, name, DATA_NAME);
     if ((await namesIn(place)).length === 0) continue;
     const { birthtimeMs } = await stat(place);
     const bytes = await bytesIn(place, signal);
     const since = Math.floor(birthtimeMs);
-    found.push({ instanceId: idOf("instance", uuid), name: DATA_NAME, place, bytes, since });
+    found.push({ instanceId, name: DATA_NAME, place, bytes, since });
   }
   return found;
 }
