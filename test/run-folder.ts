@@ -1,9 +1,10 @@
 /**
  * One temporary folder for a whole run of the tests, which goes with it: also what a test that fails, or a server that
  * it started, leaves behind, and what runs that were killed left. Programs that were started from such a folder, and
- * control groups of agents whose state was in it, go too; those of anybody else are not touched. Open to all users,
+ * control groups of agents whose state was in it, and mounts of engines, go too; those of anybody else are not touched. Open to all users,
  * since some tests start programs as another one.
  */
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +37,7 @@ export async function setup(): Promise<() => Promise<void>> {
 async function removeRun(folder: string): Promise<void> {
   await endProgramsOf(folder);
   const states = statesBelow(folder, STATE_DEPTH_MAX);
+  unmountBelow(folder);
   rmSync(folder, { recursive: true, force: true, maxRetries: REMOVE_TRIES_MAX });
   // Groups are known by a digest of the directory alone, so they can be named only as long as that is known.
   for (const state of states) pruneGroups("/proc", state);
@@ -61,6 +63,15 @@ function programsOf(folder: string): readonly number[] {
       return false;
     }
   });
+}
+
+/** What a container engine that was killed left, deepest first; only root can have made any. */
+function unmountBelow(folder: string): void {
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .flatMap((line) => line.split(" ")[4] ?? [])
+    .filter((point) => point.startsWith(`${folder}/`));
+  for (const point of points.reverse()) spawnSync("umount", ["-l", point]);
 }
 
 function statesBelow(folder: string, depth: number): readonly string[] {

@@ -19,6 +19,7 @@ export const AGENT_ENV_CONFIG = "HOLDFAST_AGENT_CONFIG";
 const DENY_RULES_MAX = 100;
 const PROCESS_USERS_MAX = 100;
 const FILE_ROOTS_MAX = 100;
+const CONTAINER_RULES_MAX = 100;
 
 const SPECS = {
   state_dir: settings.required(settings.path()),
@@ -32,6 +33,10 @@ const SPECS = {
   process_cgroups: settings.choice(["auto", "off"], { fallback: "auto" }),
   process_users: settings.list({ itemsMax: PROCESS_USERS_MAX }),
   file_roots: settings.list({ itemsMax: FILE_ROOTS_MAX }),
+  container_socket: settings.path(),
+  container_mounts: settings.list({ itemsMax: CONTAINER_RULES_MAX }),
+  container_registries: settings.list({ itemsMax: CONTAINER_RULES_MAX }),
+  container_image_mib_max: settings.integer({ min: 1, max: 1_048_576, fallback: 8_192 }),
   ship_logs: settings.boolean({ fallback: true }),
 } as const;
 
@@ -51,6 +56,13 @@ export type AgentConfig = Readonly<{
   processUsers: readonly string[];
   /** Folders of the host below which a release may write files, besides the instance's own. */
   fileRoots: readonly string[];
+  /** Of the engine that runs containers; undefined: no containers here. */
+  containerSocket: string | undefined;
+  /** Folders of the host below which a release may mount. */
+  containerMounts: readonly string[];
+  /** Registries, or repositories of them, from which images may come besides those of releases. */
+  containerRegistries: readonly string[];
+  containerImageMibMax: number;
   /** Whether what workloads print leaves this host. */
   shipLogs: boolean;
 }>;
@@ -76,6 +88,10 @@ export function readConfig(
     processCgroups: values.process_cgroups,
     processUsers: values.process_users,
     fileRoots: soundRoots(values.file_roots),
+    containerSocket: values.container_socket,
+    containerMounts: values.container_mounts,
+    containerRegistries: values.container_registries,
+    containerImageMibMax: values.container_image_mib_max,
     shipLogs: values.ship_logs,
   };
   return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };

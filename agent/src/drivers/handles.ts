@@ -6,12 +6,13 @@
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { Wanted } from "./driver.ts";
 
-/** `r` and the restarts of a process, `j` and the runs of a job. */
-const LETTERS = { process: "r", job: "j" } as const;
+/** `r` and `c` with the restarts of a process and of a container, `j` and the runs of a job. */
+const LETTERS = { process: "r", job: "j", container: "c" } as const;
 export type CopyKind = keyof typeof LETTERS;
+const KINDS = Object.keys(LETTERS) as readonly CopyKind[];
 
 const DIGEST_CHARS = 12;
-const NAME = /^(?<resource>.+)-\d+\.\d+-[0-9a-z]*-\d+(?<letter>[rj])(?<count>\d+)$/;
+const NAME = /^(?<resource>.+)-\d+\.\d+-[0-9a-z]*-\d+(?<letter>[rjc])(?<count>\d+)$/;
 
 /** The resource that a copy of this kind belongs to; undefined: another kind's, or no such name. */
 export function resourceOf(handle: string, kind: CopyKind): string | undefined {
@@ -29,7 +30,8 @@ export function countOf(handle: string): number {
 }
 
 export function kindOf(handle: string): CopyKind {
-  return NAME.exec(handle)?.groups?.["letter"] === LETTERS.job ? "job" : "process";
+  const letter = NAME.exec(handle)?.groups?.["letter"];
+  return KINDS.find((kind) => LETTERS[kind] === letter) ?? "process";
 }
 
 /** What the names of all copies of this rendering begin with. */

@@ -89,7 +89,12 @@ export async function readLog(
 }
 
 export function redactorOf(file: LogFile, context: DriverContext): Redactor | undefined {
-  const secrets = knownSecretsIn(join(homeOf(file, context), "run", file.handle));
+  return redactorFrom(join(homeOf(file, context), "run", file.handle));
+}
+
+/** Of a copy whose secrets lie in the folder `secrets` there. */
+export function redactorFrom(home: string): Redactor | undefined {
+  const secrets = knownSecretsIn(home);
   if (secrets === undefined) return undefined;
   const redact = (line: string) =>
     secrets.reduce((text, secret) => text.replaceAll(secret, "[redacted]"), line);

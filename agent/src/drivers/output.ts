@@ -45,7 +45,12 @@ export function linesOf(text: Buffer, runDir: string, isCut: boolean): readonly 
 /** The last lines with anything on them, for one line of a message; empty if there are none. */
 export function messageOf(path: string, runDir: string): string {
   const text = tailOf(path, MESSAGE_BYTES);
-  return linesOf(text, runDir, text.length === MESSAGE_BYTES)
+  return messageIn(linesOf(text, runDir, text.length === MESSAGE_BYTES));
+}
+
+/** The same of lines that are at hand. */
+export function messageIn(lines: readonly string[]): string {
+  return lines
     .filter((line) => line.trim() !== "")
     .slice(-MESSAGE_LINES_MAX)
     .map((line) => bounded(line.trim(), MESSAGE_LINE_CHARS_MAX))

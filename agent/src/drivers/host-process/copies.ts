@@ -6,6 +6,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
+import { STOP_UNKNOWN } from "../copy-plan.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
 import { foldersOf } from "../folders.ts";
 import { countOf, resourceOf } from "../handles.ts";
@@ -30,7 +31,6 @@ import {
   readExit,
   readHealth,
   readRecord,
-  STOP_UNKNOWN,
   writeRecord,
 } from "./record.ts";
 

@@ -5,6 +5,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { STOP_UNKNOWN } from "../copy-plan.ts";
 import type { DriverContext, ResourceKey, StepOutcome } from "../driver.ts";
 import { foldersOf } from "../folders.ts";
 import { killGroup, removeGroups } from "./cgroup.ts";
@@ -15,7 +16,6 @@ import { type ProcessEntry, readProcess } from "./proc.ts";
 import {
   type ProcessIdentity,
   readExit,
-  STOP_UNKNOWN,
   type StopSettings,
   writeExit,
   writeRecord,

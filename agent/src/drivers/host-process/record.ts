@@ -16,9 +16,6 @@ export type ProcessIdentity = Readonly<{ pid: number; startTicks: number; bootId
 
 export type StopSettings = Readonly<{ signal: string; graceMs: number }>;
 
-/** How to stop a copy whose spec is not known any more. */
-export const STOP_UNKNOWN = { signal: "SIGTERM", graceMs: 10_000 } as const;
-
 export type CopyRecord = Readonly<{
   instance: string;
   resource: string;

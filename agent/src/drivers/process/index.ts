@@ -28,11 +28,10 @@ import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { destroyData, keptData } from "./kept.ts";
 import { liveOf } from "./live.ts";
 import { prepareStart } from "./prepare.ts";
-import { restartSteps } from "./restart.ts";
 import { signalResource } from "./signal.ts";
 import type { ProcessSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
-import { stepsFor } from "./steps.ts";
+import { restartSteps, stepsFor } from "./steps.ts";
 import { stopCopy } from "./stop.ts";
 
 export { type ProcessHost, processHost } from "./host.ts";

@@ -2,17 +2,14 @@
  * The directory data/ of every instance: told by this driver alone, whatever kind wrote into it, and removed only with
  * an order or an approval that the engine has checked.
  */
-import { lstat, opendir, readdir, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { idOf, isUuid } from "@holdfast/shared/ids.ts";
+import { bytesIn } from "../disk-usage.ts";
 import type { DriverContext, KeptData } from "../driver.ts";
 
 /** What people and destroy orders call the directory. */
 export const DATA_NAME = "data";
-/** Counted of one directory in one look; further ones add nothing to `bytes`. */
-export const KEPT_FILES_MAX = 50_000;
-/** Of st_blocks. */
-const BLOCK_BYTES = 512;
 
 const HEX_UUID = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/;
 
@@ -59,25 +56,4 @@ async function namesIn(path: string): Promise<readonly string[]> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
-}
-
-/** On disk, links not followed. What goes away meanwhile is not counted. */
-async function bytesIn(path: string, signal: AbortSignal): Promise<number> {
-  let bytes = 0;
-  let files = 0;
-  const folders = [path];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    const entries = await opendir(folder).catch(() => undefined);
-    if (entries === undefined) continue;
-    for await (const entry of entries) {
-      signal.throwIfAborted();
-      if (++files > KEPT_FILES_MAX) return bytes;
-      const child = join(folder, entry.name);
-      if (entry.isDirectory()) folders.push(child);
-      const found = await lstat(child).catch(() => undefined);
-      // Small files of some file systems take no blocks.
-      bytes += found === undefined ? 0 : found.blocks * BLOCK_BYTES || found.size;
-    }
-  }
-  return bytes;
 }

@@ -1,7 +1,7 @@
 /** What a restart comes to as a table of decisions. Nothing here runs. */
 import { describe, expect, it } from "vitest";
 import type { JsonObject, Live, Wanted } from "../driver.ts";
-import { restartSteps } from "./restart.ts";
+import { restartSteps } from "./steps.ts";
 
 const key = { instanceId: `ins_${"a".repeat(32)}`, resourceId: "worker" };
 const digestOf = (letter: string) => `sha256:${letter.repeat(64)}`;

@@ -5,12 +5,12 @@
 import { constants } from "node:os";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
+import { inputOf } from "../copy-input.ts";
 import type { StepContext, StepOrder, StepOutcome } from "../driver.ts";
 import { findCopies } from "../host-process/copies.ts";
 import { signalProcess } from "../host-process/end.ts";
 import { handlesSignal } from "../host-process/proc.ts";
 import type { ProcessHost } from "./host.ts";
-import { inputOf } from "./input.ts";
 
 /** Those by which programs are told to look again. */
 const NOTICES: readonly string[] = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH"];

@@ -8,13 +8,6 @@ export type { ProcessSpec };
 
 /** A start opens a log, writes secrets and a record, and forks; what takes longer is a stuck disk. */
 export const START_MS_MAX = 60_000;
-/** Beyond drain and grace a stop looks again, kills, and waits for the kernel. */
-const STOP_MORE_MS = 30_000;
-
-export function stopMsMax(graceMs: number, drainMs: number): number {
-  return drainMs + graceMs + STOP_MORE_MS;
-}
-
 /** Also of a spec that still has references in it. Throws INVALID_ARGUMENT `SPEC_INVALID`. */
 export function specOf(spec: JsonObject): ProcessSpec {
   return readProcessSpec(spec, "spec");

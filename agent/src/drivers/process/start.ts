@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
+import { inputOf } from "../copy-input.ts";
 import type { StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
 import { hold, identityOf, makeRoom, recordOf } from "../host-process/begin.ts";
 import { groupName, makeGroups } from "../host-process/cgroup.ts";
@@ -24,7 +25,6 @@ import {
 import { removeRemains } from "../host-process/remains.ts";
 import { openLog } from "../logs.ts";
 import type { ProcessHost } from "./host.ts";
-import { inputOf } from "./input.ts";
 import { reservePorts } from "./ports.ts";
 import { portsOf, renderedSpecOf } from "./spec.ts";
 

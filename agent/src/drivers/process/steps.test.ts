@@ -1,7 +1,8 @@
 /** The plan of a process resource as a table of decisions. Nothing here runs. */
 import { describe, expect, it } from "vitest";
+import { STABLE_RUN_MS } from "../copy-plan.ts";
 import type { JsonObject, Live, Wanted } from "../driver.ts";
-import { STABLE_RUN_MS, stepsFor } from "./steps.ts";
+import { stepsFor } from "./steps.ts";
 
 const NOW = 1_000_000;
 const key = { instanceId: `ins_${"a".repeat(32)}`, resourceId: "worker" };

@@ -1,10 +1,11 @@
 /** The step that stops one copy: drains it, ends it, and removes what is left of it unless its restarts are to count. */
+
+import { inputOf } from "../copy-input.ts";
+import { STOP_UNKNOWN } from "../copy-plan.ts";
 import type { StepContext, StepOrder, StepOutcome } from "../driver.ts";
 import { findCopy } from "../host-process/copies.ts";
 import { clearAway, endCopy, noteExit, pause, removeRest } from "../host-process/end.ts";
-import { STOP_UNKNOWN } from "../host-process/record.ts";
 import type { ProcessHost } from "./host.ts";
-import { inputOf } from "./input.ts";
 
 export async function stopCopy(
   host: ProcessHost,

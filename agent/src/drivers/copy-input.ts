@@ -1,8 +1,8 @@
 /** Reads the input of a step from the journal. What an older agent wrote may lack a field; it never names a path. */
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
-import type { JsonValue, StepOrder } from "../driver.ts";
-import { isHandle } from "../names.ts";
+import type { JsonValue, StepOrder } from "./driver.ts";
+import { isHandle } from "./names.ts";
 
 export type StepInput = Readonly<{
   instance(): string;

@@ -1,0 +1,121 @@
+/**
+ * Finds every container that carries this state directory's labels, in one question to the engine. Only those that do
+ * not run are looked at more closely: how they ended the engine still knows, also after the agent or itself was away.
+ */
+import type { DriverContext } from "../driver.ts";
+import type { Docker } from "./dock.ts";
+import { isGone } from "./faults.ts";
+import type { ContainerHost } from "./host.ts";
+import { LABEL, type Marks, marksIn } from "./marks.ts";
+import { type HealthNote, readHealth, runDirOf } from "./notes.ts";
+
+/** As the engine calls them. */
+const STATES = [
+  "created",
+  "running",
+  "paused",
+  "restarting",
+  "exited",
+  "dead",
+  "removing",
+] as const;
+export type CopyState = (typeof STATES)[number];
+
+export type CopyExit = Readonly<{
+  at: number;
+  code: number;
+  wasKilledForMemory: boolean;
+  /** Of the engine, where it could not start it. */
+  error: string;
+}>;
+
+/** One start of one container, and what is left of it. */
+export type Copy = Marks &
+  Readonly<{
+    id: string;
+    runDir: string;
+    state: CopyState;
+    createdAt: number;
+    /** By the engine, where its restart policy says so. */
+    engineRestarts: number;
+    exit: CopyExit | undefined;
+    health: HealthNote;
+  }>;
+
+/** Looked at more closely at once, so that many crashed ones do not flood the engine. */
+const INSPECTED_AT_ONCE_MAX = 8;
+
+/** Oldest first. Rejects where the engine does not answer: unknown is not empty. */
+export async function findCopies(
+  host: Pick<ContainerHost, "dock">,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  const filters = { label: [`${LABEL.state}=${context.stateDir}`] };
+  const listed = await host.dock.ask("containers", context.signal, (docker) =>
+    docker.listContainers({ all: true, filters }),
+  );
+  const copies: Copy[] = [];
+  for (let from = 0; from < listed.length; from += INSPECTED_AT_ONCE_MAX) {
+    const some = listed.slice(from, from + INSPECTED_AT_ONCE_MAX);
+    const found = await Promise.all(some.map((info) => copyOf(host, info, context)));
+    copies.push(...found.flatMap((copy) => copy ?? []));
+  }
+  return copies.sort((a, b) => a.createdAt - b.createdAt || (a.handle < b.handle ? -1 : 1));
+}
+
+export async function findCopy(
+  host: Pick<ContainerHost, "dock">,
+  instanceId: string,
+  handle: string,
+  context: DriverContext,
+): Promise<Copy | undefined> {
+  const copies = await findCopies(host, context);
+  return copies.find((copy) => copy.key.instanceId === instanceId && copy.handle === handle);
+}
+
+/** undefined: not ours, or gone between two questions. */
+async function copyOf(
+  host: Pick<ContainerHost, "dock">,
+  info: Docker.ContainerInfo,
+  context: DriverContext,
+): Promise<Copy | undefined> {
+  const marks = marksIn(info.Labels, context.stateDir);
+  const state = STATES.find((each) => each === info.State) ?? "exited";
+  if (marks === undefined) return undefined;
+  const runDir = runDirOf(marks.key, marks.handle, context);
+  const known = { ...marks, id: info.Id, runDir, state, createdAt: info.Created * 1_000 };
+  const rest = { ...known, engineRestarts: 0, exit: undefined, health: readHealth(runDir) };
+  const isPlain = marks.restartPolicy === "agent" && (state === "running" || state === "created");
+  if (isPlain) return rest;
+  const inspected = await inspect(host, info.Id, marks.handle, context);
+  if (inspected === undefined) return undefined;
+  const engineRestarts = inspected.RestartCount ?? 0;
+  const hasEnded = state === "exited" || state === "dead";
+  return { ...rest, engineRestarts, exit: hasEnded ? exitOf(inspected, context) : undefined };
+}
+
+/** undefined: there is no such container. */
+export async function inspect(
+  { dock }: Pick<ContainerHost, "dock">,
+  container: string,
+  what: string,
+  { signal }: Pick<DriverContext, "signal">,
+): Promise<Docker.ContainerInspectInfo | undefined> {
+  try {
+    return await dock.ask(what, signal, (docker) => docker.getContainer(container).inspect());
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+function exitOf({ State }: Docker.ContainerInspectInfo, { clock }: DriverContext): CopyExit {
+  const at = Date.parse(State.FinishedAt);
+  return {
+    // The engine's year 1 means never.
+    at: Number.isNaN(at) || at <= 0 ? clock.now() : at,
+    code: State.ExitCode,
+    wasKilledForMemory: State.OOMKilled,
+    error: State.Error,
+  };
+}

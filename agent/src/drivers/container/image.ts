@@ -1,0 +1,237 @@
+/**
+ * Sees to it that the engine has the image of a spec, and that it is the one that was meant: by the digest of its
+ * configuration or of its manifest, for this engine's architecture, not beyond the customer's limit. What is loaded
+ * or pulled here gets a name of ours, by which it goes again with the last container that runs it.
+ */
+import { Readable } from "node:stream";
+import type { ImageSource } from "@holdfast/shared/blueprint/kinds/container-image.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import type { DriverContext, Wanted } from "../driver.ts";
+import { corrupt, readArchive, tooLarge, withoutNames } from "./archive.ts";
+import type { Docker } from "./dock.ts";
+import { isGone, isUsed, refusedInStream } from "./faults.ts";
+import type { ContainerHost } from "./host.ts";
+
+export type ReadyImage = Readonly<{
+  id: string;
+  /** Name under which we keep it; empty: it was there before us. */
+  ownName: string;
+  hasHealthCheck: boolean;
+}>;
+
+const OWN_REPOSITORY = "holdfast.local/image";
+
+/**
+ * Throws INVALID_ARGUMENT `IMAGE_CORRUPT`; FAILED_PRECONDITION `IMAGE_ARCHITECTURE`, `ARTEFACT_MISSING`,
+ * `SECRET_MISSING`; PERMISSION_DENIED `REGISTRY_NOT_ALLOWED`, `REGISTRY_REFUSED`; NOT_FOUND `IMAGE_MISSING`;
+ * RESOURCE_EXHAUSTED `IMAGE_TOO_LARGE`, `DISK_FULL`; UNAVAILABLE `REGISTRY_UNREACHABLE`, `ENGINE_UNREACHABLE`.
+ */
+export async function ensureImage(
+  host: ContainerHost,
+  wanted: Wanted,
+  source: ImageSource,
+  context: DriverContext,
+): Promise<ReadyImage> {
+  return "artefact" in source
+    ? await ensureLoaded(host, wanted, source.artefact, context)
+    : await ensurePulled(host, wanted, source, context);
+}
+
+async function ensureLoaded(
+  host: ContainerHost,
+  wanted: Wanted,
+  artefact: string,
+  context: DriverContext,
+): Promise<ReadyImage> {
+  const file = wanted.artefacts.get(artefact);
+  if (file === undefined) {
+    const message = `image.artefact: ${shown(artefact)} is not on this host`;
+    throw new Fault("FAILED_PRECONDITION", "ARTEFACT_MISSING", message);
+  }
+  const archived = await readArchive(file, host.imageBytesMax);
+  await refuseForeign(host, archived.os, archived.architecture, context);
+  const ownName = ownNameOf(archived.id);
+  const there = await find(host, archived.id, context);
+  if (there !== undefined) {
+    await keep(host, there.Id, ownName, context);
+    return readyOf(there, ownName);
+  }
+  await host.dock.ask(
+    `image of ${artefact}`,
+    context.signal,
+    async (docker) => {
+      const progress = await docker.loadImage(Readable.from(withoutNames(file)));
+      await followed(docker, progress);
+    },
+    "stream",
+  );
+  const loaded = await find(host, archived.id, context);
+  if (loaded === undefined) throw corrupt(`the engine did not make ${archived.id} of it`);
+  await keep(host, loaded.Id, ownName, context);
+  return readyOf(loaded, ownName);
+}
+
+async function ensurePulled(
+  host: ContainerHost,
+  wanted: Wanted,
+  { reference, credentials }: Extract<ImageSource, { reference: string }>,
+  context: DriverContext,
+): Promise<ReadyImage> {
+  refuseRegistry(host.registries, reference);
+  const authconfig =
+    credentials === undefined ? undefined : accountOf(wanted, credentials, reference);
+  const there = await find(host, reference, context);
+  if (there !== undefined) {
+    await refuseForeign(host, there.Os, there.Architecture, context);
+    const isOwn = there.RepoTags.includes(ownNameOf(there.Id));
+    return readyOf(there, isOwn ? ownNameOf(there.Id) : "");
+  }
+  await host.dock.ask(
+    `image ${reference}`,
+    context.signal,
+    async (docker) => {
+      const progress = await docker.pull(reference, authconfig === undefined ? {} : { authconfig });
+      await followed(docker, progress, host.imageBytesMax);
+    },
+    "stream",
+  );
+  const pulled = await find(host, reference, context);
+  if (pulled === undefined)
+    throw corrupt(`the engine did not find ${reference} after it was pulled`);
+  try {
+    await refuseForeign(host, pulled.Os, pulled.Architecture, context);
+    if (pulled.Size > host.imageBytesMax) throw tooLarge(pulled.Size, host.imageBytesMax);
+  } catch (error) {
+    await remove(host, reference, context);
+    throw error;
+  }
+  await keep(host, pulled.Id, ownNameOf(pulled.Id), context);
+  return readyOf(pulled, ownNameOf(pulled.Id));
+}
+
+function ownNameOf(id: string): string {
+  return `${OWN_REPOSITORY}:${id.slice("sha256:".length)}`;
+}
+
+function readyOf(image: Docker.ImageInspectInfo, ownName: string): ReadyImage {
+  const test = (image.Config as { Healthcheck?: { Test?: readonly string[] } }).Healthcheck?.Test;
+  const hasHealthCheck = test !== undefined && test.length > 0 && test[0] !== "NONE";
+  return { id: image.Id, ownName, hasHealthCheck };
+}
+
+async function find(
+  { dock }: ContainerHost,
+  name: string,
+  { signal }: DriverContext,
+): Promise<Docker.ImageInspectInfo | undefined> {
+  try {
+    return await dock.ask(`image ${name}`, signal, (docker) => docker.getImage(name).inspect());
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** So that nobody's clean-up of images without a name takes it. */
+async function keep(
+  { dock }: ContainerHost,
+  id: string,
+  ownName: string,
+  { signal }: DriverContext,
+): Promise<void> {
+  const [repo = "", tag = ""] = ownName.split(":");
+  await dock.ask(`image ${id}`, signal, (docker) => docker.getImage(id).tag({ repo, tag }));
+}
+
+/** Takes our name off an image; it goes with it unless somebody else uses it. Never rejects for what is used or gone. */
+export async function releaseImage(
+  host: ContainerHost,
+  ownName: string,
+  context: DriverContext,
+): Promise<void> {
+  if (ownName.startsWith(`${OWN_REPOSITORY}:`)) await remove(host, ownName, context);
+}
+
+async function remove(
+  { dock }: ContainerHost,
+  name: string,
+  { signal }: DriverContext,
+): Promise<void> {
+  try {
+    await dock.ask(`image ${name}`, signal, (docker) => docker.getImage(name).remove());
+  } catch (error) {
+    if (!isGone(error) && !isUsed(error)) throw error;
+  }
+}
+
+async function refuseForeign(
+  { dock }: ContainerHost,
+  os: string,
+  architecture: string,
+  { signal }: DriverContext,
+): Promise<void> {
+  const { Os, Arch } = await dock.ask("version", signal, (docker) => docker.version());
+  if (os === Os && architecture === Arch) return;
+  throw new Fault(
+    "FAILED_PRECONDITION",
+    "IMAGE_ARCHITECTURE",
+    `image: made for ${shown(`${os}/${architecture}`)}; this engine runs ${Os}/${Arch}`,
+    { next: `publish a release with an image for ${Os}/${Arch}` },
+  );
+}
+
+/** `allowed`: hosts, or hosts with the beginning of a repository's path. */
+export function refuseRegistry(allowed: readonly string[], reference: string): void {
+  const [repository = ""] = reference.split("@");
+  if (allowed.some((each) => repository === each || repository.startsWith(`${each}/`))) return;
+  const rule = allowed.length === 0 ? "no registry" : allowed.join(", ");
+  const message = `image.reference: ${shown(repository)}; container_registries allows ${rule}`;
+  throw new Fault("PERMISSION_DENIED", "REGISTRY_NOT_ALLOWED", message);
+}
+
+function accountOf(wanted: Wanted, secret: string, reference: string) {
+  const value = wanted.secrets.get(secret)?.trim();
+  if (value === undefined) {
+    const message = `image.credentials: the secret ${shown(secret)} is not on this host`;
+    throw new Fault("FAILED_PRECONDITION", "SECRET_MISSING", message);
+  }
+  const colon = value.indexOf(":");
+  if (colon < 1) {
+    const message = `image.credentials: the secret ${shown(secret)} is not of the form user:password`;
+    throw new Fault("FAILED_PRECONDITION", "REGISTRY_CREDENTIALS", message);
+  }
+  const [serveraddress = ""] = reference.split("/");
+  return { username: value.slice(0, colon), password: value.slice(colon + 1), serveraddress };
+}
+
+type Progress = Readonly<{
+  id?: string;
+  error?: string;
+  progressDetail?: Readonly<{ total?: number }>;
+}>;
+
+/** To the end of what the engine does; given up where its layers add up to more than is allowed. */
+function followed(
+  docker: Docker,
+  stream: NodeJS.ReadableStream,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  const totals = new Map<string, number>();
+  return new Promise((resolve, reject) => {
+    const giveUp = (error: Error) => {
+      (stream as NodeJS.ReadableStream & { destroy(): void }).destroy();
+      reject(error);
+    };
+    docker.modem.followProgress(
+      stream,
+      (error) => (error ? reject(refusedInStream("image", error.message)) : resolve()),
+      ({ id = "", error, progressDetail }: Progress) => {
+        if (error !== undefined) return giveUp(refusedInStream("image", error));
+        totals.set(id, Math.max(progressDetail?.total ?? 0, totals.get(id) ?? 0));
+        const bytes = [...totals.values()].reduce((sum, each) => sum + each, 0);
+        if (bytes > bytesMax) giveUp(tooLarge(bytes, bytesMax));
+      },
+    );
+  });
+}

@@ -1,0 +1,152 @@
+/**
+ * The driver of kind `container`: images of a release as containers of the host's engine, found again by their labels.
+ * It asks the engine for nothing that the restricted profile does not hold, whatever a spec says.
+ */
+import { existsSync } from "node:fs";
+import { checkContainerSpec } from "@holdfast/shared/blueprint/kinds/container.ts";
+import { asFault, Fault } from "@holdfast/shared/fault.ts";
+import { shown } from "@holdfast/shared/text.ts";
+import {
+  type Driver,
+  type DriverContext,
+  type DriverReading,
+  type Readiness,
+  STANDING_VERBS,
+  type StepContext,
+  type StepOrder,
+  type StepOutcome,
+} from "../driver.ts";
+import { logFilesIn, readLog, redactorFrom } from "../log-reader.ts";
+import { findCopies, findCopy } from "./copies.ts";
+import { givenDirOf } from "./given.ts";
+import { healthOf } from "./health.ts";
+import { type ContainerHost, DRIVER_KIND } from "./host.ts";
+import { destroyVolumes, keptVolumes } from "./kept.ts";
+import { liveOf } from "./live.ts";
+import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
+import { lastOutput } from "./output.ts";
+import { prepareStart } from "./prepare.ts";
+import { signalResource } from "./signal.ts";
+import type { ContainerSpec } from "./spec.ts";
+import { startCopy } from "./start.ts";
+import { restartSteps, stepsFor } from "./steps.ts";
+import { dropInstance, stopCopy } from "./stop.ts";
+
+export { type ContainerGround, type ContainerHost, containerHost } from "./host.ts";
+
+/** Of a spec without a probe: ready once it runs. */
+const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
+/** The first that has statistics without a wait, and GPU requests. */
+const API_VERSION_MIN = [1, 41] as const;
+/** Measured at once. */
+const SAMPLED_AT_ONCE_MAX = 8;
+
+export function containerDriver(host: ContainerHost): Driver {
+  return {
+    kind: DRIVER_KIND,
+    isAtomic: true,
+    missing: () => whyMissing(host),
+    check: checkContainerSpec,
+    observe: async (context) => {
+      const copies = await findCopies(host, context);
+      return await Promise.all(copies.map((copy) => liveOf(host, copy, context)));
+    },
+    prepare: (wanted, context) => prepareStart(host, wanted, context),
+    steps: stepsFor,
+    restart: restartSteps,
+    run: (order, context) => runStep(host, order, context),
+    health: (live, wanted, context) => healthOf(host, live, wanted, context),
+    readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
+    readings: (context) => readAll(host, context),
+    readingsKept: async (at, context) => ENDED_READINGS.forget(at, context),
+    logs: async ({ key, handle }, lines, context) => {
+      const copy = await findCopy(host, key.instanceId, handle, context);
+      return copy === undefined ? [] : await lastOutput(host, copy, context, lines);
+    },
+    logFiles: async (context) => {
+      await host.followers.follow(host, context);
+      return logFilesIn(DRIVER_KIND, context);
+    },
+    readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
+    redactor: ({ key, handle }, context) => redactorFrom(givenDirOf(host, key, handle, context)),
+    drop: (instanceId, context) => dropInstance(host, instanceId, context),
+    kept: (context) => keptVolumes(host, context),
+    destroy: (instanceId, context, names) => destroyVolumes(host, instanceId, context, names),
+  };
+}
+
+function readinessOf({ readiness }: ContainerSpec): Readiness {
+  const { deadlineMs, intervalMs } = readiness ?? READY_AT_ONCE;
+  return { deadlineMs, intervalMs };
+}
+
+/** An engine that is only away for a moment is none that is missing: its faults say so when it is asked. */
+async function whyMissing({ dock, socket }: ContainerHost): Promise<string | undefined> {
+  if (!existsSync(socket)) return `no socket at ${socket}; is a container engine installed?`;
+  const signal = new AbortController().signal;
+  try {
+    const { ApiVersion } = await dock.ask("version", signal, (docker) => docker.version());
+    if (isOlder(ApiVersion)) {
+      return `the engine's API is ${ApiVersion}; at least ${API_VERSION_MIN.join(".")} is needed`;
+    }
+    const info = (await dock.ask("info", signal, (docker) => docker.info())) as {
+      CgroupDriver?: string;
+      OSType?: string;
+    };
+    if (info.OSType !== "linux") return `the engine runs containers of ${shown(info.OSType)}`;
+    return info.CgroupDriver === "none" ? "the engine has no control groups here" : undefined;
+  } catch (error) {
+    const fault = asFault(error, "the engine does not answer");
+    return fault.reason === "ENGINE_UNREACHABLE" ? undefined : fault.message;
+  }
+}
+
+function isOlder(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [wantedMajor, wantedMinor] = API_VERSION_MIN;
+  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+}
+
+async function runStep(
+  host: ContainerHost,
+  order: StepOrder,
+  context: StepContext,
+): Promise<StepOutcome> {
+  switch (order.verb) {
+    case "start":
+      return await startCopy(host, order, context);
+    case "stop":
+      return await stopCopy(host, order, context);
+    case STANDING_VERBS.signal:
+      return await signalResource(host, order, context);
+    default:
+      throw new Fault(
+        "UNIMPLEMENTED",
+        "VERB_UNKNOWN",
+        `${order.resourceId}: got ${shown(order.verb)}; the container driver knows start, stop, signal`,
+      );
+  }
+}
+
+async function readAll(
+  host: ContainerHost,
+  context: DriverContext,
+): Promise<readonly DriverReading[]> {
+  const at = context.clock.now();
+  const running: DriverReading[] = [];
+  const copies = await findCopies(host, context);
+  for (let from = 0; from < copies.length; from += SAMPLED_AT_ONCE_MAX) {
+    const some = copies.slice(from, from + SAMPLED_AT_ONCE_MAX);
+    const read = await Promise.all(
+      some.map(async (copy) => {
+        const runs = copy.state === "running" || copy.state === "paused";
+        const meter = runs ? await sampleMeter(host, copy, context) : undefined;
+        if (meter !== undefined) return readingsOf(copy, meter, at);
+        if (copy.exit !== undefined) endMeter(copy, copy.exit.at, context);
+        return [];
+      }),
+    );
+    running.push(...read.flat());
+  }
+  return [...running, ...ENDED_READINGS.offer(context)];
+}
