@@ -1,10 +1,14 @@
 /** The drivers of this agent, and which of them can work on this host. The only list of them. */
 import type { AgentConfig } from "./config.ts";
+import { dialHere } from "./drivers/ask.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
+import type { ContainerGround } from "./drivers/container/index.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { fileDriver, fileHost } from "./drivers/file/index.ts";
 import type { ProgramGround } from "./drivers/host-process/host.ts";
+import { ephemeralPortMin, handlesSignal, uptimeMs } from "./drivers/host-process/proc.ts";
 import { processDriver, processHost } from "./drivers/process/index.ts";
+import { fixedPortProblem } from "./drivers/process/ports.ts";
 
 export type Drivers = Readonly<{
   usable: ReadonlyMap<string, Driver>;
@@ -25,11 +29,11 @@ export async function findDrivers(
   fence: Fence,
 ): Promise<Drivers> {
   const all = [
-    processDriver(processHost(host.process, host.uid, config, wake)),
+    ...(await programDrivers({ host, config, wake })),
     fileDriver(fileHost(host.process, host.uid, config)),
   ];
   const usable = new Map<string, Driver>();
-  const known = new Map<string, string | undefined>();
+  const known = new Map<string, string | undefined>([[CONTAINER, NO_SOCKET]]);
   for (const each of all) {
     const driver = claimedDriver(each, fence);
     const why = await driver.missing();
@@ -37,4 +41,37 @@ export async function findDrivers(
     if (why === undefined) usable.set(driver.kind, telemetry.timed(driver));
   }
   return { usable, known };
+}
+
+const CONTAINER = "container";
+const NO_SOCKET = "container_socket is not set in the agent's configuration";
+/** A file system in memory on every Linux, that others of the host see only as far as they may. */
+const MEMORY_DIR = "/dev/shm";
+
+/** Those whose copies run by themselves. The container driver is loaded only where the customer names an engine. */
+export async function programDrivers({
+  host,
+  config,
+  wake,
+}: Pick<Ground, "host" | "config" | "wake">): Promise<readonly Driver[]> {
+  const processes = processDriver(processHost(host.process, host.uid, config, wake));
+  const { containerSocket } = config;
+  if (containerSocket === undefined) return [processes];
+  const { containerDriver, containerHost } = await import("./drivers/container/index.ts");
+  return [
+    processes,
+    containerDriver(containerHost(groundOf(host.process), containerSocket, config)),
+  ];
+}
+
+function groundOf({ procDir, kill }: ProgramGround): ContainerGround {
+  return {
+    dial: dialHere,
+    uptimeMs: () => uptimeMs(procDir),
+    handlesSignal: (pid, signal) => handlesSignal(procDir, pid, signal),
+    endProcess: (pid) => kill(pid, "SIGKILL"),
+    portProblem: async (name, port) => (await fixedPortProblem(name, port, procDir))?.message,
+    ephemeralPortMin: () => ephemeralPortMin(procDir),
+    memoryDir: MEMORY_DIR,
+  };
 }

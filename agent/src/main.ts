@@ -296,12 +296,12 @@ async function run(config: AgentConfig): Promise<void> {
 }
 
 async function halt(config: AgentConfig): Promise<void> {
-  const { processDriver, processHost } = await import("./drivers/process/index.ts");
+  const { programDrivers } = await import("./drivers-here.ts");
   const host = hostOf();
-  const driver = processDriver(processHost(host.process, host.uid, config, () => undefined));
+  const drivers = await programDrivers({ host, config, wake: () => undefined });
   const { stateDir } = config;
   const workplace = workplaceAt(stateDir);
-  const said = await haltWorkloads(stateDir, host, driver, {
+  const said = await haltWorkloads(stateDir, host, drivers, {
     log: logOf(config),
     clock: systemClock,
     random: Math.random,

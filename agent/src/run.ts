@@ -263,7 +263,10 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Ou
     missingDrivers: new Map(missing),
     journal: watchedJournal(storeJournal(store), ground.metrics.attemptEnded),
     artefacts: new ArtefactCache(context.stateDir, fetch),
-    consent: openPolicy(config.deny, config.processUsers, config.fileRoots),
+    consent: openPolicy(config.deny, config.processUsers, config.fileRoots, {
+      mounts: config.containerMounts,
+      registries: config.containerRegistries,
+    }),
     secrets: agentSecrets(
       store,
       ground.identity.agentId,

@@ -17,6 +17,21 @@ export const PLATFORMS = ["linux-x64", "linux-arm64"];
 const REQUIRE =
   'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);';
 
+/** Engines over SSH and builds of images: parts of the Docker library that no agent uses, with addons of their own. */
+const LEFT_OUT = {
+  name: "left-out",
+  /** @param {any} build */
+  setup(build) {
+    build.onResolve(
+      { filter: /^(ssh2|@grpc\/proto-loader)$/ },
+      (/** @type {{path: string}} */ { path }) => ({ path, namespace: "left-out" }),
+    );
+    build.onLoad({ filter: /./, namespace: "left-out" }, () => ({
+      contents: "module.exports = {};",
+    }));
+  },
+};
+
 /**
  * Gives the program; what it needs lies beside it.
  * @param {string} folder
@@ -45,7 +60,7 @@ export async function bundleAgent(folder, platform = `${process.platform}-${proc
     loader: { ".node": "copy" },
     assetNames: "[name]",
     banner: { js: REQUIRE },
-    plugins: [BUILT_INS],
+    plugins: [LEFT_OUT, BUILT_INS],
     logLevel: "warning",
   });
   copyFileSync(join(ROOT, "agent/package.json"), join(folder, "package.json"));

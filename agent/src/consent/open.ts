@@ -7,6 +7,7 @@ import { isInnerPath, PROCESS_RUNTIMES } from "@holdfast/shared/blueprint/kinds/
 import { envNameProblem } from "@holdfast/shared/blueprint/kinds/process-env.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { JsonObject, JsonValue } from "../drivers/driver.ts";
+import { CONTAINER, type ContainerReach, judgeContainers, NO_REACH } from "./containers.ts";
 import type { ConsentPort, ConsentRequest } from "./port.ts";
 
 type Denial = Readonly<{ rule: string; message: string }>;
@@ -14,17 +15,21 @@ type Denial = Readonly<{ rule: string; message: string }>;
 /**
  * `deny` of the configuration: `env:NAME`, `kind:KIND` or `product:NAME`; a trailing `*` stands for any rest. `users`:
  * accounts of the host besides the agent's own that a release may name. `roots`: folders of the host below which it may
- * write files.
+ * write files. `containers`: what it may mount into them, and where their images may come from.
  */
 export function openPolicy(
   deny: readonly string[],
   users: readonly string[] = [],
   roots: readonly string[] = [],
+  containers: ContainerReach = NO_REACH,
 ): ConsentPort {
   return {
     judge(request) {
       const denial =
-        judgeDenied(request, deny) ?? judgeUsers(request, users) ?? judgeFiles(request, roots);
+        judgeDenied(request, deny) ??
+        judgeUsers(request, users) ??
+        judgeFiles(request, roots) ??
+        judgeContainers(request, containers);
       return denial === undefined
         ? { verdict: "allowed", rule: "open" }
         : { verdict: "vetoed", ...denial };
@@ -44,10 +49,10 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
     return { rule: `deny ${rule}`, message: `${id}: kind ${shown(kind)} is denied here` };
   }
   const extraEnv = deny.filter((each) => each.startsWith("env:")).map((each) => each.slice(4));
-  for (const { id, spec } of request.resources) {
+  for (const { id, kind, spec } of request.resources) {
     const denial =
       judgeEnvironment(id, spec["env"], extraEnv) ??
-      judgeCommand(id, spec) ??
+      (kind === CONTAINER ? undefined : judgeCommand(id, spec)) ??
       judgeDirectory(id, spec);
     if (denial !== undefined) return denial;
   }
@@ -56,7 +61,9 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
 
 /** An account is reach: without a word of the customer a release has the agent's own and no other. */
 function judgeUsers({ resources }: ConsentRequest, users: readonly string[]): Denial | undefined {
-  for (const { id, spec } of resources) {
+  for (const { id, kind, spec } of resources) {
+    // Numbers inside of a container, which are no accounts of the host.
+    if (kind === CONTAINER) continue;
     for (const field of ["user", "owner"] as const) {
       const account = spec[field];
       if (account === undefined || users.some((each) => each === account)) continue;

@@ -104,34 +104,37 @@ const HALT_STEP_MS_MAX = 60_000;
 export async function haltWorkloads(
   stateDir: string,
   host: StateHost,
-  driver: Driver,
+  drivers: readonly Driver[],
   context: DriverContext,
 ): Promise<string> {
   const lock = takeLock(stateDir, host);
   try {
     refuseFenced(stateDir);
     let ended = 0;
-    const lives = await driver.observe(context);
-    const keys = new Map(lives.map(({ key }) => [`${key.instanceId}/${key.resourceId}`, key]));
-    for (const key of keys.values()) {
-      const copies = lives.filter(
-        (live) => live.key.instanceId === key.instanceId && live.key.resourceId === key.resourceId,
-      );
-      for (const step of driver.steps(copies, undefined, undefined, context.clock.now())) {
-        const { resourceId, kind, verb, input } = step;
-        await bounded(context.clock, HALT_STEP_MS_MAX, step.id, (signal) =>
-          driver.run(
-            { resourceId, kind, verb, input },
-            { ...context, signal, wanted: noRendering },
-          ),
-        );
-        ended += 1;
-      }
-    }
+    for (const driver of drivers) ended += await haltAll(driver, context);
     return `${ended} workloads ended; data is kept\n`;
   } finally {
     lock.release();
   }
+}
+
+async function haltAll(driver: Driver, context: DriverContext): Promise<number> {
+  let ended = 0;
+  const lives = await driver.observe(context);
+  const keys = new Map(lives.map(({ key }) => [`${key.instanceId}/${key.resourceId}`, key]));
+  for (const key of keys.values()) {
+    const copies = lives.filter(
+      (live) => live.key.instanceId === key.instanceId && live.key.resourceId === key.resourceId,
+    );
+    for (const step of driver.steps(copies, undefined, undefined, context.clock.now())) {
+      const { resourceId, kind, verb, input } = step;
+      await bounded(context.clock, HALT_STEP_MS_MAX, step.id, (signal) =>
+        driver.run({ resourceId, kind, verb, input }, { ...context, signal, wanted: noRendering }),
+      );
+      ended += 1;
+    }
+  }
+  return ended;
 }
 
 /** Where the workloads of an agent that does not run live. */

@@ -1,5 +1,5 @@
 /** The driver contract, kept by real containers of a real engine. */
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
@@ -23,6 +23,7 @@ beforeAll(async () => {
   world.engine = await startDocker();
   world.image = join(world.engine.dir, "image.tar");
   await writeImage(world.image);
+  await world.engine.preload(world.image);
 });
 afterAll(() => world.engine?.end());
 
@@ -64,7 +65,6 @@ function scenarioOf(): DriverScenario {
         const { Volumes } = await docker.listVolumes();
         return Volumes.find(({ Labels }) => Labels["io.holdfast.instance"] === instanceId);
       });
-      const { writeFileSync } = await import("node:fs");
       writeFileSync(join(found?.Mountpoint ?? "", "rows"), "kept");
       return "rows";
     },
