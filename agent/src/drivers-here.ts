@@ -6,7 +6,9 @@ import type { ContainerGround } from "./drivers/container/index.ts";
 import type { Driver } from "./drivers/driver.ts";
 import { fileDriver, fileHost } from "./drivers/file/index.ts";
 import type { ProgramGround } from "./drivers/host-process/host.ts";
+import { programHost } from "./drivers/host-process/host.ts";
 import { ephemeralPortMin, handlesSignal, uptimeMs } from "./drivers/host-process/proc.ts";
+import { jobDriver } from "./drivers/job/index.ts";
 import { processDriver, processHost } from "./drivers/process/index.ts";
 import { fixedPortProblem } from "./drivers/process/ports.ts";
 
@@ -31,6 +33,7 @@ export async function findDrivers(
   const all = [
     ...(await programDrivers({ host, config, wake })),
     fileDriver(fileHost(host.process, host.uid, config)),
+    jobDriver(programHost("job", host.process, host.uid, config, wake)),
   ];
   const usable = new Map<string, Driver>();
   const known = new Map<string, string | undefined>([[CONTAINER, NO_SOCKET]]);

@@ -36,7 +36,8 @@ export type Live = Readonly<{
   handle: string;
   digest: string;
   generation: Generation;
-  phase: "starting" | "running" | "stopping" | "exited";
+  /** `idle`: as it should be, although nothing of it runs: it has done its work, or waits for its time. */
+  phase: "starting" | "running" | "stopping" | "exited" | "idle";
   /** What other resources and the instance's outputs may name, such as {ports: {http: 41234}}. */
   outputs: JsonObject;
   /** Wall clock, ms. */
@@ -47,11 +48,19 @@ export type Live = Readonly<{
   message: string;
   /** Wall clock, ms, of an exited copy; restart back-off counts from here. */
   exitedAt?: number;
+  /** What of it only the driver's own plans need, such as the last run of a schedule. */
+  facts?: JsonObject;
   /** Runs, but its health said that it is not alive: `steps` replaces it as if it had exited. */
   failing?: boolean;
 }>;
 
 export type StepClass = "reversible" | "compensable" | "irreversible";
+
+/**
+ * In the metadata of a fault of `run`: the step has begun to act. One that cannot be taken back is then no longer
+ * undone by being given up.
+ */
+export const HAS_ACTED = "hasActed";
 
 /** What is to be done, as written to the journal. Holds no secret and all else that running it needs. */
 export type StepOrder = Readonly<{
@@ -72,13 +81,18 @@ export type Step = StepOrder &
     /** The same plan gives the same ids: `worker/start`. */
     id: string;
     class: StepClass;
-    /** Old copies go after the commit, never before, unless both cannot run at once. */
-    when: "before-commit" | "after-commit";
+    /**
+     * Old copies go after the commit, never before, unless both cannot run at once. `while-serving`: in no attempt, but
+     * whenever its time has come; what is to be done some day is no drift.
+     */
+    when: "before-commit" | "after-commit" | "while-serving";
     /** One line for people and for consent, with the gap in service if there is one. */
     summary: string;
     /** Its own time limit, ms; where it says nothing, the engine's STEP_MS_MAX holds. */
     msMax?: number;
     undo?: StepOrder & Readonly<{ summary: string; msMax?: number }>;
+    /** Takes long, and is given up when something newer is wanted or the attempt fails: its undo ends what runs. */
+    mayBeCut?: boolean;
     /** Do not begin before this wall-clock time in ms: restart back-off, or draining. */
     notBefore?: number;
     /** What holds data and is gone after this step, by name (`volume etl-data`): needs a destroy order, whoever planned it. */
@@ -196,6 +210,8 @@ export interface Driver {
    * plan cannot keep that, as with a fixed port, its step is compensable and says the gap.
    */
   readonly isAtomic: boolean;
+  /** Its copies do their work once and end: no restart of a whole instance runs them again, and nobody waits for them. */
+  readonly runsToEnd?: boolean;
   /** Why it cannot work on this host; undefined if it can. */
   missing(): Promise<string | undefined>;
   /** All that is wrong with a spec that can never be applied here. Pure. */

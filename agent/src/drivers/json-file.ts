@@ -53,7 +53,8 @@ export function replaceJson(path: string, value: unknown, how = { durable: false
   if (how.durable) syncDirectory(dirname(path));
 }
 
-function syncDirectory(path: string): void {
+/** What was made, renamed or removed in it stays so after a loss of power. */
+export function syncDirectory(path: string): void {
   const folder = openSync(path, "r");
   try {
     fsyncSync(folder);

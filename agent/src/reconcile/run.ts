@@ -3,8 +3,9 @@
  * decisions; those are in the files that use it.
  */
 
+import { Fault } from "@holdfast/shared/fault.ts";
 import { compareGenerations, formatGeneration } from "@holdfast/shared/generation.ts";
-import type { Step, StepOrder, StepOutcome } from "../drivers/driver.ts";
+import { HAS_ACTED, type Step, type StepOrder, type StepOutcome } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
 import { refuseUnordered } from "./destruction.ts";
@@ -100,20 +101,44 @@ export class AttemptRun {
   async #effect(position: number, step: Step): Promise<void> {
     const startedAt = this.work.clock.monotonic();
     const took = () => Math.round(this.work.clock.monotonic() - startedAt);
+    const cut = new AbortController();
+    const over = step.mayBeCut === true ? this.#watch(cut) : () => undefined;
     try {
-      const { message = "", outputs } = await outside(step.id, () => this.order(step));
+      const { message = "", outputs } = await outside(step.id, () => this.order(step, cut.signal));
       const end = { message, durationMs: took(), ...(outputs !== undefined && { outputs }) };
       this.#append({ position, state: "DONE", step }, end);
     } catch (error) {
       if (this.work.signal.aborted) throw new Interrupted("shutdown", "SHUTDOWN", "the agent ends");
       if (!(error instanceof Interrupted)) throw error;
-      this.#fail({ position, state: "FAILED", step }, error, took());
-      throw error;
+      const why = cut.signal.reason instanceof Interrupted ? cut.signal.reason : error;
+      const hasActed = step.class === "irreversible" && mayHaveActed(error);
+      const failed: JournalEntry = { position, state: "FAILED", step };
+      this.#fail(hasActed ? { ...failed, hasActed } : failed, why, took());
+      throw why;
+    } finally {
+      over();
     }
   }
 
+  /** A step that takes long has its safe points in its middle; gives what ends the watch. */
+  #watch(cut: AbortController): () => void {
+    const done = new AbortController();
+    const { clock } = this.work;
+    const watch = async () => {
+      while (!done.signal.aborted) {
+        await clock.sleep(WAIT_MS, done.signal);
+        if (!done.signal.aborted) this.safePoint();
+      }
+    };
+    watch().catch((error: unknown) => cut.abort(error));
+    return () => done.abort("over");
+  }
+
   /** One order to its driver, with its own time limit. */
-  async order(order: Timed<StepOrder> & Pick<Step, "destroys">): Promise<StepOutcome> {
+  async order(
+    order: Timed<StepOrder> & Pick<Step, "destroys">,
+    cut?: AbortSignal,
+  ): Promise<StepOutcome> {
     refuseUnordered(this.work, this.#record.generation, order);
     const driver = driverOf(this.work, order.kind);
     const { resourceId, kind, verb, input } = order;
@@ -122,7 +147,7 @@ export class AttemptRun {
       order.msMax ?? STEP_MS_MAX,
       `${resourceId} ${verb}`,
       (signal) => driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal)),
-      this.work.signal,
+      cut === undefined ? this.work.signal : AbortSignal.any([this.work.signal, cut]),
     ).finally(() => this.work.snapshots.spoil(kind));
   }
 
@@ -204,4 +229,10 @@ export class AttemptRun {
       await clock.sleep(Math.min(left, WAIT_MS), signal);
     }
   }
+}
+
+/** Whoever did not answer in time may still be at it. */
+function mayHaveActed({ cause, reason }: Interrupted): boolean {
+  if (reason === "TIMEOUT") return true;
+  return cause instanceof Fault && cause.metadata[HAS_ACTED] === "true";
 }

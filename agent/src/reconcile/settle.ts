@@ -105,7 +105,7 @@ async function look(
     const resource = await lookAfter(work, target, committed, id, outputs, repair, mayRepair(id));
     const { live, wanted, due } = resource;
     for (const step of due) {
-      repairs.push(step.summary);
+      if (step.when !== "while-serving") repairs.push(step.summary);
       const at = Math.max(step.notBefore ?? 0, repair.notBefore);
       if (at > work.clock.now()) {
         nextAt = Math.min(at, nextAt ?? at);
@@ -154,10 +154,16 @@ async function lookAfter(
     return { copies, steps };
   };
   const cheap = await plan("recorded");
-  const { copies, steps } = cheap.steps.length === 0 ? cheap : await plan("all");
+  const isQuiet = cheap.steps.every((step) => isForLater(step, work.clock.now()));
+  const { copies, steps } = isQuiet ? cheap : await plan("all");
   if (wanted.digest !== last.digest && mayRepair) adopt(work, resourceId, wanted);
   const due = mayRepair ? steps : [];
   return { wanted, live: servingCopy(copies, wanted.digest), copies, due };
+}
+
+/** A schedule has always a next time; until then nothing is wrong. */
+function isForLater({ when, notBefore = 0 }: Step, now: number): boolean {
+  return when === "while-serving" && notBefore > now;
 }
 
 /** A copy that came back elsewhere changes what those that depend on it are told. */
@@ -258,8 +264,10 @@ async function findStrays(
   const strays: string[] = [];
   for (const kind of kinds) {
     if (!work.drivers.has(kind)) continue;
-    for (const { key, handle } of await work.snapshots.recent(kind, "recorded")) {
-      if (key.instanceId === work.instanceId && !explained.has(handle)) strays.push(handle);
+    for (const { key, handle, phase } of await work.snapshots.recent(kind, "recorded")) {
+      const isOwn = key.instanceId === work.instanceId;
+      // Of what does nothing any more only a note is left.
+      if (isOwn && phase !== "idle" && !explained.has(handle)) strays.push(handle);
     }
   }
   return strays;

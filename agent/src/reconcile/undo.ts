@@ -16,7 +16,8 @@ const UNDO_BACKOFF = { baseMs: 200, capMs: 5_000 };
 export async function undo(run: AttemptRun): Promise<void> {
   const touched = run.entries.filter(({ state }) => state !== "PLANNED" && state !== "UNDONE");
   const fixed = touched.find(
-    ({ step, state }) => step.class === "irreversible" && state !== "FAILED",
+    ({ step, state, hasActed = false }) =>
+      step.class === "irreversible" && (state !== "FAILED" || hasActed),
   );
   const failures: string[] = [];
   if (fixed === undefined) {

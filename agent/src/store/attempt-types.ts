@@ -74,7 +74,13 @@ export type Restart = Readonly<{
 export type JournalState = "PLANNED" | "BEGUN" | "DONE" | "FAILED" | "UNDOING" | "UNDONE";
 
 /** One step of the running attempt in its newest state. */
-export type JournalEntry = Readonly<{ position: number; state: JournalState; step: Step }>;
+export type JournalEntry = Readonly<{
+  position: number;
+  state: JournalState;
+  step: Step;
+  /** Of a step that failed: it had begun to act. */
+  hasActed?: boolean;
+}>;
 
 /** A rendered resource without its secrets. */
 export type Rendering = Readonly<{

@@ -134,7 +134,7 @@ export function appendJournal(
       entry.position,
       changes?.n ?? 0n,
       entry.state,
-      JSON.stringify(entry.step),
+      JSON.stringify({ ...entry.step, ...(entry.hasActed === true && { hasActed: true }) }),
       at,
     );
     put(store, attempt);
@@ -151,11 +151,10 @@ export function listJournal(store: Store, instanceId: string): readonly JournalE
       instanceId,
       LIST_ROWS_MAX,
     )
-    .map((row) => ({
-      position: Number(row.position),
-      state: row.state,
-      step: JSON.parse(row.step) as Step,
-    }));
+    .map(({ position, state, step: text }) => {
+      const { hasActed, ...step } = JSON.parse(text) as Step & { hasActed?: true };
+      return { position: Number(position), state, step, ...(hasActed && { hasActed }) };
+    });
 }
 
 /** Entries of all attempts under way. */

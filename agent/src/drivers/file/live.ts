@@ -45,6 +45,7 @@ export function healthOf({ phase, message }: Live): Health {
   switch (phase) {
     case "running":
     case "stopping":
+    case "idle":
       return { state: "ready", alive: true, message };
     case "starting":
       return { state: "starting", alive: true, message };

@@ -34,6 +34,11 @@ export class Children {
     this.#ends.set(key, ended);
   }
 
+  /** Of one that runs: its end, once that is noted; undefined if it is another's child. */
+  ended(process: ProcessIdentity): Promise<void> | undefined {
+    return this.#ends.get(keyOf(process));
+  }
+
   /** Of one that has ended: until how is noted; at once if it is, if nobody will, or if it is another's child. */
   async settle(process: ProcessIdentity, { clock, signal }: Patience): Promise<void> {
     const key = keyOf(process);

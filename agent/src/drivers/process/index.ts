@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { checkProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
-import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import {
   type Driver,
@@ -19,8 +19,8 @@ import {
 import { pruneGroups } from "../host-process/cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
 import { dropInstance } from "../host-process/end.ts";
+import { onHost, whyNoProc } from "../host-process/ground.ts";
 import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
-import { bootId, readProcess } from "../host-process/proc.ts";
 import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
 import { lastLines, logPath, tendLogs } from "../logs.ts";
 import { healthOf } from "./health.ts";
@@ -48,7 +48,7 @@ export function processDriver(host: ProcessHost): Driver {
   return {
     kind: DRIVER_KIND,
     isAtomic: true,
-    missing: async () => whyMissing(procDir),
+    missing: async () => whyNoProc(procDir),
     check: checkProcessSpec,
     observe: async (context, scope = "all") => {
       const find = scope === "all" ? findSettledCopies : findRecordedCopies;
@@ -81,28 +81,6 @@ export function processDriver(host: ProcessHost): Driver {
 function readinessOf({ readiness }: ProcessSpec): Readiness {
   const { deadlineMs, intervalMs } = readiness ?? READY_AT_ONCE;
   return { deadlineMs, intervalMs };
-}
-
-/** What the host's file system says, such as a full disk, becomes a fault that names the subject. */
-async function onHost<Result>(subject: string, work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (error instanceof Fault || typeof code !== "string") throw error;
-    const message = `${subject}: the host refused: ${causeChain(error)}`;
-    throw new Fault("UNAVAILABLE", "HOST_REFUSED", message, { cause: error });
-  }
-}
-
-function whyMissing(procDir: string): string | undefined {
-  try {
-    bootId(procDir);
-    readProcess(procDir, 1);
-    return undefined;
-  } catch (error) {
-    return `${procDir} cannot be read: ${asFault(error, "no such file system").message}; it needs Linux with proc mounted`;
-  }
 }
 
 async function runStep(
