@@ -32,7 +32,8 @@ type InstanceView = {
   status?: {
     committedRelease?: string;
     conditions?: { type: string; status: string; reason: string; message: string }[];
-    attempt?: { state: string; reason: string; message: string; releaseVersion: string };
+    attempt?: { id: string; state: string; message: string; releaseVersion: string };
+    history?: { id: string; state: string; releaseVersion: string }[];
     outputs?: { url?: string };
   };
 };
@@ -231,6 +232,25 @@ describe("an upgrade", () => {
     expect(why).toContain("1.2.0");
     expect(why).toContain("1.1.0");
     expect(why).toMatch(/ready/i);
+  });
+
+  it("is tried once more when somebody asks for it, and both tries are told", async () => {
+    const { attempt: first } = (await instance("etl-free")).status ?? {};
+    await fleet.cli(["instance", "retry", "etl-free", "--wait", "--timeout", "60s"]);
+    const { status } = await until("the second attempt was returned", async () => {
+      const seen = await instance("etl-free");
+      const { id, state } = seen.status?.attempt ?? {};
+      return id !== first?.id && state === "ATTEMPT_STATE_RETURNED" ? seen : undefined;
+    });
+    expect(status?.attempt?.releaseVersion).toBe("1.2.0");
+    expect(status?.history?.map(({ state, releaseVersion }) => [state, releaseVersion])).toEqual([
+      ["ATTEMPT_STATE_RETURNED", "1.2.0"],
+      ["ATTEMPT_STATE_COMMITTED", "1.1.0"],
+      ["ATTEMPT_STATE_COMMITTED", "1.0.0"],
+    ]);
+    const why = await fleet.cli(["instance", "why", "etl-free"]);
+    expect(why).toMatch(/^before +1\.2\.0, generation \d\.\d+, returned .* ago: NOT_READY: /m);
+    expect(await fleet.cli(["describe", "instance", "etl-free"])).toContain("Attempts before");
   });
 
   it("does not keep another start from going on with the rest", async () => {

@@ -16,6 +16,7 @@ import * as facts from "../store/facts.ts";
 import * as identities from "../store/identity.ts";
 import { Outbox } from "../store/outbox.ts";
 import * as statuses from "../store/statuses.ts";
+import type { GenerationJson } from "./generation-text.ts";
 import { keptHere, type LocalKept } from "./kept.ts";
 
 export type LocalReport = Readonly<{
@@ -52,7 +53,33 @@ export type LocalInstance = Readonly<{
   status: StatusJson;
 }>;
 
-export type GenerationJson = Readonly<{ incarnation?: string; number?: string }>;
+export type StepJson = Readonly<{
+  id?: string;
+  summary?: string;
+  state?: string;
+  message?: string;
+  durationMs?: string;
+  stepClass?: string;
+  undo?: string;
+}>;
+
+export type AttemptJson = Readonly<{
+  generation?: GenerationJson;
+  releaseVersion?: string;
+  state?: string;
+  reason?: string;
+  message?: string;
+  startTime?: string;
+  endTime?: string;
+  steps?: readonly StepJson[];
+  stepsLeftOut?: number;
+  resources?: readonly Readonly<{
+    id?: string;
+    place?: string;
+    generation?: GenerationJson;
+    message?: string;
+  }>[];
+}>;
 
 /** The part of InstanceStatus as proto JSON that people are shown; defaults are left out there. */
 export type StatusJson = Readonly<{
@@ -65,19 +92,8 @@ export type StatusJson = Readonly<{
     message?: string;
     lastTransitionTime?: string;
   }>[];
-  attempt?: Readonly<{
-    generation?: GenerationJson;
-    releaseVersion?: string;
-    state?: string;
-    reason?: string;
-    message?: string;
-    steps?: readonly Readonly<{
-      summary?: string;
-      state?: string;
-      message?: string;
-      durationMs?: string;
-    }>[];
-  }>;
+  attempt?: AttemptJson;
+  history?: readonly AttemptJson[];
   /** What a removal waits for. */
   finalizers?: readonly Readonly<{ name?: string; reason?: string; message?: string }>[];
   resources?: readonly Readonly<{

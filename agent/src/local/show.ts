@@ -1,7 +1,11 @@
 /** The report as people read it: a table of instances, and one screen that says why one is as it is. Pure. */
+
+import { adviceOn, adviceOnPartial } from "@holdfast/shared/advice.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
-import type { GenerationJson, LocalInstance, LocalReport, StatusJson } from "./report.ts";
+import { generationText } from "./generation-text.ts";
+import type { LocalInstance, LocalReport, StatusJson } from "./report.ts";
+import { attemptLines, historyLines } from "./show-attempt.ts";
 
 export function statusText(report: LocalReport): string {
   const lines = [
@@ -110,7 +114,7 @@ export function findInstance(report: LocalReport, wanted: string): LocalInstance
 
 /** What is wanted, what serves, the last attempt, the conditions, and what happens next. */
 export function whyText(report: LocalReport, { id, name, wanted, status }: LocalInstance): string {
-  const { attempt, resources = [] } = status;
+  const { attempt, history = [], resources = [] } = status;
   const lines = [
     `instance  ${name || "(no name)"}  ${id}`,
     wanted === undefined
@@ -124,19 +128,7 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
         `          ${each.id} (${each.kind}): ${each.phase}, ${each.restarts ?? 0} restarts${each.message ? `: ${each.message}` : ""}`,
     ),
   ];
-  if (attempt !== undefined) {
-    const state = (attempt.state ?? "").replace("ATTEMPT_STATE_", "");
-    lines.push(
-      `attempt   generation ${generationText(attempt.generation)}, release ${attempt.releaseVersion ?? "-"}: ${state}${attempt.reason && attempt.reason !== state ? ` ${attempt.reason}` : ""}`,
-    );
-    if (attempt.message) lines.push(`          ${attempt.message}`);
-    for (const step of attempt.steps ?? []) {
-      const word = (step.state ?? "").replace("STEP_STATE_", "").padEnd(7);
-      lines.push(
-        `          ${word} ${step.summary} (${step.durationMs ?? "0"} ms)${step.message ? `: ${step.message}` : ""}`,
-      );
-    }
-  }
+  if (attempt !== undefined) lines.push(...attemptLines(attempt));
   for (const [n, each] of (status.conditions ?? []).entries()) {
     const head = n === 0 ? "is        " : "          ";
     lines.push(
@@ -146,50 +138,31 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
   for (const [n, { name, reason, message }] of (status.finalizers ?? []).entries()) {
     lines.push(`${n === 0 ? "removal   " : "          "}waits for ${name}: ${reason}: ${message}`);
   }
-  lines.push(`next      ${nextOf(report, status)}`);
+  lines.push(...historyLines(history));
+  lines.push(`next      ${nextOf(report, name || id, status)}`);
   return asText(lines);
 }
 
-function nextOf(report: LocalReport, status: StatusJson): string {
+function nextOf(report: LocalReport, name: string, status: StatusJson): string {
   if (report.fencedSince !== "") {
     return "nothing here (AGENT_FENCED): ask the agent that has taken over; holdfast get agents shows which";
   }
   if (report.frozenSince !== "") {
     return "nothing new here (IDENTITY_FROZEN): end the copy, then holdfast cell takeover CELL and enroll --takeover";
   }
-  if (report.unwritable !== "") {
-    return unwritableNext(report.unwritable);
-  }
+  if (report.unwritable !== "") return unwritableNext(report.unwritable);
   if (!report.running) return "start the agent: holdfast-agent run";
-  const inSync = status.conditions?.find(({ type }) => type === "InSync");
-  if (inSync === undefined || wordOf(inSync.status) === "True") return "nothing: it is as wanted";
-  switch (inSync.reason) {
-    case "STATE_REFUSED":
-      return "what serves is not touched; the vendor has to send an assignment that is acceptable";
-    case "SECRET_MISSING":
-      return "enter the secret with the command above; the attempt then begins by itself";
-    case "SECRET_EXPOSED":
-      return "protect the secret's file; the attempt then begins by itself";
-    case "CONSENT_HELD":
-    case "CONSENT_VETOED":
-      return "a rule of this agent's configuration (deny) says no; what serves is not touched";
-    case "USAGE_UNREPORTED":
-      return "wait: the instance goes once the hub has taken its usage; see link above";
-    case "DESTROY_ORDER_MISSING":
-      return "the vendor signs a destroy order, or you approve it here: holdfast-agent destroy INSTANCE NAME";
-    case "STALE":
-      return "changes wait for the link; what serves is not touched";
-    case "ATTEMPT_APPLYING":
-    case "ATTEMPT_UNDOING":
-    case "PENDING":
-      return "wait: it is under way";
-    default:
-      return "it is held: the vendor sends a newer generation, or asks for a retry";
+  const conditionOf = (type: string) => status.conditions?.find((each) => each.type === type);
+  const inSync = conditionOf("InSync");
+  if (inSync === undefined || wordOf(inSync.status) === "True") {
+    const ready = conditionOf("Ready");
+    const isWell = ready === undefined || wordOf(ready.status) === "True";
+    return (isWell ? undefined : adviceOn(ready.reason ?? "", name)) ?? "nothing: it is as wanted";
   }
-}
-
-function generationText(generation: GenerationJson | undefined): string {
-  return `${generation?.incarnation ?? "0"}.${generation?.number ?? "0"}`;
+  if (status.attempt?.state === "ATTEMPT_STATE_PARTIAL") return adviceOnPartial(name);
+  const isOffline = report.link?.up === false && inSync.reason === "PENDING";
+  const advice = adviceOn(isOffline ? "LINK_DOWN" : (inSync.reason ?? ""), name);
+  return advice ?? "it is held: the vendor sends a newer generation, or asks for a retry";
 }
 
 function asText(lines: readonly string[]): string {

@@ -82,6 +82,10 @@ async function bringAll(run: AttemptRun, target: Target): Promise<ReadonlyMap<st
   };
   await runSideBySide(alone, prepare, stop);
   const tasks = templates.map((template) => ({ id: template.id, needs: needsOf(template) }));
+  for (const { id, needs } of tasks) {
+    const waits = needs.length === 0 ? "waits for its turn" : `waits for ${needs.join(", ")}`;
+    run.work.doing.set(id, waits);
+  }
   const work = async ({ id, mayBeLast }: Begin): Promise<"done" | "last"> => {
     const template = templateOf(id);
     return template === undefined ? "done" : await bring(its, template, mayBeLast);

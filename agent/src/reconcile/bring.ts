@@ -48,6 +48,7 @@ export async function prepareKnown(its: Brought, template: ResourceTemplate): Pr
   );
   if (open.length > 0 || isLeft(its, rendering)) return;
   its.run.safePoint();
+  its.run.tell(template.id, "is being prepared");
   await prepared(its, rendering);
 }
 
@@ -69,17 +70,22 @@ export async function bring(
   }
   if (isLeft(its, rendering)) {
     ready.set(id, await leave(run.work, rendering));
+    run.tell(id, undefined);
     return "done";
   }
   const wanted = await prepared(its, rendering);
   const steps = await dueBefore(run, id, template.kind, wanted);
-  if (!mayBeLast && steps.some((step) => step.class === "irreversible")) return "last";
+  if (!mayBeLast && steps.some((step) => step.class === "irreversible")) {
+    run.tell(id, "has no way back and comes when nothing else is left to do");
+    return "last";
+  }
   judgeFilled(its, wanted, steps);
   for (const step of steps) await run.run(step);
   const replaced = new Set(run.record.restart?.replaced);
   const { handle, outputs } = await waitUntilReady(run, wanted, replaced);
   run.work.log.debug({ resource: id, copy: handle }, "ready");
   ready.set(id, { rendering, wanted, outputs });
+  run.tell(id, undefined);
   return "done";
 }
 

@@ -10,6 +10,9 @@ import type { ResourceView, ServingView } from "./settle.ts";
 /** From so many restarts in a row on it is told as a crash loop. */
 export const CRASH_LOOP_RESTARTS_MIN = 3;
 
+/** Resources of an attempt under way that are told of; the others follow from these. */
+const DOING_SHOWN_MAX = 5;
+
 export type ConditionType = "Ready" | "InSync" | "Healthy" | "Allowed" | "Drifted" | "Metered";
 export type Fact = Readonly<{
   type: ConditionType;
@@ -23,6 +26,10 @@ export type InstanceView = Readonly<{
   committed: Readonly<{ generation: Generation; isRunning: boolean }> | undefined;
   removed: boolean;
   attempt: AttemptRecord | undefined;
+  /** What its resources do or wait for at the moment, one line each. */
+  doing: readonly string[];
+  /** It goes on where an agent that ended had left it. */
+  isResumed: boolean;
   /** Those before it, newest first. */
   past: readonly AttemptRecord[];
   refusal: Refusal | undefined;
@@ -75,7 +82,8 @@ function readyOf({ wanted, removed, committed, serving }: InstanceView): Fact {
   return fact("FALSE", reason, line(missing));
 }
 
-function inSyncOf({ wanted, committed, removed, attempt, refusal, hold }: InstanceView): Fact {
+function inSyncOf(view: InstanceView): Fact {
+  const { wanted, committed, removed, attempt, refusal, hold } = view;
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "InSync",
     status,
@@ -101,9 +109,21 @@ function inSyncOf({ wanted, committed, removed, attempt, refusal, hold }: Instan
   }
   if (attempt.phase !== "ENDED") {
     const what = attempt.phase === "UNDOING" ? "is being undone" : "is under way";
-    return fact("FALSE", `ATTEMPT_${attempt.phase}`, `the attempt at ${generation} ${what}`);
+    const message = `the attempt at ${generation} ${what}${resumedText(view)}${doingText(view)}`;
+    return fact("FALSE", `ATTEMPT_${attempt.phase}`, message);
   }
   return fact("FALSE", attempt.reason, attempt.message);
+}
+
+function resumedText({ isResumed }: InstanceView): string {
+  return isResumed ? ", gone on with from its journal" : "";
+}
+
+function doingText({ doing }: InstanceView): string {
+  if (doing.length === 0) return "";
+  const more = doing.length - DOING_SHOWN_MAX;
+  const rest = more > 0 ? `; and ${more} more` : "";
+  return `: ${doing.slice(0, DOING_SHOWN_MAX).join("; ")}${rest}`;
 }
 
 function healthyOf({ wanted, committed, removed, serving }: InstanceView): Fact {

@@ -235,6 +235,8 @@ type BeginOptions = Readonly<{
   /** Wraps the store's. */
   journal?: (inner: Journal) => Journal;
   consent?: ConsentPort;
+  /** Why the driver cannot work here. */
+  missing?: string;
   hubNow?: () => number;
   usage?: UsagePort;
 }>;
@@ -244,6 +246,13 @@ const ALL_REPORTED: UsagePort = {
   measure: async () => undefined,
   stream: () => ({ epoch: 1n, nextSeq: 1n, acceptedSeq: 0n }),
 };
+
+function driversOf({ missing, isReal }: BeginOptions, driver: FileDriver) {
+  const found = [[driver.kind, isReal ? realDriver() : driver]] as const;
+  return missing === undefined
+    ? { drivers: new Map<string, Driver>(found), missingDrivers: new Map<string, string>() }
+    : { drivers: new Map<string, Driver>(), missingDrivers: new Map([[driver.kind, missing]]) };
+}
 
 type OrderInput = Readonly<Partial<Omit<Action, "$typeName" | "$unknown">>>;
 
@@ -304,8 +313,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     clock: systemClock,
     random: Math.random,
     log: quietLog,
-    drivers: new Map([[driver.kind, options.isReal ? realDriver() : driver]]),
-    missingDrivers: new Map(),
+    ...driversOf(options, driver),
     context,
     artefacts: new ArtefactCache(stateDir, base.fetch),
     consent: options.consent ?? openPolicy([]),

@@ -83,6 +83,7 @@ export class Engine {
       orders: this.orders,
       kept: this.kept,
       signal: this.#stop.signal,
+      doing: new Map(),
       changed: () => undefined,
       settled: () => undefined,
     };

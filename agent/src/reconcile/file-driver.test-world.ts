@@ -41,8 +41,8 @@ export type FileDriver = Driver &
     orders: readonly string[];
     /** The secrets that each start was handed. */
     handed: readonly Readonly<Record<string, string>>[];
-    /** A look that fails; a sick copy, whatever its mode; the release whose copies are slow. */
-    faults: { observe?: string; sick?: boolean; slow?: string };
+    /** A look that fails; what `prepare` throws; a sick copy, whatever its mode; the release whose copies are slow. */
+    faults: { observe?: string; prepare?: Error; sick?: boolean; slow?: string };
   }>;
 
 const PORT_FIRST = 40_000;
@@ -68,7 +68,9 @@ export function fileDriver(): FileDriver {
       if (faults.observe !== undefined) throw new Error(faults.observe);
       return copies(context).map(({ handle, file }) => liveOf(handle, file));
     },
-    async prepare() {},
+    async prepare() {
+      if (faults.prepare !== undefined) throw faults.prepare;
+    },
     steps,
     restart,
     async run(order, context) {

@@ -37,6 +37,7 @@ export async function waitUntilReady(
     const found = await look(run, wanted, replaced);
     if (found?.health.state === "ready") return found.live;
     seen = found?.health.message ?? seen;
+    run.tell(resourceId, `not ready yet: ${seen}`);
     if (found?.health.state === "failed") {
       throw new Interrupted("failed", "NOT_READY", `${resourceId}: ${seen}`);
     }

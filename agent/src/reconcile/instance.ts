@@ -58,6 +58,8 @@ export class InstanceLoop {
   readonly #track: Track<InstanceState, Situation, Decision>;
   #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;
+  /** The attempt under way was begun by an agent that has ended. */
+  #isResumed = false;
   #serving: ServingView | undefined;
   #removal = newRemoval();
   #retry = { failures: 0, at: 0 };
@@ -84,6 +86,8 @@ export class InstanceLoop {
       committed: attempts.findCommitted(store, instanceId),
       removed,
       attempt: attempts.find(store, instanceId),
+      doing: [...this.#work.doing].map(([id, doing]) => `${id}: ${doing}`),
+      isResumed: this.#isResumed,
       past: pastAttempts.list(store, instanceId),
       refusal: assignments.findRefusal(store, instanceId),
       hold: this.#hold,
@@ -204,6 +208,7 @@ export class InstanceLoop {
       case "nothing":
         return;
       case "resume":
+        this.#isResumed = true;
         await resumeAttempt(
           this.#work,
           target,
@@ -214,6 +219,7 @@ export class InstanceLoop {
         await this.#retried(() => this.#remove(target));
         return;
       case "attempt":
+        this.#isResumed = false;
         await this.#retried(() => this.#begin(target));
         break;
       case "hold":

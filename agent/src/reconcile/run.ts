@@ -41,6 +41,15 @@ export class AttemptRun {
     return this.#entries;
   }
 
+  /** For people, of the moment; undefined: nothing more. */
+  tell(resourceId: string, doing: string | undefined): void {
+    const { work } = this;
+    if (work.doing.get(resourceId) === doing) return;
+    if (doing === undefined) work.doing.delete(resourceId);
+    else work.doing.set(resourceId, cut(doing));
+    work.changed();
+  }
+
   /** The others stop at their next safe point; the first cause is the one that is told. */
   halt(cause: unknown): void {
     this.#halted ??= { cause };
@@ -67,6 +76,7 @@ export class AttemptRun {
 
   /** Journals the step, runs it, journals that it is done. Throws Interrupted. */
   async run(step: Step): Promise<void> {
+    this.tell(step.resourceId, step.summary);
     await this.#waitFor(step.notBefore ?? 0);
     if (this.#entries.length >= JOURNAL_STEPS_MAX) {
       throw new Interrupted("failed", "STEPS_MAX", `more than ${JOURNAL_STEPS_MAX} steps`);
@@ -186,6 +196,7 @@ export class AttemptRun {
         this.#record.steps,
       ),
     };
+    this.work.doing.clear();
     journal.commit(this.#record, committed, renderings, after);
     this.#entries = after.map((step, position) => ({ position, state: "PLANNED", step }));
     log.debug({ generation: formatGeneration(committed.generation) }, "committed");
@@ -195,6 +206,7 @@ export class AttemptRun {
   end(
     change: Partial<Pick<AttemptRecord, "state" | "reason" | "message" | "resources" | "outputs">>,
   ): void {
+    this.work.doing.clear();
     const endedAt = this.#record.endedAt ?? this.work.clock.now();
     this.#record = { ...this.#record, ...change, phase: "ENDED", endedAt };
     this.work.journal.end(this.#record);

@@ -67,6 +67,8 @@ export type Work = EngineDeps &
     orders: Orders;
     kept: Pick<KeptLooks, "of" | "ring">;
     signal: AbortSignal;
+    /** What the attempt under way does or waits for, by resource. Of the moment: never stored, nothing depends on it. */
+    doing: Map<string, string>;
     /** Something that people see has changed. */
     changed(): void;
     /** A pass is over: what people see may be kept. */
@@ -100,10 +102,18 @@ export async function outside<Result>(what: string, work: () => Promise<Result>)
     return await work();
   } catch (error) {
     if (error instanceof Interrupted) throw error;
-    const reason = error instanceof Fault ? error.reason : "DRIVER_FAILED";
+    const known = error instanceof Fault ? error.reason : "DRIVER_FAILED";
+    const reason = isDiskFull(error) ? "DISK_FULL" : known;
     const message = error instanceof Error ? error.message : String(error);
     throw new Interrupted("failed", reason, `${what}: ${message}`, error);
   }
+}
+
+/** Also where a quota of the account is used up, and however deep a driver has wrapped it. */
+function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOSPC" || code === "EDQUOT" || isDiskFull(error.cause);
 }
 
 export function driverOf(deps: Pick<EngineDeps, "drivers">, kind: string): Driver {

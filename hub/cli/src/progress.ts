@@ -54,8 +54,14 @@ function judgeAttempt(view: ObjectView, wanted: Generation): Progress {
     case "ATTEMPT_STATE_HELD":
       return { state: allowed?.status === "False" ? "held" : "waiting", why };
     default:
-      return { state: "waiting", why };
+      return { state: "waiting", why: underWay(view) ?? why };
   }
+}
+
+/** What each resource does or waits for. */
+function underWay(view: ObjectView): string | undefined {
+  const inSync = conditionsOf(view).find(({ type }) => type === "InSync");
+  return inSync?.reason.startsWith("ATTEMPT_") ? inSync.message : undefined;
 }
 
 function attemptWhy(attempt: JsonValue): string {

@@ -107,6 +107,8 @@ export class Instance {
       removed,
       attempt: this.#attemptRecord(),
       past: [],
+      doing: [],
+      isResumed: false,
       refusal: this.#refusal(),
       hold: undefined,
       serving: { resources, outputs: {}, strays: [], repairs: [], trouble: "", nextAt: undefined },

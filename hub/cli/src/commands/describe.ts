@@ -87,6 +87,7 @@ function screen(
     section("Status", statusLines(view)),
     section("Conditions", conditionLines(terminal, conditionsOf(view), now)),
     section("Attempt", attemptLines(terminal, view, now)),
+    section("Attempts before", pastLines(terminal, view, now)),
     section("Resources", resourceLines(terminal, view)),
     section("Secrets", secretLines(terminal, secrets, now)),
     section("Outputs", fieldLines(at(view, "status.outputs"))),
@@ -221,11 +222,33 @@ function attemptLines(terminal: Terminal, view: ObjectView, now: number): string
     const word = enumWord(textAt(step, "state"), "STEP_STATE_");
     const cell = { text: word, tone: word === "failed" ? ("bad" as const) : ("plain" as const) };
     const took = word === "planned" ? "" : durationText(ms);
-    return [textAt(step, "id"), cell, took, textAt(step, "summary"), note(step)];
+    const stepClass = enumWord(textAt(step, "stepClass"), "STEP_CLASS_");
+    return [textAt(step, "id"), cell, took, stepClass, textAt(step, "summary"), note(step)];
   });
-  const header = ["STEP", "STATE", "TOOK", "SUMMARY", "MESSAGE"];
+  const header = ["STEP", "STATE", "TOOK", "CLASS", "SUMMARY", "MESSAGE"];
   const table = steps.length === 0 ? "" : tableText(inset(terminal), header, steps);
   return `${head.join("   ")}\n${said.length === 0 ? "" : `${said.join(": ")}\n`}${table}`;
+}
+
+/** Newest first; `-o yaml` has their steps. */
+function pastLines(terminal: Terminal, view: ObjectView, now: number): string {
+  const rows = listAt(view, "status.history").map((each) => {
+    const state = enumWord(textAt(each, "state"), "ATTEMPT_STATE_");
+    const tone: Tone = state === "committed" ? "good" : "bad";
+    const failed = listAt(each, "steps").find((step) => {
+      return textAt(step, "state") === "STEP_STATE_FAILED";
+    });
+    return [
+      generationText(at(each, "generation")),
+      textAt(each, "releaseVersion"),
+      { text: state, tone },
+      agoText(at(each, "startTime"), now),
+      failed === undefined ? "" : textAt(failed, "id"),
+      state === "committed" ? "" : note(each),
+    ];
+  });
+  const header = ["GENERATION", "RELEASE", "STATE", "BEGAN", "FAILED", "MESSAGE"];
+  return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
 }
 
 function note(step: JsonValue): string {

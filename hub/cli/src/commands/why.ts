@@ -1,4 +1,6 @@
 /** `holdfast instance why NAME`: is what is wanted deployed, and if not, what is it waiting for? One short answer. */
+import type { JsonValue } from "@bufbuild/protobuf";
+import { adviceOn, adviceOnPartial } from "@holdfast/shared/advice.ts";
 import { conditionsOf } from "../conditions.ts";
 import { type EventView, latestEvents, whatChanged } from "../event-feed.ts";
 import { agoText, at, enumWord, generationText, listAt, textAt } from "../format.ts";
@@ -46,13 +48,12 @@ export function answer(view: ObjectView, asked: Asked, now: number): readonly Li
   ];
   if (progress.state !== "done") lines.push(["because", progress.why]);
   lines.push(["wanted", wantedText(view, asked, now)], ["serves", servingText(view)]);
-  const failed = listAt(view, "status.attempt.steps").find((step) => {
-    return textAt(step, "state") === "STEP_STATE_FAILED";
-  });
+  const failed = failedStep(at(view, "status.attempt"));
   if (failed !== undefined && progress.state !== "done") {
     const said = [textAt(failed, "summary"), textAt(failed, "message")].filter((e) => e !== "-");
     lines.push(["step", `${textAt(failed, "id")} failed: ${said.join(": ")}`]);
   }
+  if (progress.state !== "done") lines.push(...placeLines(view), ...pastLines(view, now));
   for (const { type, status, reason, message, time, severity } of conditionsOf(view)) {
     if (severity === 0) continue;
     const text = message === "" ? reason : `${reason}: ${message}`;
@@ -73,7 +74,9 @@ function verdictOf(view: ObjectView, { state }: Progress): string {
       return isStopped ? `it is stopped at ${release}, as wanted` : `${release} serves, as wanted`;
     }
     case "rolledBack":
-      return `${release} failed and was rolled back`;
+      return isPartial(view)
+        ? `${release} failed where there was no way back`
+        : `${release} failed and was rolled back`;
     case "held":
       return `${release} is held by the customer's rules`;
     case "refused":
@@ -105,21 +108,67 @@ function servingText(view: ObjectView): string {
   return `${release}, generation ${generation}${what}`;
 }
 
+function isPartial(view: ObjectView): boolean {
+  return textAt(view, "status.attempt.state") === "ATTEMPT_STATE_PARTIAL";
+}
+
+function failedStep(attempt: JsonValue | undefined): JsonValue | undefined {
+  const steps = attempt === undefined ? [] : listAt(attempt, "steps");
+  return steps.find((step) => textAt(step, "state") === "STEP_STATE_FAILED");
+}
+
+/** After an attempt that had no way back: which resource is where. */
+function placeLines(view: ObjectView): readonly Line[] {
+  return listAt(view, "status.attempt.resources").map((each): Line => {
+    const generation = at(each, "generation");
+    const where = generation === undefined ? "not there" : generationText(generation);
+    const isBetween = textAt(each, "place") === "RESOURCE_PLACE_BETWEEN";
+    const said = textAt(each, "message");
+    const place = isBetween ? `on its way to ${where}` : where;
+    return ["resource", `${textAt(each, "id")}: ${place}${said === "-" ? "" : `: ${said}`}`];
+  });
+}
+
+/** The attempts before the last one that did not commit, newest first; `describe` shows all. */
+function pastLines(view: ObjectView, now: number): readonly Line[] {
+  const stateOf = (attempt: JsonValue) => enumWord(textAt(attempt, "state"), "ATTEMPT_STATE_");
+  const failed = listAt(view, "status.history").filter((each) => stateOf(each) !== "committed");
+  return failed.map((each): Line => {
+    const state = stateOf(each);
+    const head = `${textAt(each, "releaseVersion")}, generation ${generationText(at(each, "generation"))}`;
+    const said = [textAt(each, "reason"), textAt(each, "message")].filter((e) => e !== "-");
+    const why = said.length === 0 ? "" : `: ${said.join(": ")}`;
+    return ["before", `${head}, ${state} ${agoText(at(each, "endTime"), now)}${why}`];
+  });
+}
+
 /** What gets nearer to the cause. */
-function nextOf(view: ObjectView, { state }: Progress): string {
+function nextOf(view: ObjectView, progress: Progress): string {
+  const { state } = progress;
   const name = textAt(view, "metadata.name");
   const tenant = textAt(view, "metadata.tenant");
   const whose = tenant === "-" ? "" : ` --tenant ${tenant}`;
   const isAway = conditionsOf(view).some((c) => c.type === "Connected" && c.status === "False");
   if (isAway) return `holdfast get agents${whose}`;
+  if (isPartial(view) && state === "rolledBack") return adviceOnPartial(`${name}${whose}`);
   switch (state) {
     case "done":
       return `holdfast events --subject instance/${name}${whose}`;
     case "held":
       return `holdfast-agent why ${name} (on the agent's host: its rules are the customer's)`;
     case "waiting":
-      return `holdfast wait instance ${name} --for InSync${whose}`;
+      return adviceFor(view, whose) ?? `holdfast wait instance ${name} --for InSync${whose}`;
     default:
-      return `holdfast describe instance ${name}${whose}`;
+      return adviceFor(view, whose) ?? `holdfast describe instance ${name}${whose}`;
   }
+}
+
+/** By what users feel first: it serves and is not well, or it does not serve. Nothing while it goes on by itself. */
+function adviceFor(view: ObjectView, whose: string): string | undefined {
+  const reasons = conditionsOf(view)
+    .filter(({ type, severity }) => severity > 0 && (type === "Ready" || type === "InSync"))
+    .sort((a, b) => (a.type < b.type ? -1 : 1))
+    .map(({ reason }) => reason);
+  const reason = reasons.find((each) => !each.startsWith("ATTEMPT_") && each !== "PENDING");
+  return reason && adviceOn(reason, `${textAt(view, "metadata.name")}${whose}`);
 }

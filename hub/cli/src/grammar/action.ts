@@ -1,4 +1,4 @@
-/** `holdfast action` and `holdfast instance restart`: what can be typed. */
+/** `holdfast action`, `holdfast instance retry` and `holdfast instance restart`: what can be typed. */
 import type { Command } from "commander";
 import { count, duration, hub, timeout } from "./options.ts";
 import { note, noun, type Registration } from "./registration.ts";
@@ -23,6 +23,13 @@ export const registerAction: Registration = (program, typed) => {
     });
   ordered(action.command("retry"))
     .description("let an attempt that failed and is held begin once more")
+    .argument("<instance>", "name or id")
+    .action(async (instance, options) => {
+      note(typed, "instance", instance);
+      await (await load()).retry(terminal, instance, options);
+    });
+  ordered(noun(program, "instance").command("retry"))
+    .description("let its attempt that failed and is held begin once more")
     .argument("<instance>", "name or id")
     .action(async (instance, options) => {
       note(typed, "instance", instance);
