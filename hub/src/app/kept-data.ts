@@ -82,6 +82,7 @@ function viewOf(row: keptData.KeptRow, cell: string): KeptData {
     since: timestampFromDate(row.since),
     reportTime: timestampFromDate(row.reportedAt),
     generation: { incarnation, number },
+    cellId: idOf("cell", row.cellId),
     ...(undeleteUntil === null ? {} : { undeleteUntil: timestampFromDate(undeleteUntil) }),
   });
 }

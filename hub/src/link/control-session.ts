@@ -13,7 +13,9 @@ import {
   ControlResponseSchema,
   type Held,
   type Hello,
+  HelloSchema,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
+import { ActionKind } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
@@ -70,6 +72,8 @@ export class ControlSession {
   #fresh: Map<string, StoredFrame> | undefined;
   /** Open orders that this session was given. */
   #ordered: ReadonlySet<string> = new Set();
+  /** As the agent held them when it came. */
+  #keySets: readonly Readonly<{ purpose: string; version: bigint }>[] = [];
   #end: ((fault: Fault | undefined) => void) | undefined;
   /** Rejects with the fault that ended the session from within, resolves when it was ended well. */
   readonly ended: Promise<void>;
@@ -104,6 +108,8 @@ export class ControlSession {
     this.#greeting = undefined;
     const { hello, protocol } = greeting;
     for (const held of hello.held) this.#held.set(held.instanceId, held);
+    // Copied: the hello holds the buffers that it came in.
+    this.#keySets = hello.keySets.map(({ purpose, version }) => ({ purpose, version }));
     await this.#write({
       case: "welcome",
       value: {
@@ -115,7 +121,7 @@ export class ControlSession {
       },
     });
     const { keySets, hasActions } = await hub.newsFor(this.agent, hello);
-    for (const value of keySets) await this.keySet(value);
+    for (const value of keySets) await this.#write({ case: "keySet", value });
     const note = await hub.freshness(this.agent);
     await this.#writeNote(note);
     this.#keepFresh(freshnessPauseMs(note, clock.now())).catch((error: unknown) =>
@@ -140,10 +146,6 @@ export class ControlSession {
   refresh(): void {
     this.#deps.log.debug({}, "a wish may have changed");
     this.#dispatch({ type: "changed" });
-  }
-
-  keySet(value: Envelope): Promise<void> {
-    return this.#write({ case: "keySet", value });
   }
 
   /** There may be orders now. Returns at once; at most one look is under way. */
@@ -229,8 +231,16 @@ export class ControlSession {
     const news = due.filter(({ id }) => !this.#ordered.has(id));
     // What has ended is forgotten, so this never grows beyond a page.
     this.#ordered = new Set(due.map(({ id }) => id));
+    if (news.some(({ kind }) => kind === ActionKind.DESTROY)) await this.#giveKeySets();
     for (const value of news) await this.#write({ case: "action", value });
     return { type: "orders-given", written: news.length };
+  }
+
+  /** Destroy keys may be younger than the session, and the agent judges an order by them alone. */
+  async #giveKeySets(): Promise<void> {
+    const hello = create(HelloSchema, { keySets: [...this.#keySets] });
+    const { keySets } = await this.#deps.hub.newsFor(this.agent, hello);
+    for (const value of keySets) await this.#write({ case: "keySet", value });
   }
 
   async #offerPage(): Promise<ControlEvent> {

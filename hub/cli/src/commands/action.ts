@@ -2,13 +2,14 @@
  * `holdfast instance restart`, `holdfast action list|show|retry`: one-off orders to an instance's agent. With --wait
  * the exit code says how it ended: 0 done, 6 not in time, 9 held or vetoed by the customer's rules.
  */
-import { toJson } from "@bufbuild/protobuf";
+import { type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type Action,
   ActionSchema,
   ActionService,
   ActionStatus,
+  type CreateActionRequestSchema,
 } from "@holdfast/proto/holdfast/api/v1/action_pb.js";
 import { ActionKind } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { Fault } from "@holdfast/shared/fault.ts";
@@ -43,18 +44,26 @@ async function order(
   { resource = "", ttl, ...options }: OrderOptions,
 ): Promise<void> {
   await withHub(terminal, options, async (hub) => {
-    const { action } = await hub.call(() =>
-      hub.client(ActionService).createAction({
-        ...{ instance, kind, resource, requestId: terminal.randomUuid() },
-        tenant: hub.context.tenant ?? "",
-        ...(ttl === undefined ? {} : { ttl: durationFromMs(ttl) }),
-      }),
-    );
-    const made = present(action);
-    const last = options.wait === true ? await ended(terminal, hub, made, options) : made;
-    await print(terminal, last, options.output ?? "table");
-    if (options.wait === true) refuseUndone(last);
+    const asked = { instance, kind, resource, tenant: hub.context.tenant ?? "" };
+    const within = ttl === undefined ? {} : { ttl: durationFromMs(ttl) };
+    await createAndWait(terminal, hub, { ...asked, ...within }, options);
   });
+}
+
+/** Prints it as it is then. With `wait` throws unless it was done. */
+export async function createAndWait(
+  terminal: Terminal,
+  hub: HubClient,
+  asked: MessageInitShape<typeof CreateActionRequestSchema>,
+  options: Pick<OrderOptions, "wait" | "timeout" | "output">,
+): Promise<void> {
+  const { action } = await hub.call(() =>
+    hub.client(ActionService).createAction({ ...asked, requestId: terminal.randomUuid() }),
+  );
+  const made = present(action);
+  const last = options.wait === true ? await ended(terminal, hub, made, options) : made;
+  await print(terminal, last, options.output ?? "table");
+  if (options.wait === true) refuseUndone(last);
 }
 
 /** Through outages of the hub as well. Throws `WAIT_TIMEOUT` with what holds it. */

@@ -7,6 +7,7 @@ import {
   KeySetSchema,
 } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import { keyIdOf, signEnvelope } from "@holdfast/shared/dsse.ts";
+import { Fault } from "@holdfast/shared/fault.ts";
 import { enumWord } from "../format.ts";
 import { readPublicKey, readSigningKey } from "../key-file.ts";
 import { jsonText, type OutputForm, yamlText } from "../output.ts";
@@ -27,6 +28,11 @@ export type KeySetOptions = HubOptions &
 /** `--key` names all keys of the new set; `--sign-with` a present key's file, by default the first new one. */
 export async function setKeys(terminal: Terminal, options: KeySetOptions): Promise<void> {
   const purpose = PURPOSES[options.purpose ?? "release"];
+  if (purpose === KeyPurpose.DESTROY && options.signWith === undefined) {
+    const message =
+      "--sign-with: a set of destroy keys is signed by a release key, and from the second set on by a present destroy key as well";
+    throw new Fault("INVALID_ARGUMENT", "USAGE", message);
+  }
   const publicKeys = await Promise.all(options.key.map((path) => readPublicKey(path, terminal)));
   const signers = options.signWith ?? options.key.slice(0, 1);
   const keys = await Promise.all(signers.map((path) => readSigningKey(path, terminal)));

@@ -47,6 +47,10 @@ export function answer(view: ObjectView, asked: Asked, now: number): readonly Li
     ["answer", verdictOf(view, progress)],
   ];
   if (progress.state !== "done") lines.push(["because", progress.why]);
+  for (const each of listAt(view, "status.finalizers")) {
+    const [waiting, reason, message] = ["name", "reason", "message"].map((f) => textAt(each, f));
+    lines.push(["waits for", `${waiting}: ${reason}: ${message}`]);
+  }
   lines.push(["wanted", wantedText(view, asked, now)], ["serves", servingText(view)]);
   const failed = failedStep(at(view, "status.attempt"));
   if (failed !== undefined && progress.state !== "done") {

@@ -6,6 +6,7 @@ import { registerCell } from "./cell.ts";
 import { registerCompletion } from "./completion.ts";
 import { registerContext } from "./context.ts";
 import { registerDelete } from "./delete.ts";
+import { registerDeletion } from "./deletion.ts";
 import { registerDescribe } from "./describe.ts";
 import { registerDiff } from "./diff.ts";
 import { registerDoctor } from "./doctor.ts";
@@ -39,6 +40,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerInstance,
   registerRehearse,
   registerAction,
+  registerDeletion,
   registerCell,
   registerAgent,
   registerSecret,

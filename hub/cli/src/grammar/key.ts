@@ -1,4 +1,4 @@
-/** `holdfast key list|set`: what can be typed. */
+/** `holdfast key create|list|set`: what can be typed. */
 import { Option } from "commander";
 import { collect, hub } from "./options.ts";
 import { noun, type Registration } from "./registration.ts";
@@ -10,6 +10,13 @@ export const registerKey: Registration = (program, { terminal }) => {
     .action(async (options) => {
       await (await import("../commands/keys.ts")).listKeys(terminal, options);
     });
+  key
+    .command("create")
+    .description("make a key, of any purpose; print its id")
+    .requiredOption("--out <file>", "where the private key goes (0600)")
+    .action(async (options) => {
+      await (await import("../commands/release.ts")).createKey(terminal, options);
+    });
   hub(key.command("set"))
     .description("register a key set; the next one must be signed by a key of the present one")
     .requiredOption(
@@ -17,7 +24,11 @@ export const registerKey: Registration = (program, { terminal }) => {
       "key of the new set, private or public; may be repeated",
       collect,
     )
-    .option("--sign-with <file>", "key of the present set (default: the first --key)", collect)
+    .option(
+      "--sign-with <file>",
+      "key of the present set, may be repeated (default: the first --key; destroy: also a release key)",
+      collect,
+    )
     .addOption(new Option("--purpose <purpose>").choices(["release", "destroy"]).default("release"))
     .action(async (options) => {
       await (await import("../commands/keys.ts")).setKeys(terminal, options);

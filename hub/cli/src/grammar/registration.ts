@@ -45,6 +45,8 @@ const NOUNS: Readonly<Record<string, readonly [chapter: string, description: str
   subscription: [CHAPTER.offer, "tenants on plans"],
   tenant: [CHAPTER.offer, "customers of the vendor"],
   cell: [CHAPTER.fleet, "cells and their agents"],
+  "destroy-order": [CHAPTER.fleet, "permissions to destroy data, signed outside of the hub"],
+  "kept-data": [CHAPTER.fleet, "data of instances and resources that are no more"],
   context: [CHAPTER.own, "which hub, and as whom"],
   key: [CHAPTER.offer, "the key sets that agents pin"],
   member: [CHAPTER.offer, "people and service accounts"],

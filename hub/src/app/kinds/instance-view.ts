@@ -8,6 +8,7 @@ import {
   type InstanceStatus,
   InstanceStatusSchema,
 } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
+import { idOf } from "@holdfast/shared/ids.ts";
 import { type Condition, viewConditions } from "../../domain/conditions.ts";
 import type { ObjectRow } from "../../store/objects.ts";
 import * as presence from "../../store/presence.ts";
@@ -99,6 +100,7 @@ function statusView(row: ObjectRow, around: Around, isOne: boolean) {
     conditions: conditionViews(conditions),
     seats: around.seats.get(row.id) ?? 0,
     finalizers: finalizerViews(row, report, conditions),
+    cellId: idOf("cell", String(fields["cell_id"])),
     ...placementView(fields["placed"], around.names.cell.get(String(fields["cell_id"]))),
     ...(said === undefined || report === undefined
       ? {}

@@ -251,6 +251,13 @@ export declare type InstanceStatus = Message<"holdfast.api.v1.InstanceStatus"> &
   finalizers: Finalizer[];
 
   /**
+   * Of spec.cell, such as cel_0198….
+   *
+   * @generated from field: string cell_id = 13;
+   */
+  cellId: string;
+
+  /**
    * Attempts before the last one that were begun, newest first; at most four. Not in lists of several.
    *
    * @generated from field: repeated holdfast.model.v1.Attempt history = 14;

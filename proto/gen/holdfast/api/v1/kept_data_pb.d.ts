@@ -92,6 +92,13 @@ export declare type KeptData = Message<"holdfast.api.v1.KeptData"> & {
    * @generated from field: holdfast.model.v1.Generation generation = 11;
    */
   generation?: Generation | undefined;
+
+  /**
+   * Such as cel_0198….
+   *
+   * @generated from field: string cell_id = 12;
+   */
+  cellId: string;
 };
 
 /**
