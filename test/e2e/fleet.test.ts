@@ -12,6 +12,7 @@ import { Fleet } from "../../scripts/fleet/fleet.ts";
 import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
+import { deletionFacts } from "./deletion.ts";
 import { prepareHub } from "./prepared-hub.ts";
 import { shownVersion, startProber } from "./prober.ts";
 import { settledRows } from "./settled-rows.ts";
@@ -367,52 +368,7 @@ describe("the end", () => {
     expect(existsSync(join(pro.directory, "run"))).toBe(false);
   });
 
-  const ETL = ["etl", "--tenant", "initech"] as const;
-  const keptNames = async () => {
-    const listed = ["kept-data", "list", "--instance", "etl", "--tenant", "initech", "-o", "json"];
-    const { keptData } = JSON.parse(await fleet.cli(listed)) as { keptData: { name: string }[] };
-    return keptData.map(({ name }) => name);
-  };
-  const onHost = (...args: readonly string[]) =>
-    execFileSync(
-      process.execPath,
-      [join(root, "agent/src/main.ts"), ...args, "--state", fleet.layout.agent("byoa").state],
-      { encoding: "utf8" },
-    );
-
-  it("of an instance can be taken back, with its data", async () => {
-    await until("the hub is told what is kept", async () => (await keptNames()).includes("data"));
-    const database = join(pro.directory, "data", "warehouse.db");
-    const before = statSync(database).ino;
-    await fleet.cli(["instance", "undelete", ...ETL, "--wait", "--timeout", "60s"]);
-    expect((await instance("etl", "initech")).metadata.id).toBe(pro.id);
-    expect(workloadPids(pro.id)).not.toEqual([]);
-    expect(statSync(database).ino).toBe(before);
-    await until("nothing of it is kept any more", async () => (await keptNames()).length === 0);
-    await fleet.cli(["delete", "instance", ...ETL, "--yes", "--wait"]);
-    await until("the hub is told what is kept", async () => (await keptNames()).includes("data"));
-    expect(onHost("kept")).toMatch(/^etl +\S+ +data /m);
-  });
-
-  it("of its data needs a key that the hub does not have", async () => {
-    const key = join(home, "destroy.pem");
-    const [wrong, right] = [join(home, "wrong.json"), join(home, "right.json")];
-    await fleet.cli(["key", "create", "--out", key]);
-    const set = ["key", "set", "--purpose", "destroy", "--key", key];
-    expect((await fleet.tryCli([...set, "--sign-with", key])).code).not.toBe(0);
-    await fleet.cli([...set, "--sign-with", fleet.layout.releaseKey]);
-    const sign = ["destroy-order", "sign", ...ETL, "--yes"];
-    await fleet.cli([...sign, "--key", fleet.layout.releaseKey, "--out", wrong]);
-    const refused = await fleet.tryCli(["destroy-order", "submit", wrong, "--wait"]);
-    expect(refused.stderr).toContain("UNKNOWN_KEY");
-    expect(existsSync(join(pro.directory, "data", "warehouse.db"))).toBe(true);
-    await fleet.cli([...sign, "--key", key, "--out", right]);
-    await fleet.cli(["destroy-order", "submit", right, "--wait"]);
-    expect(readdirSync(join(pro.directory, "data"))).toEqual([]);
-    await until("the hub is told that it is gone", async () => (await keptNames()).length === 0);
-    const late = await fleet.tryCli(["instance", "undelete", ...ETL]);
-    expect(late.stderr).toContain("DATA_DESTROYED");
-  });
+  deletionFacts(fleet, home, () => ({ ...pro, isRunning: workloadPids(pro.id).length > 0 }));
 
   it("of the fleet leaves no process behind", async () => {
     await takeDown(fleet);

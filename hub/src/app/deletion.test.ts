@@ -222,6 +222,7 @@ describe("an undeletion", () => {
     expect(instance?.metadata).toMatchObject({ id, name: "back", finalizers: [] });
     expect(instance?.metadata?.deleteTime).toBeUndefined();
     expect(await seat()).toBe(before);
+    expect(await kept(hub().tokens.owner, { instance: "back" })).toEqual([]);
     const assignment = await assignmentOf(id);
     expect(assignment).toMatchObject({ generation: { number: 3n }, releaseVersion: "1.0.0" });
     expect(assignment.tombstone).toBeUndefined();

@@ -173,6 +173,8 @@ export function listGone(
 
 /** It is as if it had not been deleted: with the seats that went with it. The caller has checked that it may be. */
 export async function restore(tx: Tx, id: string): Promise<void> {
+  // Its data is in use again; what is still kept beside that the agent says anew.
+  await tx.query("delete from kept_data where instance_id = $1", [id]);
   await tx.query(
     `update seat s set gone_at = null, deleted_at = null, revision = s.revision + 1
        from instance i where i.id = $1 and s.instance_id = i.id and s.gone_at = i.gone_at`,
