@@ -29,6 +29,10 @@ export type DriverScenario = Readonly<{
   crashes: readonly Readonly<{ name: string; leave(order: StepOrder): Promise<void> }>[];
   /** Leaves data of this instance as its work would, under this name; absent where the kind holds none. */
   holdData?(instanceId: string): Promise<string>;
+  /** Changes one field of a copy of `first` that the driver owns, as a person would by hand; absent if it owns none. */
+  meddle?(live: Live): Promise<string> | string;
+  /** Changes something on or beside a copy that the driver does not own. */
+  touch?(live: Live): Promise<void> | void;
   /** Ends all work and removes everything. */
   end(): Promise<void>;
 }>;
@@ -56,6 +60,7 @@ export function describeDriverContract(
     describeCrashes(() => its, crashes);
     describeDrop(() => its);
     describeKept(() => its);
+    describeDrift(() => its);
   });
 }
 
@@ -337,6 +342,56 @@ function describeKept(scenario: () => DriverScenario): void {
     await driver().destroy(neighbour.key.instanceId, context);
     expect(await driver().kept(context)).toEqual([]);
   });
+}
+
+function describeDrift(scenario: () => DriverScenario): void {
+  it("finds nothing drifted of what it has brought up, nor of what it does not own", async () => {
+    const { driver, first, touch } = scenario();
+    const live = await serving(scenario(), first);
+    expect(driver().drift(live, first)).toEqual([]);
+    expect(driver().revert(live, first)).toEqual([]);
+    await touch?.(live);
+    const touched = await lookAt(scenario(), first);
+    expect(driver().drift(touched, first)).toEqual([]);
+  });
+
+  it("knows nothing of fields after a look at records alone", async () => {
+    const { driver, context, first, meddle } = scenario();
+    await meddle?.(await serving(scenario(), first));
+    for (const live of await driver().observe(context, "recorded")) {
+      if (live.fields === undefined) expect(driver().drift(live, first)).toEqual([]);
+    }
+  });
+
+  it("names what somebody changed, and brings it back", async () => {
+    const { driver, first, neighbour, meddle } = scenario();
+    if (meddle === undefined) return;
+    const other = await serving(scenario(), neighbour);
+    const path = await meddle(await serving(scenario(), first));
+    const drifted = await lookAt(scenario(), first);
+    const differences = driver().drift(drifted, first);
+    expect(differences.map((each) => each.path)).toContain(path);
+    for (const { applied, live } of differences) expect(live).not.toEqual(applied);
+    expect(JSON.parse(JSON.stringify(differences))).toEqual(differences);
+    const steps = driver().revert(drifted, first);
+    expect(JSON.parse(JSON.stringify(steps))).toEqual(steps);
+    expect(steps.length).toBeGreaterThan(0);
+    for (const _ of ["once", "again"]) await carryOut(scenario(), steps, [first]);
+    const reverted = await lookAt(scenario(), first);
+    expect(driver().drift(reverted, first)).toEqual([]);
+    expect(driver().revert(reverted, first)).toEqual([]);
+    expect(await lookAt(scenario(), neighbour)).toEqual(other);
+  });
+}
+
+/** The copy that serves a rendering, looked at as a whole. */
+async function lookAt({ driver, context }: DriverScenario, wanted: Wanted): Promise<Live> {
+  const found = (await driver().observe(context)).findLast(
+    ({ key, digest, phase }) =>
+      key.instanceId === wanted.key.instanceId && digest === wanted.digest && phase !== "stopping",
+  );
+  if (found === undefined) throw new Error("it is not there any more");
+  return found;
 }
 
 function fresh(driver: Driver, wanted: Wanted): readonly Step[] {

@@ -52,7 +52,15 @@ export type Live = Readonly<{
   facts?: JsonObject;
   /** Runs, but its health said that it is not alive: `steps` replaces it as if it had exited. */
   failing?: boolean;
+  /** How what the driver owns of it is now, in the shape of its spec. Of looks of scope `all` alone, and never a secret. */
+  fields?: JsonObject;
 }>;
+
+/**
+ * One field that is not as it was applied, by its path in the spec (`limits.memoryMib`). A secret and what holds one is
+ * named by what happened to it, never by its value; a long text by its digest.
+ */
+export type Difference = Readonly<{ path: string; applied: JsonValue; live: JsonValue }>;
 
 export type StepClass = "reversible" | "compensable" | "irreversible";
 
@@ -235,6 +243,18 @@ export interface Driver {
    * ready before the old one goes, unless both cannot run at once. Pure.
    */
   restart(live: readonly Live[], wanted: Wanted): readonly Step[];
+  /**
+   * What somebody else changed of a copy, as its `fields` say; nothing of what the driver does not own. Also against
+   * another rendering than the one that was applied: then what that one would change of it. Pure.
+   */
+  drift(live: Live, applied: Wanted): readonly Difference[];
+  /** Brings drifted fields back; nothing where there are none. Pure. */
+  revert(live: Live, applied: Wanted): readonly Step[];
+  /**
+   * Until `context.signal` aborts: rings when something of this kind was changed by others. What it misses is found by
+   * the next look. May reject; it is then begun again.
+   */
+  watch?(context: DriverContext, changed: () => void): Promise<void>;
   /** Safe to repeat, also when half done. */
   run(order: StepOrder, context: StepContext): Promise<StepOutcome>;
   health(live: Live, wanted: Wanted, context: DriverContext): Promise<Health>;

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { checkProcessSpec, readProcessSpec } from "@holdfast/shared/blueprint/kinds/process.ts";
 import type {
+  Difference,
   Driver,
   DriverContext,
   JsonObject,
@@ -64,15 +65,18 @@ export function fileDriver(): FileDriver {
     faults,
     missing: async () => undefined,
     check: checkProcessSpec,
-    async observe(context) {
+    async observe(context, scope = "all") {
       if (faults.observe !== undefined) throw new Error(faults.observe);
-      return copies(context).map(({ handle, file }) => liveOf(handle, file));
+      const found = copies(context).map(({ handle, file }) => liveOf(handle, file));
+      return scope === "all" ? found : found.map(({ fields: _, ...live }) => live);
     },
     async prepare() {
       if (faults.prepare !== undefined) throw faults.prepare;
     },
     steps,
     restart,
+    drift,
+    revert,
     async run(order, context) {
       orders.push(`${order.resourceId}/${order.verb}`);
       return await runOrder(order, context, (wanted) => {
@@ -136,6 +140,29 @@ function restart(live: readonly Live[], wanted: Wanted): readonly Step[] {
   return [...first, start];
 }
 
+/** Of a copy it owns the arguments, as its file says them. */
+function drift({ fields }: Live, { spec }: Wanted): readonly Difference[] {
+  const argv = fields?.["argv"];
+  const applied = (spec["argv"] ?? []) as JsonObject[string];
+  if (argv === undefined || JSON.stringify(argv) === JSON.stringify(applied)) return [];
+  return [{ path: "argv", applied, live: argv }];
+}
+
+function revert(live: Live, applied: Wanted): readonly Step[] {
+  if (drift(live, applied).length === 0) return [];
+  const { instanceId: instance, resourceId } = live.key;
+  return [
+    {
+      ...{ resourceId, kind: "process", verb: "rewrite" },
+      input: { instance, handle: live.handle, digest: applied.digest },
+      id: `${resourceId}/rewrite`,
+      class: modeOf(applied) === "final-revert" ? "irreversible" : "reversible",
+      when: "before-commit",
+      summary: `write the arguments of ${resourceId} again`,
+    },
+  ];
+}
+
 function modeOf({ spec }: Wanted): string {
   return String((spec["env"] as JsonObject | undefined)?.["MODE"] ?? "");
 }
@@ -196,6 +223,12 @@ async function runOrder(
     return { handle };
   }
   const wanted = await context.wanted(String(order.input["digest"]));
+  if (order.verb === "rewrite") {
+    const found = read(context, instance, handle);
+    const argv = wanted.spec["argv"];
+    if (found !== undefined) writeFileSync(path, JSON.stringify({ ...found, argv }));
+    return { handle };
+  }
   starts(wanted);
   const mode = modeOf(wanted);
   if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
@@ -247,6 +280,7 @@ function liveOf(handle: string, file: CopyFile): Live {
     startedAt: file.startedAt,
     restarts: file.restarts,
     message: "",
+    fields: { argv: file.argv },
   };
 }
 

@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
-import type { StepOrder } from "../driver.ts";
+import type { Live, StepOrder } from "../driver.ts";
 import { createWorld, INSTANCE } from "./container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
@@ -38,7 +38,7 @@ if (why === undefined) {
 function scenarioOf(): DriverScenario {
   if (world.engine === undefined) throw new Error("no engine");
   const its = createWorld(world.engine, world.image);
-  const volume = { volumes: { rows: { path: "/data" } } };
+  const volume = { volumes: { rows: { path: "/data" } }, limits: { pids: 100 } };
   const first = its.wanted({ with: volume });
   const second = its.wanted({
     digest: `sha256:${"2".repeat(64)}`,
@@ -52,12 +52,23 @@ function scenarioOf(): DriverScenario {
     const name = containerName(its.stateDir, INSTANCE, String(order.input["handle"]));
     return its.host.dock.ask(name, its.context.signal, async (docker) => docker.getContainer(name));
   };
+  const update = async ({ handle }: Live, change: object): Promise<void> => {
+    const name = containerName(its.stateDir, INSTANCE, handle);
+    await its.host.dock.ask(name, its.context.signal, (docker) =>
+      docker.getContainer(name).update(change),
+    );
+  };
   return {
     ...{ first, second },
     neighbour: its.wanted({ key, with: volume }),
     driver: its.driver,
     context: its.context,
     end: its.end,
+    meddle: async (live) => {
+      await update(live, { PidsLimit: 77 });
+      return "limits.pids";
+    },
+    touch: (live) => update(live, { CpuShares: 512 }),
     holdData: async (instanceId) => {
       const spec = renderedSpecOf(first.spec);
       await ensureVolumes(its.host, { instanceId, resourceId: "worker" }, spec, its.context);

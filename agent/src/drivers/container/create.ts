@@ -82,7 +82,7 @@ function hostConfigOf(its: Creation): Docker.HostConfig {
     SecurityOpt: ["no-new-privileges:true"],
     IpcMode: "private",
     ReadonlyRootfs: spec.readOnlyRoot,
-    RestartPolicy: { Name: POLICIES[spec.restart.policy] },
+    RestartPolicy: { Name: policyOf(spec) },
     LogConfig: { Type: "json-file", Config: LOG },
     Mounts: mountsOf(its),
     Tmpfs: Object.fromEntries(
@@ -91,6 +91,11 @@ function hostConfigOf(its: Creation): Docker.HostConfig {
     ...limitsOf(spec),
     ...(spec.gpus && { DeviceRequests: [devicesOf(spec.gpus)] }),
   };
+}
+
+/** As the engine calls it. */
+export function policyOf({ restart }: ContainerSpec): (typeof POLICIES)[keyof typeof POLICIES] {
+  return POLICIES[restart.policy];
 }
 
 /** Swap is none beyond the memory, so that the limit means what it says. */

@@ -10,6 +10,7 @@ import {
   type Driver,
   type DriverContext,
   type DriverReading,
+  type Live,
   type Readiness,
   STANDING_VERBS,
   type StepContext,
@@ -17,7 +18,8 @@ import {
   type StepOutcome,
 } from "../driver.ts";
 import { logFilesIn, readLog, redactorFrom } from "../log-reader.ts";
-import { findCopies, findCopy } from "./copies.ts";
+import { type Copy, findCopies, findCopy } from "./copies.ts";
+import { driftOf, RESTORE, restoreSteps } from "./drift.ts";
 import { givenDirOf } from "./given.ts";
 import { healthOf } from "./health.ts";
 import { type ContainerHost, DRIVER_KIND } from "./host.ts";
@@ -26,6 +28,7 @@ import { liveOf } from "./live.ts";
 import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
 import { lastOutput } from "./output.ts";
 import { prepareStart } from "./prepare.ts";
+import { fieldsOf, restoreCopy, watchEngine } from "./restore.ts";
 import { signalResource } from "./signal.ts";
 import type { ContainerSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
@@ -38,8 +41,8 @@ export { type ContainerGround, type ContainerHost, containerHost } from "./host.
 const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
 /** The first that has statistics without a wait, and GPU requests. */
 const API_VERSION_MIN = [1, 41] as const;
-/** Measured at once. */
-const SAMPLED_AT_ONCE_MAX = 8;
+/** Measured or looked at more closely at once. */
+const ASKED_AT_ONCE_MAX = 8;
 
 export function containerDriver(host: ContainerHost): Driver {
   return {
@@ -47,13 +50,19 @@ export function containerDriver(host: ContainerHost): Driver {
     isAtomic: true,
     missing: () => whyMissing(host),
     check: checkContainerSpec,
-    observe: async (context) => {
+    observe: async (context, scope = "all") => {
       const copies = await findCopies(host, context);
-      return await Promise.all(copies.map((copy) => liveOf(host, copy, context)));
+      if (scope === "recorded") {
+        return await Promise.all(copies.map((copy) => liveOf(host, copy, context)));
+      }
+      return await inParts(copies, (copy) => comparedOf(host, copy, context));
     },
     prepare: (wanted, context) => prepareStart(host, wanted, context),
     steps: stepsFor,
     restart: restartSteps,
+    drift: ({ fields }, { spec }) => driftOf(fields, host.specs.of(spec)),
+    revert: (live, applied) => restoreSteps(live, applied, host.specs.of(applied.spec)),
+    watch: (context, changed) => watchEngine(host, context, changed),
     run: (order, context) => runStep(host, order, context),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
@@ -117,13 +126,15 @@ async function runStep(
       return await startCopy(host, order, context);
     case "stop":
       return await stopCopy(host, order, context);
+    case RESTORE:
+      return await restoreCopy(host, order, context);
     case STANDING_VERBS.signal:
       return await signalResource(host, order, context);
     default:
       throw new Fault(
         "UNIMPLEMENTED",
         "VERB_UNKNOWN",
-        `${order.resourceId}: got ${shown(order.verb)}; the container driver knows start, stop, signal`,
+        `${order.resourceId}: got ${shown(order.verb)}; the container driver knows start, stop, restore, signal`,
       );
   }
 }
@@ -133,20 +144,30 @@ async function readAll(
   context: DriverContext,
 ): Promise<readonly DriverReading[]> {
   const at = context.clock.now();
-  const running: DriverReading[] = [];
-  const copies = await findCopies(host, context);
-  for (let from = 0; from < copies.length; from += SAMPLED_AT_ONCE_MAX) {
-    const some = copies.slice(from, from + SAMPLED_AT_ONCE_MAX);
-    const read = await Promise.all(
-      some.map(async (copy) => {
-        const runs = copy.state === "running" || copy.state === "paused";
-        const meter = runs ? await sampleMeter(host, copy, context) : undefined;
-        if (meter !== undefined) return readingsOf(copy, meter, at);
-        if (copy.exit !== undefined) endMeter(copy, copy.exit.at, context);
-        return [];
-      }),
-    );
-    running.push(...read.flat());
+  const read = await inParts(await findCopies(host, context), async (copy) => {
+    const runs = copy.state === "running" || copy.state === "paused";
+    const meter = runs ? await sampleMeter(host, copy, context) : undefined;
+    if (meter !== undefined) return readingsOf(copy, meter, at);
+    if (copy.exit !== undefined) endMeter(copy, copy.exit.at, context);
+    return [];
+  });
+  return [...read.flat(), ...ENDED_READINGS.offer(context)];
+}
+
+async function comparedOf(host: ContainerHost, copy: Copy, context: DriverContext): Promise<Live> {
+  const live = await liveOf(host, copy, context);
+  const fields = await fieldsOf(host, copy, context);
+  return fields === undefined ? live : { ...live, fields };
+}
+
+/** Some at once, so that many do not flood the engine. */
+async function inParts<Out>(
+  copies: readonly Copy[],
+  each: (copy: Copy) => Promise<Out>,
+): Promise<readonly Out[]> {
+  const out: Out[] = [];
+  for (let from = 0; from < copies.length; from += ASKED_AT_ONCE_MAX) {
+    out.push(...(await Promise.all(copies.slice(from, from + ASKED_AT_ONCE_MAX).map(each))));
   }
-  return [...running, ...ENDED_READINGS.offer(context)];
+  return out;
 }

@@ -1,18 +1,12 @@
 /** What somebody changed of a file that the driver owns: content, mode, owner. Pure. */
-import type { JsonObject, JsonValue, Live, Step, Wanted } from "../driver.ts";
+import type { Difference, JsonObject, Live, Step, Wanted } from "../driver.ts";
 import { restartSteps } from "./steps.ts";
-
-export type Difference = Readonly<{ path: string; applied: JsonValue; live: JsonValue }>;
 
 const MODE_DEFAULT = "600";
 const OWN_ACCOUNT = "the agent's own";
 
 /** `live` from a look at everything: another one knows nothing of fields. */
-export function driftOf(
-  live: Live & Readonly<{ fields?: JsonObject }>,
-  { spec }: Wanted,
-): readonly Difference[] {
-  const { fields, outputs } = live;
+export function driftOf({ fields, outputs }: Live, { spec }: Wanted): readonly Difference[] {
   if (fields === undefined) return [];
   const applied: JsonObject = {
     content: outputs["digest"] ?? "",
@@ -28,5 +22,5 @@ export function driftOf(
 
 /** Written again as a whole: content, mode and owner go together. */
 export function revertSteps(live: Live, applied: Wanted): readonly Step[] {
-  return restartSteps([live], applied);
+  return driftOf(live, applied).length === 0 ? [] : restartSteps([live], applied);
 }

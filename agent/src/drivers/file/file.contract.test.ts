@@ -1,5 +1,5 @@
 /** The driver contract, kept by real files. */
-import { linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
 import type { StepOrder } from "../driver.ts";
@@ -30,6 +30,11 @@ describeDriverContract("file", [NOTED, FOLDERS, STAGED, PLACED], (): DriverScena
     driver: world.driver,
     context: world.context,
     end: async () => world.end(),
+    meddle: () => {
+      chmodSync(path, 0o666);
+      return "mode";
+    },
+    touch: () => writeFileSync(`${path}.bak`, "somebody else's"),
     crashes: [
       {
         name: NOTED,

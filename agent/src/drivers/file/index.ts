@@ -28,10 +28,8 @@ export { type FileHost, fileHost } from "./host.ts";
 /** A file is ready once it has its name. */
 const READINESS = { deadlineMs: 10_000, intervalMs: 200 } as const;
 
-export type FileDriver = Driver & Readonly<{ drift: typeof driftOf; revert: typeof revertSteps }>;
-
 /** Without memory but for what a look has read: two of them over one state directory see and do the same. */
-export function fileDriver(host: FileHost): FileDriver {
+export function fileDriver(host: FileHost): Driver {
   return {
     kind: DRIVER_KIND,
     isAtomic: true,

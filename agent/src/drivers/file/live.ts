@@ -1,6 +1,6 @@
 /** A copy in the words of the driver contract: where it is, and what somebody changed of it. */
 import type { Generation } from "@holdfast/shared/generation.ts";
-import type { DriverContext, Health, JsonObject, Live } from "../driver.ts";
+import type { DriverContext, Health, Live } from "../driver.ts";
 import { fieldsOf } from "./content.ts";
 import type { Copy, CopyState } from "./copies.ts";
 import type { FileHost } from "./host.ts";
@@ -35,7 +35,7 @@ export async function comparedOf(
   host: FileHost,
   copy: Copy,
   context: DriverContext,
-): Promise<Live & Readonly<{ fields?: JsonObject }>> {
+): Promise<Live> {
   const fields = await fieldsOf(host, copy, context);
   return fields === undefined ? liveOf(copy) : { ...liveOf(copy), fields };
 }

@@ -64,6 +64,9 @@ export function jobDriver(host: ProgramHost): Driver {
     },
     steps: stepsFor,
     restart: restartSteps,
+    // Between its runs nothing of a job stands anywhere, and what a run has done belongs to whom it was done to.
+    drift: () => [],
+    revert: () => [],
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: () => READINESS,

@@ -19,6 +19,7 @@ import {
 import { pruneGroups } from "../host-process/cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
 import { dropInstance } from "../host-process/end.ts";
+import { driftOf } from "../host-process/fields.ts";
 import { onHost, whyNoProc } from "../host-process/ground.ts";
 import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
 import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
@@ -26,8 +27,9 @@ import { lastLines, logPath, tendLogs } from "../logs.ts";
 import { healthOf } from "./health.ts";
 import { DRIVER_KIND, type ProcessHost } from "./host.ts";
 import { destroyData, keptData } from "./kept.ts";
-import { liveOf } from "./live.ts";
+import { comparedOf, liveOf } from "./live.ts";
 import { prepareStart } from "./prepare.ts";
+import { RESTORE, restoreCopy, restoreSteps } from "./restore.ts";
 import { signalResource } from "./signal.ts";
 import type { ProcessSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
@@ -51,13 +53,19 @@ export function processDriver(host: ProcessHost): Driver {
     missing: async () => whyNoProc(procDir),
     check: checkProcessSpec,
     observe: async (context, scope = "all") => {
-      const find = scope === "all" ? findSettledCopies : findRecordedCopies;
-      return (await find(host, context)).map((copy) => liveOf(copy, context));
+      if (scope === "recorded") {
+        return (await findRecordedCopies(host, context)).map((copy) => liveOf(copy, context));
+      }
+      const copies = await findSettledCopies(host, context);
+      return copies.map((copy) => comparedOf(procDir, copy, context));
     },
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,
     restart: restartSteps,
+    drift: ({ fields }, { spec }) => driftOf(fields, host.specs.of(spec)),
+    revert: (live, applied) =>
+      restoreSteps(live, applied, driftOf(live.fields, host.specs.of(applied.spec))),
     run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
@@ -93,13 +101,15 @@ async function runStep(
       return await startCopy(host, order, context);
     case "stop":
       return await stopCopy(host, order, context);
+    case RESTORE:
+      return await restoreCopy(host, order, context);
     case STANDING_VERBS.signal:
       return await signalResource(host, order, context);
     default:
       throw new Fault(
         "UNIMPLEMENTED",
         "VERB_UNKNOWN",
-        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, signal`,
+        `${order.resourceId}: got ${shown(order.verb)}; the process driver knows start, stop, restore, signal`,
       );
   }
 }

@@ -3,6 +3,7 @@ import { causeChain } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Live } from "../driver.ts";
 import type { Copy } from "../host-process/copies.ts";
 import { describeExit, generationOf } from "../host-process/ends.ts";
+import { fieldsOf } from "../host-process/fields.ts";
 import { type ExitNote, writeExit } from "../host-process/record.ts";
 
 /** A start that has begun and whose process nobody sees takes this long at most; then it never happened. */
@@ -24,6 +25,12 @@ export function liveOf(copy: Copy, context: DriverContext): Live {
   };
   if (exit !== undefined) return { ...live, exitedAt: exit.at };
   return copy.health?.failing ? { ...live, failing: true } : live;
+}
+
+/** As liveOf, with what the driver owns of it and how that is now. */
+export function comparedOf(procDir: string, copy: Copy, context: DriverContext): Live {
+  const fields = fieldsOf(procDir, copy);
+  return fields === undefined ? liveOf(copy, context) : { ...liveOf(copy, context), fields };
 }
 
 function phaseOf(copy: Copy, now: number): Live["phase"] {

@@ -1,5 +1,5 @@
 /** The driver contract, kept by real processes. */
-import { rmSync, writeFileSync } from "node:fs";
+import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
 import type { StepOrder } from "../driver.ts";
@@ -16,7 +16,9 @@ describeDriverContract(
   [BEFORE_SPAWN, BEFORE_RECORD, WITHOUT_RECORD, WITHOUT_FOLDER],
   (): DriverScenario => {
     const world = createWorld();
-    const first = world.wanted();
+    const secrets = new Map([["dsn", "postgres://etl:hunter2@db/etl"]]);
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference of a release.
+    const first = world.wanted({ secrets, with: { secretFiles: { dsn: "${secrets.dsn}" } } });
     const second = world.wanted({
       digest: `sha256:${"2".repeat(64)}`,
       generation: { incarnation: 1n, number: 2n },
@@ -38,6 +40,15 @@ describeDriverContract(
       driver: world.driver,
       context: world.context,
       end: world.end,
+      meddle: ({ handle }) => {
+        const { run } = world.context.directories(INSTANCE);
+        chmodSync(join(run, handle, "secrets", "dsn"), 0o644);
+        return "secretFiles.dsn.mode";
+      },
+      touch: ({ handle }) => {
+        const { run } = world.context.directories(INSTANCE);
+        writeFileSync(join(run, handle, "notes"), "somebody else's");
+      },
       holdData: async (instanceId) => {
         writeFileSync(join(world.context.directories(instanceId).data, "rows"), "kept");
         return "data";
