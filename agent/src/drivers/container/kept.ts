@@ -59,7 +59,8 @@ async function volumesOf(
   const { Volumes } = await dock.ask("volumes", signal, (docker) =>
     docker.listVolumes({ filters }),
   );
-  return Volumes ?? [];
+  // The engine gives them in no order.
+  return (Volumes ?? []).toSorted((a, b) => (a.Name < b.Name ? -1 : 1));
 }
 
 /** What only root can look into may hold something. */
