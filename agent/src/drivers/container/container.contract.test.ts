@@ -2,7 +2,8 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
+import { describeDriverContract } from "../contract.test-suite.ts";
+import type { DriverScenario } from "../contract.test-world.ts";
 import type { Live, StepOrder } from "../driver.ts";
 import { createWorld, INSTANCE } from "./container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";

@@ -1,7 +1,8 @@
 /** The driver contract, kept by real files. */
 import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
+import { describeDriverContract } from "../contract.test-suite.ts";
+import type { DriverScenario } from "../contract.test-world.ts";
 import type { StepOrder } from "../driver.ts";
 import { createWorld, INSTANCE, NEIGHBOUR } from "./file.test-world.ts";
 import { besideNames, readRecord, recordPath, writeRecord } from "./record.ts";

@@ -1,7 +1,8 @@
 /** The driver contract, kept by real jobs: with nothing to undo, and with an undo. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
+import { describeDriverContract } from "../contract.test-suite.ts";
+import type { DriverScenario } from "../contract.test-world.ts";
 import type { JsonObject, StepOrder } from "../driver.ts";
 import { createWorld, INSTANCE } from "./job.test-world.ts";
 import { type Job, jobDir, readJob, runHandle, writeJob } from "./ledger.ts";

@@ -1,7 +1,8 @@
 /** The driver contract, kept by real processes. */
 import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type DriverScenario, describeDriverContract } from "../contract.test-suite.ts";
+import { describeDriverContract } from "../contract.test-suite.ts";
+import type { DriverScenario } from "../contract.test-world.ts";
 import type { StepOrder } from "../driver.ts";
 import { readRecord, writeRecord } from "../host-process/record.ts";
 import { createWorld, INSTANCE } from "./process.test-world.ts";
