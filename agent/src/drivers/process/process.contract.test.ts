@@ -42,14 +42,11 @@ describeDriverContract(
       context: world.context,
       end: world.end,
       meddle: ({ handle }) => {
-        const { run } = world.context.directories(INSTANCE);
-        chmodSync(join(run, handle, "secrets", "dsn"), 0o644);
+        chmodSync(join(world.context.directories(INSTANCE).run, handle, "secrets/dsn"), 0o644);
         return "secretFiles.dsn.mode";
       },
-      touch: ({ handle }) => {
-        const { run } = world.context.directories(INSTANCE);
-        writeFileSync(join(run, handle, "notes"), "somebody else's");
-      },
+      touch: ({ handle }) =>
+        writeFileSync(join(world.context.directories(INSTANCE).run, handle, "notes"), "another's"),
       holdData: async (instanceId) => {
         writeFileSync(join(world.context.directories(instanceId).data, "rows"), "kept");
         return "data";
