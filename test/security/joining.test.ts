@@ -96,8 +96,11 @@ describe("a join token", () => {
     await newCell("crowded");
     const ends = await attempts(port, await tokenFor("crowded"), CALLERS);
     expect(ends.filter((end) => end === "joined")).toHaveLength(1);
+    // On a machine that is starved of processors the database says "later" instead, to whoever waited for too long.
     const refused = ends.filter((end) =>
-      /^(UNAUTHENTICATED JOIN_TOKEN_REFUSED|RESOURCE_EXHAUSTED \w+):/.test(end),
+      /^(UNAUTHENTICATED JOIN_TOKEN_REFUSED|RESOURCE_EXHAUSTED \w+|ABORTED LOCK_TIMEOUT|UNAVAILABLE DATABASE_\w+):/.test(
+        end,
+      ),
     );
     expect(refused).toHaveLength(CALLERS - 1);
     const isUsed = ends.filter((end) => end.startsWith("UNAUTHENTICATED")).length;
