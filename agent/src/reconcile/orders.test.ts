@@ -127,7 +127,7 @@ describe("a restart", () => {
   it.each([
     ["of a resource that is not there", { resource: "absent" }, "RESOURCE_UNKNOWN"],
     ["of an instance that is not here", { instanceId: instanceId(7) }, "INSTANCE_UNKNOWN"],
-    ["as a job", { kind: ActionKind.RUN_JOB }, "JOBS_UNKNOWN"],
+    ["as a job", { kind: ActionKind.RUN_JOB, resource: "worker" }, "JOB_UNKNOWN"],
     ["of an unknown kind", { kind: 77 as ActionKind }, "ACTION_UNKNOWN"],
     ["where nothing has failed", { kind: ActionKind.RETRY }, "NOTHING_TO_RETRY"],
   ])("%s is refused", async (_, action, reason) => {

@@ -31,7 +31,7 @@ import { findHold, judgeConsent, planAttempt } from "./plan.ts";
 import { plannedSteps } from "./shown-steps.ts";
 import { stepsDigestOf } from "./steps-digest.ts";
 import { findServing, type Target } from "./target.ts";
-import { copiesOf, identityOf, type Work } from "./work.ts";
+import { copiesOf, driverOf, identityOf, type Work } from "./work.ts";
 
 /** How long what was approved on this host may wait for an attempt or a removal to end. */
 const APPROVAL_MS = 600_000;
@@ -171,7 +171,7 @@ export async function workOff(work: Work): Promise<boolean> {
   if (action === undefined) return false;
   const last = attempts.findRestart(store, instanceId);
   if (last?.restart.actionId === action.id) {
-    if (last.phase === "ENDED") orders.end(action, verdictOf(last));
+    if (last.phase === "ENDED") orders.end(action, verdictOf(last, action));
     return last.phase === "ENDED";
   }
   if (orders.isOver(action)) {
@@ -198,12 +198,10 @@ async function begin(work: Work, action: Action): Promise<boolean> {
       work.store.transaction(() => work.orders.end(action, retry(work)));
       return true;
     case ActionKind.RESTART:
+    case ActionKind.RUN_JOB:
       return await restart(work, action);
     case ActionKind.DESTROY:
       return await destroyByAction(work, action);
-    case ActionKind.RUN_JOB:
-      work.orders.end(action, refused("JOBS_UNKNOWN", "this agent cannot run jobs yet"));
-      return true;
     default:
       work.orders.end(action, refused("ACTION_UNKNOWN", "this agent does not know the action"));
       return true;
@@ -228,6 +226,7 @@ function retry({ store, instanceId }: Work): Verdict {
   return { state: "DONE", reason: "RETRIED", message };
 }
 
+/** Also one more run of a job: a new copy of it, whose work is to run to its end. */
 async function restart(work: Work, action: Action): Promise<boolean> {
   const { orders, instanceId } = work;
   const target = findServing(work.store, instanceId);
@@ -236,8 +235,16 @@ async function restart(work: Work, action: Action): Promise<boolean> {
     orders.end(action, refusal ?? refused("NOTHING_RUNS", "nothing of it is installed"));
     return true;
   }
-  const ids = target.templates.map(({ id }) => id);
-  const chosen = new Set(action.resource === "" ? ids : [action.resource]);
+  const found = chosenFor(work, target, action);
+  if ("state" in found) {
+    orders.end(action, found);
+    return true;
+  }
+  const chosen = new Set(found.ids);
+  if (action.kind === ActionKind.RUN_JOB && (await isRunning(work, target, action.resource))) {
+    orders.hold(action, "JOB_RUNNING", `${action.resource} runs just now; it waits for the end`);
+    return false;
+  }
   const plan = await planAttempt(work, target, chosen);
   const consent = judgeConsent(work, target, plan);
   if (consent?.reason === "CONSENT_HELD") {
@@ -270,6 +277,34 @@ function refusalOf(work: Work, target: Target | undefined, resource: string): Ve
   return hold && refused(hold.reason, hold.message);
 }
 
+/** Whoever runs to its end is run by its name alone, and never because everything is restarted. */
+function chosenFor(
+  work: Work,
+  { templates }: Target,
+  { kind, resource }: Action,
+): Verdict | Readonly<{ ids: readonly string[] }> {
+  const isJob = (template: Readonly<{ kind: string }>) =>
+    driverOf(work, template.kind).runsToEnd === true;
+  const jobs = templates.filter(isJob).map(({ id }) => id);
+  if (kind === ActionKind.RUN_JOB) {
+    if (jobs.includes(resource)) return { ids: [resource] };
+    const known = jobs.length === 0 ? "it has none" : `its jobs: ${jobs.join(", ")}`;
+    return refused("JOB_UNKNOWN", `got ${shown(resource)}; ${known}`);
+  }
+  if (jobs.includes(resource)) {
+    return refused("JOB_NOT_RESTARTED", `${resource} is a job; it is run once more by run-job`);
+  }
+  const ids = templates.map(({ id }) => id).filter((id) => !jobs.includes(id));
+  if (ids.length === 0) return refused("NOTHING_RUNS", "it consists of jobs alone");
+  return { ids: resource === "" ? ids : [resource] };
+}
+
+async function isRunning(work: Work, { templates }: Target, resource: string): Promise<boolean> {
+  const kind = templates.find(({ id }) => id === resource)?.kind ?? "";
+  const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, resource);
+  return copies.some(({ phase }) => phase === "running" || phase === "starting");
+}
+
 async function recordOf(
   work: Work,
   target: Target,
@@ -296,7 +331,14 @@ async function recordOf(
 }
 
 /** What an ended restart comes to. Read from the record, so that a crash before it is told changes nothing. */
-function verdictOf({ state, reason, message, restart }: EndedRestart): Verdict {
+function verdictOf(
+  { state, reason, message, restart, steps }: EndedRestart,
+  { kind, resource }: Action,
+): Verdict {
+  if (state === "COMMITTED" && kind === ActionKind.RUN_JOB) {
+    const step = steps.find((each) => each.resource === resource && each.state === "DONE");
+    return { state: "DONE", reason: "JOB_RUN", message: `${resource}: ${step?.message ?? ""}` };
+  }
   if (state === "COMMITTED") {
     const names = restart.resources.join(", ");
     return { state: "DONE", reason: "RESTARTED", message: `${names}: another copy serves` };

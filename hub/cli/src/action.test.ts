@@ -62,6 +62,16 @@ describe("instance restart", () => {
     expect(asked[0]?.requestId).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  it("has a sister that runs one job", async () => {
+    const done = { status: ActionStatus.DONE, reason: "JOB_RUN", message: "backup: ended with 0" };
+    const asked = becoming(done);
+    const { code, out } = await user.run("instance", "run-job", "orders", "backup", "--wait");
+    expect(code).toBe(0);
+    expect(out).toMatch(/done .* backup: ended with 0\n$/);
+    expect(asked).toMatchObject([{ instance: "orders", resource: "backup", kind: 3 }]);
+    expect((await user.run("instance", "run-job", "orders")).code).toBe(2);
+  });
+
   it("waits for the end with --wait", async () => {
     const done = {
       status: ActionStatus.DONE,

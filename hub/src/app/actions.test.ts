@@ -244,7 +244,7 @@ describe("whoever asks for an action", () => {
   it("needs an instance that is there and may have no more than so many open", async () => {
     expect(await reasonOf(ask("absent"))).toMatch(/^NotFound NOT_FOUND: instance absent/);
     const job = await reasonOf(ask("orders", { kind: ActionKind.RUN_JOB }));
-    expect(job).toMatch(/^Unimplemented JOBS_UNKNOWN/);
+    expect(job).toMatch(/^InvalidArgument JOB_UNNAMED: resource: got nothing/);
     for (let n = 0; n < OPEN_ACTIONS_MAX; n++) await ask();
     expect(await reasonOf(ask())).toMatch(/^ResourceExhausted ACTIONS_TOO_MANY: .* 20 actions are/);
   });

@@ -41,7 +41,7 @@ const TTL_MS_MAX = 7 * 86_400_000;
 /** Of one instance. */
 export const OPEN_ACTIONS_MAX = 20;
 
-/** Throws FAILED_PRECONDITION `DELETED`, RESOURCE_EXHAUSTED `ACTIONS_TOO_MANY`, UNIMPLEMENTED `JOBS_UNKNOWN`. */
+/** Throws FAILED_PRECONDITION `DELETED`, RESOURCE_EXHAUSTED `ACTIONS_TOO_MANY`, INVALID_ARGUMENT `JOB_UNNAMED`. */
 export function createAction(
   deps: AppDeps,
   call: Call,
@@ -52,9 +52,8 @@ export function createAction(
   if (!isDestruction && request.destroyOrder !== undefined) {
     throw refuse("destroy_order", "only an action of kind DESTROY has one", "ORDER_REFUSED");
   }
-  if (kind === ActionKind.RUN_JOB) {
-    const message = "action kind RUN_JOB: no release can declare a job yet";
-    throw new Fault("UNIMPLEMENTED", "JOBS_UNKNOWN", message);
+  if (kind === ActionKind.RUN_JOB && request.resource === "") {
+    throw refuse("resource", "got nothing; allowed: the name of a job", "JOB_UNNAMED");
   }
   const ttlMs = isDestruction ? 0 : ttlOf(request);
   const schemas = {

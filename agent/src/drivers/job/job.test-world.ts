@@ -83,7 +83,8 @@ export type World = Readonly<{
   end(): Promise<void>;
 }>;
 
-export function createWorld(clock: Clock = systemClock): World {
+/** `instanceId`: whose data directory is looked at. */
+export function createWorld(clock: Clock = systemClock, instanceId = INSTANCE): World {
   const stateDir = mkdtempSync(join(tmpdir(), "holdfast-job-"));
   const artefact = join(stateDir, "artefact");
   mkdirSync(artefact, { recursive: true });
@@ -110,7 +111,7 @@ export function createWorld(clock: Clock = systemClock): World {
     }
     return outcomes;
   };
-  const dataFile = (name: string) => join(context.directories(INSTANCE).data, name);
+  const dataFile = (name: string) => join(context.directories(instanceId).data, name);
   const end = async () => {
     stop.abort();
     for (const copy of await findCopies(host, context)) {

@@ -142,6 +142,35 @@ describe("a job", () => {
   });
 });
 
+describe("a job that a hub has not checked", () => {
+  it.each<[string, JsonObject]>([
+    ["CPU -1", { limits: { cpuMillis: -1 } }],
+    ["a limit below the request", { limits: { memoryMib: 8 }, requests: { memoryMib: 9 } }],
+    ["a loader's variable", { env: { LD_PRELOAD: "x" } }],
+    ["a name with a line break", { env: { "A\nB": "x" } }],
+    ["a command as text", { argv: "quick; id" }],
+    ["a program elsewhere", { argv: ["/bin/sh", "-c", "id"] }],
+    ["an undo elsewhere", { undo: { argv: ["../quick"] } }],
+    ["a time that never comes", { when: { schedule: { cron: "0 0 30 2 *" } } }],
+    ["no word on its undo", { effect: null }],
+    ["a limit that was not rendered", { limits: { pids: "${params.pids}" } }],
+  ])("is refused before anything runs: %s", async (_, more) => {
+    const wanted = world.wanted([], { with: { ...QUICK, ...more } });
+    await expect(world.driver().prepare(wanted, world.context)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      reason: "SPEC_INVALID",
+    });
+    expect(world.ran()).toEqual([]);
+  });
+
+  it("is refused if its undo is not in the artefact, although it is not needed yet", async () => {
+    const wanted = world.wanted([], { with: { ...QUICK, undo: { argv: ["absent"] } } });
+    await expect(world.driver().prepare(wanted, world.context)).rejects.toMatchObject({
+      reason: "PROGRAM_PATH",
+    });
+  });
+});
+
 describe("a job whose agent was killed", () => {
   /** As another life of the agent: the step is run again, and nothing is known of the first. */
   async function leave(wanted: Wanted): Promise<readonly Step[]> {

@@ -9,6 +9,7 @@
  *
  * Both notes go to a descriptor that the agent has opened with O_SYNC: one write of a few bytes, whole and durable when
  * it returns, also where the program runs as another user. Signals to the group are for the program; it outlives them.
+ * What a shell says itself of a child that was killed is not the output of the job.
  */
 import { closeSync, constants, openSync, readFileSync, statSync } from "node:fs";
 import { constants as host } from "node:os";
@@ -20,7 +21,8 @@ export const SHELL = "/bin/sh";
 const SCRIPT = `trap : HUP INT QUIT TERM USR1 USR2
 read -r go || exit 0
 echo begun >&3 || exit 0
-"$@" 3>&- </dev/null
+exec 4>&2 2>/dev/null
+"$@" 2>&4 3>&- 4>&- </dev/null
 echo $? >&3`;
 
 const NOTES_FILE = "notes";

@@ -118,8 +118,9 @@ export async function stopRun(
     return { handle: input.handle(), message: "was over already" };
   }
   const seen = seenRun(job, job.run, await findCopies(host, context), context);
-  if (isAlive(seen)) await endRun(host, job, "run", seen, input.why(), context);
-  const settled = await settledJob(host, job, order, context);
+  const isOver = !isAlive(seen);
+  const ended = isOver ? job : await endRun(host, job, "run", seen, input.why(), context);
+  const settled = await settledJob(host, ended, order, context);
   return { handle: job.handle, message: settled.run?.end?.message ?? "is over" };
 }
 

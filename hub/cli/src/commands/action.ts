@@ -1,5 +1,5 @@
 /**
- * `holdfast instance restart`, `holdfast action list|show|retry`: one-off orders to an instance's agent. With --wait
+ * `holdfast instance restart|run-job`, `holdfast action list|show|retry`: one-off orders to an instance's agent. With --wait
  * the exit code says how it ended: 0 done, 6 not in time, 9 held or vetoed by the customer's rules.
  */
 import { type MessageInitShape, toJson } from "@bufbuild/protobuf";
@@ -31,6 +31,15 @@ export type OrderOptions = HubOptions &
 
 export function restart(terminal: Terminal, instance: string, options: OrderOptions) {
   return order(terminal, ActionKind.RESTART, instance, options);
+}
+
+export function runJob(
+  terminal: Terminal,
+  instance: string,
+  resource: string,
+  options: OrderOptions,
+) {
+  return order(terminal, ActionKind.RUN_JOB, instance, { ...options, resource });
 }
 
 export function retry(terminal: Terminal, instance: string, options: OrderOptions) {

@@ -1,4 +1,4 @@
-/** `holdfast action`, `holdfast instance retry` and `holdfast instance restart`: what can be typed. */
+/** `holdfast action` and `holdfast instance retry`, `restart`, `run-job`: what can be typed. */
 import type { Command } from "commander";
 import { count, duration, hub, timeout } from "./options.ts";
 import { note, noun, type Registration } from "./registration.ts";
@@ -42,6 +42,14 @@ export const registerAction: Registration = (program, typed) => {
     .action(async (instance, options) => {
       note(typed, "instance", instance);
       await (await load()).restart(terminal, instance, options);
+    });
+  ordered(noun(program, "instance").command("run-job"))
+    .description("run a job of its release once more, at most once")
+    .argument("<instance>", "name or id")
+    .argument("<job>", "its name in the release")
+    .action(async (instance, job, options) => {
+      note(typed, "instance", instance);
+      await (await load()).runJob(terminal, instance, job, options);
     });
 };
 
