@@ -122,14 +122,18 @@ function start(
     msMax: its.startMsMax,
     undo: { ...undo, summary: `stop the new ${what}`, msMax: stopTime(its, wanted, 0) },
   };
-  const notBefore = previous === undefined ? 0 : restartTime(its, previous, wanted);
+  const notBefore = previous === undefined ? 0 : restartTime(its, previous, wanted, now);
   return notBefore > now ? { ...step, notBefore } : step;
 }
 
-/** Doubles with each exit, from the moment of the exit. Exact: one host's processes need no jitter. */
-function restartTime(its: CopyRules, previous: Live, wanted: Wanted): number {
+/**
+ * Doubles with each exit, from the moment of the exit. Exact: one host's processes need no jitter. An exit that is yet
+ * to come was seen before the clock was set back: nobody waits for that moment.
+ */
+function restartTime(its: CopyRules, previous: Live, wanted: Wanted, now: number): number {
   const { baseMs, capMs } = its.factsOf(wanted.spec).restart;
   const endedAt = previous.exitedAt ?? previous.startedAt;
+  if (endedAt > now) return now;
   const wasStable = endedAt - previous.startedAt >= STABLE_RUN_MS;
   const doublings = wasStable ? 0 : Math.min(previous.restarts, DOUBLINGS_MAX);
   return endedAt + Math.min(capMs, baseMs * 2 ** doublings);

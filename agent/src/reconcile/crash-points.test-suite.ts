@@ -9,8 +9,9 @@
  * serves. One scenario serves a whole test: an upgrade begins where the one before it ended, so versions a and b take
  * turns, and nothing is set up again for each of its points.
  *
- * The first crash is enumerated. The second is sampled by the seed that the tests print (SECOND_CRASHES of them);
- * HOLDFAST_CRASH_POINTS=all enumerates it too, which is a part of the nightly. A failed check
+ * The first crash is enumerated. The second, and those in which the workloads die with the agent, are sampled by the
+ * seed that the tests print (SECOND_CRASHES, POWER_CUTS of them); HOLDFAST_CRASH_POINTS=all enumerates them too, which
+ * is a part of the nightly. A failed check
  * says where the agent died.
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -48,12 +49,16 @@ export type CrashScenario = Readonly<{
   ask?(outputs: JsonObject): Promise<Version>;
   /** One line for each thing that nobody needs any more, besides copies, which are looked at here. */
   leftovers?(): Promise<readonly string[]>;
+  /** Ends all work at once and without a word, as a power cut does; absent where nothing runs. */
+  powerCut?(): Promise<void> | void;
   /** Copies that may stay though no generation names them, such as an ended run of a job. */
   mayStay?(live: Live): boolean;
   /** Ends all work and removes everything. */
   end(): Promise<void>;
 }>;
 
+/** Points at which the workloads die with the agent, of each of the two upgrades. */
+const POWER_CUTS = 4;
 /** Pairs of a first and a second crash, of each of the two upgrades. */
 const SECOND_CRASHES = 4;
 const SETTLED_MS_MAX = 60_000;
@@ -78,12 +83,13 @@ export function describeCrashPoints(
     afterEach(async () => await world?.end());
 
     it.each(upgrades)(
-      "an upgrade that is %s ends well wherever the agent dies, and wherever it dies again",
+      "an upgrade that is %s ends well wherever the agent dies, dies again, or dies with all workloads",
       async (upgrade) => {
         const its = await begin();
         const recoveries = await firstCrashes(its, upgrade);
         expect(recoveries.length).toBeGreaterThanOrEqual(POINTS_MIN);
         await secondCrashes(its, upgrade, recoveries);
+        if (its.hasPower) await powerCuts(its, upgrade, recoveries.length);
       },
     );
   });
@@ -107,14 +113,19 @@ async function secondCrashes(
   const pairs = recoveries.flatMap((points, first) =>
     Array.from({ length: points }, (_, second) => [first, second] as const),
   );
-  const isAll = process.env["HOLDFAST_CRASH_POINTS"] === "all";
-  const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
-  const chosen = isAll ? pairs : sampled(pairs, SECOND_CRASHES, seed);
-  for (const pair of chosen) await its.survive(upgrade, pair);
+  for (const pair of sampled(pairs, SECOND_CRASHES)) await its.survive(upgrade, pair);
 }
 
-/** Evenly over all of them, from a place that the seed gives. */
-function sampled<Item>(items: readonly Item[], count: number, seed: number): readonly Item[] {
+/** Nobody serves for a moment, and the next life brings back what is to serve. */
+async function powerCuts(its: CrashWorld, upgrade: Upgrade, points: number): Promise<void> {
+  const counts = Array.from({ length: points }, (_, count) => count);
+  for (const count of sampled(counts, POWER_CUTS)) await its.survive(upgrade, [count], true);
+}
+
+/** Evenly over all of them, from a place that the seed gives; all where that is asked for. */
+function sampled<Item>(items: readonly Item[], count: number): readonly Item[] {
+  if (process.env["HOLDFAST_CRASH_POINTS"] === "all") return items;
+  const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
   const pace = Math.max(1, Math.floor(items.length / count));
   const first = seed % pace;
   return items.filter((_, n) => n % pace === first).slice(0, count);
@@ -131,6 +142,10 @@ class CrashWorld {
     this.#its = its;
   }
 
+  get hasPower(): boolean {
+    return this.#its.powerCut !== undefined;
+  }
+
   /** The first generation, without a crash. */
   async serve(): Promise<void> {
     await this.survive("good", []);
@@ -140,13 +155,18 @@ class CrashWorld {
    * One upgrade, with a life for each count at which one dies, and a last one that does not. The points that the last
    * life passed; undefined if the first one came to its end alive.
    */
-  async survive(upgrade: Upgrade, counts: readonly number[]): Promise<number | undefined> {
+  async survive(
+    upgrade: Upgrade,
+    counts: readonly number[],
+    isCut = false,
+  ): Promise<number | undefined> {
     const before = this.#serving;
     const good = before === "a" ? "b" : "a";
     const version: Version = upgrade === "sick" ? "sick" : good;
     const after = upgrade === "sick" ? before : good;
     this.#number += 1n;
-    const client = this.#number > 1n ? new Client(this.#its, new Set([before, after])) : undefined;
+    const isAsked = this.#number > 1n && !isCut;
+    const client = isAsked ? new Client(this.#its, new Set([before, after])) : undefined;
     const story: string[] = [];
     let isAlive = false;
     for (const [n, count] of counts.entries()) {
@@ -156,6 +176,10 @@ class CrashWorld {
       if (n === 0) isAlive = !isDead;
       story.push(isDead ? `died ${life.wire.place}` : "lived");
       await life.end();
+    }
+    if (isCut) {
+      await this.#its.powerCut?.();
+      story.push("the power was cut");
     }
     const last = beginLife(this.#kind, this.#its);
     if (counts.length === 0) last.wish(this.#number, version);

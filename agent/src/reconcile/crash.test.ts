@@ -2,7 +2,7 @@
  * Crash points of the engine itself, over a driver whose copies are files: several resources at once, so that a crash
  * cuts off several steps, with one that fails half way, one that is sick, and one that restarts what the others name.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
@@ -55,6 +55,12 @@ function scenarioOf(mode: string): CrashScenario {
       const found = copies({ stateDir }).find(({ file }) => file.port === web);
       if (found === undefined) throw new Error(`nobody listens on ${web}`);
       return found.file.argv[2] as Version;
+    },
+    powerCut: () => {
+      const { run } = directories(CRASH_INSTANCE);
+      for (const { handle, file } of copies({ stateDir })) {
+        writeFileSync(join(run, handle), JSON.stringify({ ...file, exited: true }));
+      }
     },
     end: async () => rmSync(stateDir, { recursive: true, force: true }),
   };

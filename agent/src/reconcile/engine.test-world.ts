@@ -25,7 +25,7 @@ import { GenerationSchema } from "@holdfast/proto/holdfast/model/v1/condition_pb
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose, KeySetSchema } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import type { InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
-import { systemClock } from "@holdfast/shared/clock.ts";
+import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import { digestOf } from "@holdfast/shared/digest.ts";
 import {
   rawPublicKeyOf,
@@ -228,13 +228,14 @@ const SEATS = [
 
 type Base = Readonly<{ stateDir: string; secretsDir: string; fetch: FetchPort }>;
 
-type BeginOptions = Readonly<{
+export type BeginOptions = Readonly<{
   driver?: FileDriver;
   /** Real processes in place of the driver's files. */
   isReal?: boolean;
   /** Wraps the store's. */
   journal?: (inner: Journal) => Journal;
   consent?: ConsentPort;
+  clock?: Clock;
   /** Why the driver cannot work here. */
   missing?: string;
   hubNow?: () => number;
@@ -296,12 +297,12 @@ export type RunningAgent = ReturnType<typeof beginAgent>;
 
 function beginAgent(base: Base, options: BeginOptions) {
   const { stateDir } = base;
-  const { driver = fileDriver(), journal: wrap = (each) => each } = options;
+  const { driver = fileDriver(), journal: wrap = (each) => each, clock = systemClock } = options;
   const stop = new AbortController();
   const store: Store = openStore(join(stateDir, "agent.db"), 0).store;
   const context: DriverContext = {
     log: quietLog,
-    clock: systemClock,
+    clock,
     random: Math.random,
     signal: stop.signal,
     stateDir,
@@ -310,7 +311,7 @@ function beginAgent(base: Base, options: BeginOptions) {
   const engine = new Engine({
     store,
     journal: wrap(storeJournal(store)),
-    clock: systemClock,
+    clock,
     random: Math.random,
     log: quietLog,
     ...driversOf(options, driver),
@@ -327,7 +328,7 @@ function beginAgent(base: Base, options: BeginOptions) {
   const intake = new Intake({
     store,
     fetch: base.fetch,
-    clock: systemClock,
+    clock,
     random: Math.random,
     log: quietLog,
     addressee: { vendorId: VENDOR, cellId: CELL },

@@ -54,7 +54,7 @@ const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
 export class InstanceLoop {
   readonly #work: Work;
   readonly #bell: Doorbell;
-  readonly #repair: RepairState = { failures: 0, notBefore: 0, rendered: new Map() };
+  readonly #repair: RepairState = { failures: 0, until: 0, notBefore: 0, rendered: new Map() };
   readonly #track: Track<InstanceState, Situation, Decision>;
   #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;
@@ -62,6 +62,7 @@ export class InstanceLoop {
   #isResumed = false;
   #serving: ServingView | undefined;
   #removal = newRemoval();
+  /** `at`: by the monotonic clock, since the other one may be set. */
   #retry = { failures: 0, at: 0 };
 
   constructor(work: Work, bell: Doorbell) {
@@ -154,7 +155,7 @@ export class InstanceLoop {
     const next = this.#decide(findWanted(this.#work.store, this.#work.instanceId));
     const isDue = next.kind === "attempt" || next.kind === "resume" || next.kind === "remove";
     if (next.kind === "settle") return 0;
-    if (isDue && this.#hold === undefined && clock.now() >= this.#retry.at) return 0;
+    if (isDue && this.#hold === undefined && clock.monotonic() >= this.#retry.at) return 0;
     return waitMs;
   }
 
@@ -253,7 +254,7 @@ export class InstanceLoop {
   /** Runs it unless it failed a moment ago; what fails outside of the agent is a hold with a back-off. */
   async #retried(work: () => Promise<void>): Promise<void> {
     const { clock, random, signal } = this.#work;
-    if (clock.now() < this.#retry.at) return;
+    if (clock.monotonic() < this.#retry.at) return;
     try {
       await work();
     } catch (error) {
@@ -267,7 +268,7 @@ export class InstanceLoop {
       return;
     }
     const pauseMs = fullJitter(RETRY_BACKOFF, this.#retry.failures, random);
-    this.#retry = { failures: this.#retry.failures + 1, at: clock.now() + pauseMs };
+    this.#retry = { failures: this.#retry.failures + 1, at: clock.monotonic() + pauseMs };
   }
 
   async #begin(target: Target): Promise<void> {

@@ -79,6 +79,40 @@ describe("resources that do not need each other", () => {
   });
 });
 
+describe("what the serving generation was rendered to", () => {
+  it("stays until the next commit, also of a resource that does not change", async () => {
+    const ofCommitted = () =>
+      attempts.findCommitted(agent.store, instanceId())?.resources.map(({ id, digest }) => {
+        const rendering = attempts.findRendering(agent.store, instanceId(), digest);
+        return [id, rendering?.releaseVersion, rendering?.generation.number];
+      });
+    // The release is part of what differs, so the same one is offered again.
+    const offered = async (number: bigint, mode: string) => {
+      const resources = [{ id: "a" }, { id: "b", mode }];
+      await agent.intake.offered(world.offerOf({ number, release: 1, resources }));
+      await agent.until(
+        ({ attempt }) =>
+          attempt?.generation?.number === number &&
+          attempts.find(agent.store, instanceId())?.phase === "ENDED",
+      );
+    };
+    await offered(1n, "");
+    const first = [
+      ["a", "1.0.0", 1n],
+      ["b", "1.0.0", 1n],
+    ];
+    expect(ofCommitted()).toEqual(first);
+    await offered(2n, "sick");
+    expect(ofCommitted()).toEqual(first);
+    await offered(3n, "other");
+    expect(ofCommitted()).toEqual([
+      ["a", "1.0.0", 3n],
+      ["b", "1.0.0", 3n],
+    ]);
+    expect(running()).toEqual(["a 1", "b 3"]);
+  });
+});
+
 describe("a step without a way back", () => {
   const db = { id: "db", mode: "final" };
 

@@ -49,6 +49,9 @@ export type ServingView = Readonly<{
 /** What the loop keeps between passes: failed repairs in a row, and of what each resource came out as it was. */
 export type RepairState = {
   failures: number;
+  /** No repair until then, by the monotonic clock. */
+  until: number;
+  /** The same by the wall clock, for people. */
   notBefore: number;
   rendered: Map<string, RenderedFrom>;
 };
@@ -106,8 +109,9 @@ async function look(
     const { live, wanted, due } = resource;
     for (const step of due) {
       if (step.when !== "while-serving") repairs.push(step.summary);
-      const at = Math.max(step.notBefore ?? 0, repair.notBefore);
-      if (at > work.clock.now()) {
+      const isPaused = repair.until > work.clock.monotonic();
+      const at = Math.max(step.notBefore ?? 0, isPaused ? repair.notBefore : 0);
+      if (isPaused || at > work.clock.now()) {
         nextAt = Math.min(at, nextAt ?? at);
         continue;
       }
@@ -219,12 +223,13 @@ async function runRepair(work: Work, step: Step, repair: RepairState): Promise<s
       work.signal,
     ).finally(() => work.snapshots.spoil(kind));
     repair.failures = 0;
-    repair.notBefore = 0;
+    repair.until = 0;
     return undefined;
   } catch (error) {
     if (work.signal.aborted) return undefined;
     const pauseMs = fullJitter(REPAIR_BACKOFF, repair.failures, work.random);
     repair.failures += 1;
+    repair.until = clock.monotonic() + pauseMs;
     repair.notBefore = clock.now() + pauseMs;
     log.warn({ step: step.id, error: causeChain(error) }, "repair failed");
     return `${step.id}: ${error instanceof Error ? error.message : String(error)}`;

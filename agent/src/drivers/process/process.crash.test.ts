@@ -41,6 +41,7 @@ describeCrashPoints("process", (): CrashScenario => {
       const { env } = (await answer.json()) as { env: { VERSION: Version } };
       return env.VERSION;
     },
+    powerCut: world.kill,
     end: world.end,
   };
 });

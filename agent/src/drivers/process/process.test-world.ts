@@ -123,6 +123,8 @@ export type World = Readonly<{
   /** What is there, started from the wish if need be, once it is ready. */
   running(wanted: Wanted): Promise<Live>;
   observe(): Promise<readonly Live[]>;
+  /** Whatever runs, at once. */
+  kill(): Promise<void>;
   end(): Promise<void>;
 }>;
 
@@ -171,11 +173,10 @@ export function createWorld(
     });
   };
   const wanted: World["wanted"] = (given = {}) => wantedOf(artefact, given);
+  const kill = () => killAll(host, context);
   const end = async () => {
     stop.abort();
-    for (const copy of await findCopies(host, context)) {
-      for (const member of copy.members) signalProcess(host, member, "SIGKILL");
-    }
+    await kill();
     if (existing === undefined) await removeEmptied(host.procDir, stateDir);
     if (existing === undefined) rmSync(stateDir, { recursive: true, force: true });
   };
@@ -191,8 +192,15 @@ export function createWorld(
     carryOut,
     running,
     observe,
+    kill,
     end,
   };
+}
+
+async function killAll(host: ProcessHost, context: DriverContext): Promise<void> {
+  for (const copy of await findCopies(host, context)) {
+    for (const member of copy.members) signalProcess(host, member, "SIGKILL");
+  }
 }
 
 /** The groups of what was killed above: they can go once the kernel has let the last process go. */

@@ -204,6 +204,12 @@ describe("restart back-off", () => {
     expect(stepsFor([gone("a")], a, a, NOW + 90)[0]?.notBefore).toBeUndefined();
   });
 
+  it("is none after an exit that is yet to come, since the clock was set back", () => {
+    const [start] = stepsFor([gone("a", { restarts: 4 })], a, a, NOW - 86_400_000);
+    expect(start?.verb).toBe("start");
+    expect(start?.notBefore).toBeUndefined();
+  });
+
   it("begins anew after a copy that ran long", () => {
     const live = gone("a", { restarts: 9, startedAt: NOW - 10 - STABLE_RUN_MS });
     expect(stepsFor([live], a, a, NOW)[0]?.notBefore).toBe(NOW - 10 + 100);
