@@ -64,7 +64,7 @@ describe("an attempt", () => {
 
   it.each([
     { mode: "fail", reason: "DRIVER_FAILED" },
-    { mode: "hang", reason: "TIMEOUT" },
+    { mode: "late", reason: "TIMEOUT" },
     { mode: "never-ready", reason: "READY_DEADLINE" },
     { mode: "sick", reason: "NOT_READY" },
   ])(

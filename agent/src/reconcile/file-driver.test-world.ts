@@ -1,8 +1,8 @@
 /**
  * A driver whose copies are files of the instance's run directory: real effects that outlive the engine, and no
  * memory, like any driver. What a copy does is said by MODE in its environment: fail (to start, half done),
- * never-ready, sick (failed at once), hang (the start never ends), keep (cannot be stopped), meet (the start ends
- * once another copy of the generation is there), final (its start cannot be taken back), final-sick (both).
+ * never-ready, sick (failed at once), hang (the start never ends), late (nor does this one, and it may not take that
+ * long), keep (cannot be stopped), meet (the start ends once another copy of the generation is there), final (its start cannot be taken back), final-sick (both).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -48,8 +48,7 @@ export type FileDriver = Driver &
 
 const PORT_FIRST = 40_000;
 const AT_ONCE = { deadlineMs: 30_000, intervalMs: 200 };
-/** Of a start in mode hang; what a copy does else is over before its step returns. */
-const HANG_MS_MAX = 150;
+const LATE_MS_MAX = 150;
 const MEET_MS_MAX = 10_000;
 const MEET_POLL_MS = 2;
 
@@ -179,7 +178,7 @@ function startStep(wanted: Wanted, restarts: number, last: Wanted | undefined): 
     class: modeOf(wanted).startsWith("final") ? "irreversible" : "reversible",
     when: "before-commit",
     summary: `start ${resourceId} of ${wanted.releaseVersion}${last === undefined ? "" : " again"}`,
-    ...(modeOf(wanted) === "hang" && { msMax: HANG_MS_MAX }),
+    ...(modeOf(wanted) === "late" && { msMax: LATE_MS_MAX }),
     ...(modeOf(wanted) === "meet" && { msMax: MEET_MS_MAX }),
     undo: {
       ...order,
@@ -231,7 +230,9 @@ async function runOrder(
   }
   starts(wanted);
   const mode = modeOf(wanted);
-  if (mode === "hang") await new Promise((_, reject) => abort(context.signal, reject));
+  if (mode === "hang" || mode === "late") {
+    await new Promise((_, reject) => abort(context.signal, reject));
+  }
   mkdirSync(context.directories(instance).run, { recursive: true });
   if (!existsSync(path)) {
     const file: CopyFile = {
