@@ -36,6 +36,8 @@ process.stdin.on("end", () => process.exit(0)).resume();
 export type DockerWorld = Readonly<{
   dir: string;
   socket: string;
+  /** Of nsenter, for what is to run beside the engine. */
+  netns: string;
   /** Into the engine's network. */
   dial: Dial;
   dock: Dock;
@@ -106,6 +108,7 @@ export async function startDocker(): Promise<DockerWorld> {
   await start();
   return {
     ...{ dir, socket, dock, start },
+    netns: `--net=/proc/${relay.pid}/ns/net`,
     dial: relayed(relaySocket),
     stop: () => stop("SIGTERM"),
     kill: async () => {

@@ -144,13 +144,31 @@ async function keep(
   await dock.ask(`image ${id}`, signal, (docker) => docker.getImage(id).tag({ repo, tag }));
 }
 
-/** Takes our name off an image; it goes with it unless somebody else uses it. Never rejects for what is used or gone. */
+/** Takes an image of ours away once no container runs it; what others have named stays. Gone is success. */
 export async function releaseImage(
   host: ContainerHost,
   ownName: string,
   context: DriverContext,
 ): Promise<void> {
-  if (ownName.startsWith(`${OWN_REPOSITORY}:`)) await remove(host, ownName, context);
+  if (!ownName.startsWith(`${OWN_REPOSITORY}:`)) return;
+  const image = await find(host, ownName, context);
+  if (image === undefined || (await isRun(host, image.Id, context))) return;
+  const isOursAlone = image.RepoTags.every((name) => name === ownName);
+  // A digest that somebody else has pulled too cannot be told from ours, but comes with a name of theirs.
+  const names = isOursAlone ? [...image.RepoDigests, ownName] : [ownName];
+  for (const name of names) await remove(host, name, context);
+}
+
+async function isRun(
+  { dock }: ContainerHost,
+  id: string,
+  { signal }: DriverContext,
+): Promise<boolean> {
+  const filters = { ancestor: [id] };
+  const containers = await dock.ask(`image ${id}`, signal, (docker) =>
+    docker.listContainers({ all: true, filters }),
+  );
+  return containers.length > 0;
 }
 
 async function remove(

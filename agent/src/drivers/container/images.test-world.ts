@@ -23,7 +23,18 @@ const APPLETS = [
   "ls",
   "mkdir",
 ];
-const APPLETS_MORE = ["yes", "head", "touch", "seq", "wget", "grep", "dd", "printf", "nc", "mount"];
+const APPLETS_MORE = [
+  "yes",
+  "head",
+  "touch",
+  "seq",
+  "wget",
+  "grep",
+  "dd",
+  "printf",
+  "nc",
+  "nslookup",
+];
 
 const SERVE = `#!/bin/sh
 echo "hello from $HOLDFAST_RELEASE"
