@@ -5,6 +5,7 @@
  */
 import type { JsonObject as MessageJson } from "@bufbuild/protobuf";
 import type { ResourceTemplate } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { kindRules } from "@holdfast/shared/blueprint/kinds/kinds.ts";
 import { type Hole, type Known, render } from "@holdfast/shared/blueprint/render.ts";
 import { renderedDigest } from "@holdfast/shared/blueprint/rendered-digest.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
@@ -32,7 +33,7 @@ export function renderResource(
   const spec = (template.spec ?? {}) as MessageJson;
   const rendered = render(spec, knownOf(target, outputs));
   const secrets = secretsIn(spec).map((name) => secretOf(target.secrets, name));
-  const artefacts = artefactsIn(target, spec);
+  const artefacts = artefactsIn(target, template.kind, spec);
   const digest = renderedDigest({
     kind: template.kind,
     rendered,
@@ -133,11 +134,8 @@ function versionOf({ localName, sealed }: SecretUse): string {
   return sealed === undefined ? `0/${localName}` : `${sealed.version}/${sealed.digest}`;
 }
 
-/** A kind names its artefact in the field of that name; a list may name more. */
-function artefactsIn(target: Target, spec: MessageJson) {
-  const named = [spec["artefact"], spec["artefacts"]].flat();
-  return named.flatMap((name) => {
-    const artefact = typeof name === "string" ? target.artefacts.get(name) : undefined;
-    return artefact === undefined ? [] : [artefact];
-  });
+/** Those that the kind says it takes. */
+function artefactsIn(target: Target, kind: string, spec: MessageJson) {
+  const named = kindRules(kind)?.artefactsOf(spec) ?? [];
+  return named.flatMap((name) => target.artefacts.get(name) ?? []);
 }

@@ -108,7 +108,7 @@ export function createWorld(
     ...{ stateDir, mountable, host, context, driver, known, carryOut, running, observe },
     wanted: (given = {}) => wantedOf(image, given),
     inspect: (live) => inspectOf(host, live, context),
-    get: (live, path) => getFrom(engine, live, path),
+    get: (live, path) => getFrom(engine, portOf(live), path),
     end: async () => {
       for (const copy of await findCopies(host, context)) await removeCopy(host, copy, context);
       await forgetRest(engine, context);
@@ -141,9 +141,8 @@ async function inspectOf({ dock }: ContainerHost, live: Live, context: DriverCon
   );
 }
 
-/** By the port that the host gives out. */
-async function getFrom({ dial }: DockerWorld, live: Live, path: string): Promise<string> {
-  const port = portOf(live);
+/** By a port that the host gives out. */
+export async function getFrom({ dial }: DockerWorld, port: number, path: string): Promise<string> {
   const socket = await dial({ host: "127.0.0.1", port }, new AbortController().signal);
   socket.write(`GET ${path} HTTP/1.0\r\n\r\n`);
   const parts: Buffer[] = [];

@@ -59,6 +59,10 @@ while :; do wait $!; [ $? -gt 128 ] || exit 5; done
 const HEALTHZ = `#!/bin/sh
 [ -e /data/sick ] && printf 'Status: 503 Sick\\r\\n\\r\\nsick\\n' || printf 'Status: 200 OK\\r\\n\\r\\nwell\\n'
 `;
+/** Cheap, for who asks all the time. */
+const VERSION = `#!/bin/sh
+printf 'Status: 200 OK\\r\\n\\r\\nVERSION=%s\\n' "$VERSION"
+`;
 const ABOUT = `#!/bin/sh
 printf 'Status: 200 OK\\r\\n\\r\\n'
 echo "release=$HOLDFAST_RELEASE"; env; id; cat /proc/self/status; cat /proc/mounts; ls /sys/class/net
@@ -121,6 +125,7 @@ async function layerOf(): Promise<Buffer> {
   program("app/serve.sh", SERVE);
   program("www/cgi-bin/healthz", HEALTHZ);
   program("www/cgi-bin/about", ABOUT);
+  program("www/cgi-bin/version", VERSION);
   out.finalize();
   return await contentOf(out);
 }

@@ -1,0 +1,73 @@
+/** Crash points of attempts over real containers: a web server whose versions follow each other. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, it } from "vitest";
+import {
+  type CrashScenario,
+  describeCrashPoints,
+  type Version,
+} from "../../reconcile/crash-points.test-suite.ts";
+import type { JsonObject } from "../driver.ts";
+import { createWorld, getFrom } from "./container.test-world.ts";
+import { findCopies } from "./copies.ts";
+import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
+import { writeImage } from "./images.test-world.ts";
+
+const why = whyNoDocker();
+const shared: { engine?: DockerWorld; image: string } = { image: "" };
+
+beforeAll(async () => {
+  if (why !== undefined) return console.log(why);
+  shared.engine = await startDocker();
+  shared.image = join(shared.engine.dir, "image.tar");
+  await writeImage(shared.image);
+  await shared.engine.preload(shared.image);
+});
+afterAll(() => shared.engine?.end());
+
+/** `sick` never answers its probe. */
+function specOf(version: Version): JsonObject {
+  const [timeoutMs, deadlineMs] = version === "sick" ? [300, 600] : [1_000, 20_000];
+  const http = { port: "http", path: "/cgi-bin/healthz" };
+  return {
+    image: { artefact: "worker" },
+    env: { VERSION: version, MODE: version === "sick" ? "never-ready" : "" },
+    ports: { http: { container: 8080 } },
+    readiness: { http, intervalMs: 20, timeoutMs, deadlineMs },
+    stop: { graceMs: 3_000 },
+    restart: { baseMs: 50, capMs: 400 },
+  };
+}
+
+function scenarioOf(): CrashScenario {
+  const { engine, image } = shared;
+  if (engine === undefined) throw new Error("no engine");
+  const world = createWorld(engine, image);
+  const one = (version: Version) => [{ id: "web", spec: specOf(version) }];
+  return {
+    driver: world.driver,
+    context: world.context,
+    artefacts: { worker: image },
+    resources: { a: one("a"), b: one("b"), sick: one("sick") },
+    outputs: { port: `\${resources.web.outputs.ports.http}` },
+    ask: async ({ port }) => {
+      if (typeof port !== "number") throw new Error("nothing is published");
+      const said = await getFrom(engine, port, "/cgi-bin/version");
+      const version = /^VERSION=(a|b|sick)$/m.exec(said)?.[1];
+      if (version === undefined) throw new Error(`no answer: ${said}`);
+      return version as Version;
+    },
+    // Folders in memory and networks that no container needs any more.
+    leftovers: async () => {
+      const copies = await findCopies(world.host, world.context);
+      const kept = new Set(copies.map(({ handle }) => handle));
+      const folders = readdirSync(world.host.memoryDir, { recursive: true, withFileTypes: true });
+      const lost = folders.filter(({ name }) => name.startsWith("web-") && !kept.has(name));
+      return lost.map(({ name }) => `a folder in memory of ${name}`);
+    },
+    end: world.end,
+  };
+}
+
+if (why === undefined) describeCrashPoints("container", scenarioOf);
+else describe("crash points: container", () => void it(why, () => console.log(why)));
