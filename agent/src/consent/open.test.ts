@@ -111,4 +111,44 @@ describe("the open policy", () => {
       verdict: "allowed",
     });
   });
+
+  it.each([
+    "/",
+    "/etc",
+    "//etc",
+    "/var/run/docker.sock",
+    "/proc",
+    "/sys",
+    "/srv/../etc",
+    "/srv/other",
+  ])("vetoes the mount of %s", (source) => {
+    const spec = { mounts: [{ source, path: "/in" }] };
+    expect(judgedContainer(spec)).toMatchObject({ verdict: "vetoed", rule: "mount-denied" });
+    expect(judgedContainer(spec)).toMatchObject({
+      message: expect.stringContaining("web.mounts[0].source: host path not allowed"),
+    });
+  });
+
+  it("allows mounts and registries that the customer names, and numbers as users", () => {
+    const image = { reference: `registry.example.com/etl/web@sha256:${"a".repeat(64)}` };
+    const mounts = [{ source: "/srv/etl/in", path: "/in" }];
+    const argv = ["/bin/web"];
+    expect(judgedContainer({ image, mounts, argv, user: "1000:1000" })).toMatchObject({
+      verdict: "allowed",
+    });
+    const other = { reference: `registry.example.com/etlx/web@sha256:${"a".repeat(64)}` };
+    expect(judgedContainer({ image: other })).toMatchObject({ rule: "registry-denied" });
+  });
+
+  it("looks at the variables of containers, too", () => {
+    expect(judgedContainer({ env: { LD_PRELOAD: "/x.so" } })).toMatchObject({ rule: "env-deny" });
+  });
 });
+
+function judgedContainer(spec: JsonObject) {
+  const reach = { mounts: ["/srv/etl"], registries: ["registry.example.com/etl"] };
+  return openPolicy([], [], [], reach).judge({
+    ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", stepsDigest: "", steps: [] },
+    resources: [{ id: "web", kind: "container", spec }],
+  });
+}
