@@ -3,7 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
+import type { Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, it } from "vitest";
 import type {
   Driver,
   DriverContext,
@@ -16,8 +18,9 @@ import type {
 } from "../driver.ts";
 import { handlesSignal, uptimeMs } from "../host-process/proc.ts";
 import { findCopies } from "./copies.ts";
-import type { DockerWorld } from "./docker.test-world.ts";
+import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { type ContainerHost, containerHost } from "./host.ts";
+import { type ImageChange, writeImage } from "./images.test-world.ts";
 import { containerDriver } from "./index.ts";
 import { removeCopy } from "./stop.ts";
 
@@ -208,4 +211,60 @@ export async function eventually<T>(
     if (performance.now() > deadline) throw new Error(`not within ${DEADLINE_MS} ms: ${what}`);
     await systemClock.sleep(20);
   }
+}
+
+export type OnEngine = Readonly<{
+  engine(): DockerWorld;
+  /** An archive of the program, which the engine has already. */
+  image(): string;
+  /** Of this test. */
+  world(change?: Partial<ContainerHost>): World;
+}>;
+
+/** Tests over one engine of their own, or one line that says why there is none. */
+export function describeOnEngine(
+  name: string,
+  tests: (its: OnEngine) => void,
+  change: ImageChange = {},
+): void {
+  const why = whyNoDocker();
+  if (why !== undefined) {
+    describe(name, () => void it(why, () => console.log(why)));
+    return;
+  }
+  describe(name, () => {
+    let engine: DockerWorld | undefined;
+    let world: World | undefined;
+    const its: OnEngine = {
+      engine: () => {
+        if (engine === undefined) throw new Error("no engine");
+        return engine;
+      },
+      image: () => join(its.engine().dir, "image.tar"),
+      world: (host) => (world ??= createWorld(its.engine(), its.image(), host)),
+    };
+    beforeAll(async () => {
+      engine = await startDocker();
+      await writeImage(its.image(), change);
+      await engine.preload(its.image());
+    });
+    afterAll(() => engine?.end());
+    beforeEach(() => {
+      world = undefined;
+    });
+    afterEach(() => world?.end());
+    tests(its);
+  });
+}
+
+/** Why a start would be refused. */
+export async function refusal(world: World, wanted: Wanted): Promise<Fault> {
+  const found = await world
+    .driver()
+    .prepare(wanted, world.context)
+    .then(
+      () => new Error("it is not refused"),
+      (error: unknown) => error,
+    );
+  return found as Fault;
 }

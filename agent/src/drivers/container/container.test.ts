@@ -1,54 +1,19 @@
 /** What the container driver does beyond the contract, by real containers of a real engine. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the syntax of expressions
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Fault } from "@holdfast/shared/fault.ts";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { JsonObject, Wanted } from "../driver.ts";
-import { createWorld, eventually, INSTANCE, portOf, type World } from "./container.test-world.ts";
-import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
-import { writeImage } from "./images.test-world.ts";
+import { beforeEach, expect, it } from "vitest";
+import type { Wanted } from "../driver.ts";
+import {
+  describeOnEngine,
+  eventually,
+  INSTANCE,
+  portOf,
+  refusal,
+  type World,
+} from "./container.test-world.ts";
 
-const why = whyNoDocker();
-const shared: { engine?: DockerWorld; image: string } = { image: "" };
 let world: World;
-
-beforeAll(async () => {
-  if (why !== undefined) return console.log(why);
-  shared.engine = await startDocker();
-  shared.image = join(shared.engine.dir, "image.tar");
-  await writeImage(shared.image, { healthCheck: ["CMD", "/bin/test", "!", "-e", "/data/sick"] });
-  await shared.engine.preload(shared.image);
-});
-afterAll(() => shared.engine?.end());
-
-const described = why === undefined ? describe : describe.runIf(false);
-
-function useWorld(): void {
-  beforeEach(() => {
-    if (shared.engine !== undefined) world = createWorld(shared.engine, shared.image);
-  });
-  afterEach(() => world.end());
-}
-
-async function refusal(wanted: Wanted): Promise<Fault> {
-  const found = await world
-    .driver()
-    .prepare(wanted, world.context)
-    .then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-  if (found instanceof Fault) return found;
-  throw new Error(`not refused: ${String(found)}`);
-}
 
 async function ended(wanted: Wanted) {
   await world.carryOut(world.driver().steps([], undefined, wanted, 0), wanted);
@@ -58,355 +23,266 @@ async function ended(wanted: Wanted) {
   });
 }
 
-described("a container", () => {
-  useWorld();
-
-  it("runs in the restricted profile and sees no more than it is given", async () => {
-    const live = await world.running(world.wanted());
-    const { HostConfig, Config } = await world.inspect(live);
-    expect(HostConfig).toMatchObject({
-      ...{ Privileged: false, CapDrop: ["ALL"], ReadonlyRootfs: true, IpcMode: "private" },
-      ...{ SecurityOpt: ["no-new-privileges:true"], CapAdd: null, Devices: null, PidMode: "" },
+describeOnEngine(
+  "a container",
+  (its) => {
+    beforeEach(() => {
+      world = its.world();
     });
-    expect(Config.User).toBe("65532:65532");
-    const about = await world.get(live, "/cgi-bin/about");
-    expect(about).toContain("uid=65532 gid=65532");
-    expect(about).toMatch(/CapEff:\s0{16}\n/);
-    expect(about).toMatch(/CapBnd:\s0{16}\n/);
-    expect(about).toMatch(/NoNewPrivs:\s1\n/);
-    expect(about).toMatch(/Seccomp:\s2\n/);
-    expect(about).toContain("overlay / overlay ro");
-  });
 
-  it("gets its limits, and is told of the one that ends it", async () => {
-    const limits = { cpuMillis: 250, memoryMib: 32, pids: 20 };
-    const live = await world.running(world.wanted({ with: { limits } }));
-    const { HostConfig } = await world.inspect(live);
-    expect(HostConfig).toMatchObject({
-      ...{ NanoCpus: 250_000_000, PidsLimit: 20 },
-      ...{ Memory: 32 * 1_048_576, MemorySwap: 32 * 1_048_576 },
-    });
-    const digest = `sha256:${"3".repeat(64)}`;
-    const eater = world.wanted({ digest, with: { limits, env: { MODE: "eater" } } });
-    await world.carryOut(world.driver().steps([], undefined, eater, 0), eater);
-    const message = await eventually("it was ended", async () => {
-      return (await world.observe()).find((each) => each.phase === "exited")?.message;
-    });
-    expect(message).toContain("killed for want of memory");
-  });
-
-  it("has its secrets in memory alone, never in what the engine tells", async () => {
-    const secret = "postgres://etl:hunter2@db/etl";
-    const wanted = world.wanted({
-      secrets: new Map([["source_dsn", secret]]),
-      with: { secretFiles: { dsn: "${secrets.source_dsn}" }, env: { MODE: "leaky" } },
-    });
-    const live = await world.running(wanted);
-    expect(JSON.stringify(await world.inspect(live))).not.toContain("hunter2");
-    expect(await world.driver().logs(live, 10, world.context)).toContain("the dsn is [redacted]");
-    const files = readdirSync(world.host.memoryDir, { recursive: true, withFileTypes: true });
-    const file = files.find(({ name }) => name === "dsn");
-    expect(readFileSync(join(file?.parentPath ?? "", "dsn"), "utf8")).toBe(secret);
-    await world.driver().drop(INSTANCE, world.context);
-    expect(readdirSync(world.host.memoryDir, { recursive: true }).join()).not.toContain("dsn");
-  });
-
-  it("writes to its volume, which outlives it and belongs to its user", async () => {
-    const wanted = world.wanted({ with: { volumes: { rows: { path: "/data" } } } });
-    const live = await world.running(wanted);
-    const [kept] = (await world.inspect(live)).Mounts.filter(({ Type }) => Type === "volume");
-    writeFileSync(join(kept?.Source ?? "", "sick"), "");
-    const health = () => world.driver().health(live, wanted, world.context);
-    expect((await health()).message).toContain("503");
-    await world.driver().drop(INSTANCE, world.context);
-    expect(existsSync(join(kept?.Source ?? "", "sick"))).toBe(true);
-    expect(await world.driver().kept(world.context)).toMatchObject([{ name: "rows" }]);
-  });
-
-  it("is told of a new seat list where it listens for it", async () => {
-    const wanted = world.wanted({ with: { env: { MODE: "hup" } } });
-    const { seatsFile } = world.context.directories(INSTANCE);
-    mkdirSync(dirname(seatsFile), { recursive: true });
-    writeFileSync(seatsFile, '{"seats":[]}');
-    const live = await world.running(wanted);
-    writeFileSync(seatsFile, '{"seats":["new"]}');
-    const order = { resourceId: "worker", kind: "container", verb: "signal" };
-    const input = { instance: INSTANCE, signal: "SIGHUP" };
-    const { message } = await world.driver().run({ ...order, input }, world.known(wanted));
-    expect(message).toBe("SIGHUP to 1 of 1 copies");
-    await eventually("it was told", async () => {
-      const lines = await world.driver().logs(live, 5, world.context);
-      return lines.includes('told by SIGHUP, {"seats":["new"]}') || undefined;
-    });
-  });
-
-  it("says how it ended and what it said last, also to an agent that was away", async () => {
-    const live = await ended(world.wanted({ with: { env: { MODE: "crash" } } }));
-    expect(live.message).toBe("exited with status 3: hello from 1.0.0 | cannot go on");
-    expect(live.exitedAt).toBeGreaterThan(0);
-    expect((await world.observe())[0]).toEqual(live);
-    const [again] = world.driver().steps([live], undefined, world.wanted(), 0);
-    expect(again?.notBefore).toBe((live.exitedAt ?? 0) + 50);
-  });
-
-  it("is ended by force where it does not end by itself", async () => {
-    const stop = { graceMs: 200 };
-    const wanted = world.wanted({ with: { env: { MODE: "stubborn" }, stop } });
-    const live = await world.running(wanted);
-    const [step] = world.driver().steps([live], wanted, undefined, 0);
-    const [outcome] = step === undefined ? [] : await world.carryOut([step], wanted);
-    expect(outcome?.message).toContain("did not end within 200 ms after SIGTERM; killed");
-    expect(await world.observe()).toEqual([]);
-  });
-
-  it("fails its liveness probe by the image's own check, and is replaced", async () => {
-    const wanted = world.wanted({
-      with: {
-        volumes: { rows: { path: "/data" } },
-        liveness: { image: {}, intervalMs: 100, failures: 2 },
-      },
-    });
-    const live = await world.running(wanted);
-    const [volume] = (await world.inspect(live)).Mounts.filter(({ Type }) => Type === "volume");
-    writeFileSync(join(volume?.Source ?? "", "sick"), "");
-    const failing = await eventually("it fails", async () => {
-      await world.driver().health(live, wanted, world.context);
-      const [seen] = await world.observe();
-      return seen?.failing === true ? seen : undefined;
-    });
-    const [step] = world.driver().steps([failing], wanted, wanted, 0);
-    expect(step?.summary).toContain("fails its liveness probe");
-  });
-
-  it("is asked by a program of its image, which is ended when it hangs", async () => {
-    const exec = (argv: readonly string[]) => ({ exec: { argv }, timeoutMs: 500 });
-    const well = world.wanted({ with: { readiness: exec(["/bin/test", "-d", "/www"]) } });
-    const live = await world.running(well);
-    const ask = (argv: readonly string[]) =>
-      world
-        .driver()
-        .health(
-          { ...live, handle: live.handle },
-          world.wanted({ with: { readiness: { ...exec(argv), intervalMs: 500 } } }),
-          world.context,
-        );
-    await eventually("it says no", async () => {
-      const { state, message } = await ask(["/bin/cat", "/nowhere"]);
-      return (state === "starting" && message.includes("/nowhere")) || undefined;
-    });
-    await eventually("it is late", async () => {
-      const { message } = await ask(["/bin/sleep", "599"]);
-      return message.includes("no answer within 500 ms") || undefined;
-    });
-    await eventually("nothing of it is left", async () => {
-      const { Processes } = (await world.host.dock.ask(
-        "top",
-        world.context.signal,
-        async (docker) => docker.getContainer((await world.inspect(live)).Id).top(),
-      )) as { Processes: readonly (readonly string[])[] };
-      return Processes.some((words) => words.join(" ").includes("599")) ? undefined : true;
-    });
-  });
-
-  it("finds the others of its instance by their resource ids, and nobody else", async () => {
-    const peer = (instanceId: string, resourceId: string, digit: string) =>
-      world.wanted({ key: { instanceId, resourceId }, digest: `sha256:${digit.repeat(64)}` });
-    const other = `ins_${"b".repeat(32)}`;
-    const one = await world.running(world.wanted());
-    await world.running(peer(INSTANCE, "db", "4"));
-    await world.running(peer(other, "stranger", "5"));
-    const reach = async (name: string) => {
-      const run = world.host.dock.ask("exec", world.context.signal, async (docker) => {
-        const container = docker.getContainer((await world.inspect(one)).Id);
-        const Cmd = ["/bin/nslookup", name, "127.0.0.11"];
-        const exec = await container.exec({ Cmd, AttachStdout: true });
-        const stream = await exec.start({});
-        stream.resume();
-        await new Promise((resolve) => stream.once("end", resolve));
-        return (await exec.inspect()).ExitCode;
+    it("runs in the restricted profile and sees no more than it is given", async () => {
+      const live = await world.running(world.wanted());
+      const { HostConfig, Config } = await world.inspect(live);
+      expect(HostConfig).toMatchObject({
+        ...{ Privileged: false, CapDrop: ["ALL"], ReadonlyRootfs: true, IpcMode: "private" },
+        ...{ SecurityOpt: ["no-new-privileges:true"], CapAdd: null, Devices: null, PidMode: "" },
       });
-      return await run;
-    };
-    expect([await reach("db"), await reach(String(one.outputs["host"]))]).toEqual([0, 0]);
-    expect(await reach("stranger")).not.toBe(0);
-  });
-
-  it("is told apart from what others run, and leaves their containers alone", async () => {
-    const live = await world.running(world.wanted());
-    await world.host.dock.ask("stranger", world.context.signal, async (docker) => {
-      const { Image, Config } = await world.inspect(live);
-      const Labels = { ...Config.Labels, "io.holdfast.instance": "ins_../../etc" };
-      await docker.createContainer({ name: "stranger", Image, Labels });
+      expect(Config.User).toBe("65532:65532");
+      const about = await world.get(live, "/cgi-bin/about");
+      expect(about).toContain("uid=65532 gid=65532");
+      expect(about).toMatch(/CapEff:\s0{16}\n/);
+      expect(about).toMatch(/CapBnd:\s0{16}\n/);
+      expect(about).toMatch(/NoNewPrivs:\s1\n/);
+      expect(about).toMatch(/Seccomp:\s2\n/);
+      expect(about).toContain("overlay / overlay ro");
     });
-    expect(await world.observe()).toHaveLength(1);
-    await world.driver().drop(INSTANCE, world.context);
-    const left = await world.host.dock.ask("all", world.context.signal, async (docker) =>
-      (await docker.listContainers({ all: true })).map(({ Names }) => Names[0]),
-    );
-    expect(left).toContain("/stranger");
-    await world.host.dock.ask("stranger", world.context.signal, (docker) =>
-      docker.getContainer("stranger").remove(),
-    );
-  });
 
-  it("counts what the engine restarts as lives of their own", async () => {
-    const restart = { policy: "always" };
-    const wanted = world.wanted({ with: { restart, env: { MODE: "crash" } } });
-    await world.carryOut(world.driver().steps([], undefined, wanted, 0), wanted);
-    const live = await eventually("it was started again", async () => {
-      const [seen] = await world.observe();
-      return (seen?.restarts ?? 0) >= 1 ? seen : undefined;
+    it("gets its limits, and is told of the one that ends it", async () => {
+      const limits = { cpuMillis: 250, memoryMib: 32, pids: 20 };
+      const live = await world.running(world.wanted({ with: { limits } }));
+      const { HostConfig } = await world.inspect(live);
+      expect(HostConfig).toMatchObject({
+        ...{ NanoCpus: 250_000_000, PidsLimit: 20 },
+        ...{ Memory: 32 * 1_048_576, MemorySwap: 32 * 1_048_576 },
+      });
+      const digest = `sha256:${"3".repeat(64)}`;
+      const eater = world.wanted({ digest, with: { limits, env: { MODE: "eater" } } });
+      await world.carryOut(world.driver().steps([], undefined, eater, 0), eater);
+      const message = await eventually("it was ended", async () => {
+        return (await world.observe()).find((each) => each.phase === "exited")?.message;
+      });
+      expect(message).toContain("killed for want of memory");
     });
-    expect(live.phase).toBe("running");
-    const [step] = world.driver().steps([live], wanted, undefined, 0);
-    if (step !== undefined) await world.carryOut([step], wanted);
-    expect(await world.observe()).toEqual([]);
-  });
 
-  it("hands its output over to logs of its own, once each line, also after it is gone", async () => {
-    const wanted = world.wanted({ with: { env: { MODE: "chatty" } } });
-    const live = await world.running(wanted);
-    const driver = world.driver();
-    const read = async () => {
-      const [file] = await driver.logFiles(world.context);
-      if (file === undefined) return undefined;
-      const from = { segment: 1, offset: 0 };
-      return (await driver.readLog(file, from, 1 << 20, world.context)).data.toString();
-    };
-    const lines = await eventually("all lines", async () => {
-      const text = (await read()) ?? "";
-      return text.includes("\n1000\n") ? text.split("\n") : undefined;
+    it("has its secrets in memory alone, never in what the engine tells", async () => {
+      const secret = "postgres://etl:hunter2@db/etl";
+      const wanted = world.wanted({
+        secrets: new Map([["source_dsn", secret]]),
+        with: { secretFiles: { dsn: "${secrets.source_dsn}" }, env: { MODE: "leaky" } },
+      });
+      const live = await world.running(wanted);
+      expect(JSON.stringify(await world.inspect(live))).not.toContain("hunter2");
+      expect(await world.driver().logs(live, 10, world.context)).toContain("the dsn is [redacted]");
+      const files = readdirSync(world.host.memoryDir, { recursive: true, withFileTypes: true });
+      const file = files.find(({ name }) => name === "dsn");
+      expect(readFileSync(join(file?.parentPath ?? "", "dsn"), "utf8")).toBe(secret);
+      await world.driver().drop(INSTANCE, world.context);
+      expect(readdirSync(world.host.memoryDir, { recursive: true }).join()).not.toContain("dsn");
     });
-    expect(lines.slice(0, 3)).toEqual(["hello from 1.0.0", "1", "2"]);
-    expect(lines.filter((line) => line === "500")).toHaveLength(1);
-    const steps = driver.steps([live], wanted, undefined, 0);
-    await world.carryOut(steps, wanted);
-    expect(((await read()) ?? "").split("\n")).toHaveLength(lines.length);
-  });
 
-  it("has a fixed port once, and returns to the old one by starting it again", async () => {
-    const fixed = (container: number) => ({ ports: { http: { container, fixed: 28_080 } } });
-    const first = world.wanted({ with: fixed(8080) });
-    const second = world.wanted({ digest: `sha256:${"2".repeat(64)}`, with: fixed(8080) });
-    const old = await world.running(first);
-    expect(portOf(old)).toBe(28_080);
-    const [stop, start] = world.driver().steps([old], first, second, 0);
-    expect([stop?.class, start?.class]).toEqual(["compensable", "reversible"]);
-    expect(stop?.summary).toContain("needs its port 28080: no service until");
-    await world.driver().prepare(second, world.context);
-    const other = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
-    const found = await refusal(world.wanted({ key: other, with: fixed(8080) }));
-    expect(found.reason).toBe("PORT_IN_USE");
-    expect(found.message).toContain(`port 28080 on 127.0.0.1 is held by worker of ${INSTANCE}`);
-  });
+    it("writes to its volume, which outlives it and belongs to its user", async () => {
+      const wanted = world.wanted({ with: { volumes: { rows: { path: "/data" } } } });
+      const live = await world.running(wanted);
+      const [kept] = (await world.inspect(live)).Mounts.filter(({ Type }) => Type === "volume");
+      writeFileSync(join(kept?.Source ?? "", "sick"), "");
+      const health = () => world.driver().health(live, wanted, world.context);
+      expect((await health()).message).toContain("503");
+      await world.driver().drop(INSTANCE, world.context);
+      expect(existsSync(join(kept?.Source ?? "", "sick"))).toBe(true);
+      expect(await world.driver().kept(world.context)).toMatchObject([{ name: "rows" }]);
+    });
 
-  it("chooses another free port where the engine refuses the first", async () => {
-    const taken = 20_500;
-    const holder = world.wanted({ with: { ports: { http: { container: 8080, fixed: taken } } } });
-    await world.running(holder);
-    const rolls = [0.5, 0.5];
-    const room = 32_768 - 20_000;
-    const random = () => rolls.pop() ?? (taken - 20_000 + 0.5) / room;
-    const key = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
-    const wanted = world.wanted({ key, digest: `sha256:${"6".repeat(64)}` });
-    const [step] = world.driver().steps([], undefined, wanted, 0);
-    if (step === undefined) throw new Error("no step");
-    const outcome = await world.driver().run(step, { ...world.known(wanted), random });
-    expect(outcome.outputs).not.toMatchObject({ ports: { http: taken } });
-  });
-});
+    it("is told of a new seat list where it listens for it", async () => {
+      const wanted = world.wanted({ with: { env: { MODE: "hup" } } });
+      const { seatsFile } = world.context.directories(INSTANCE);
+      mkdirSync(dirname(seatsFile), { recursive: true });
+      writeFileSync(seatsFile, '{"seats":[]}');
+      const live = await world.running(wanted);
+      writeFileSync(seatsFile, '{"seats":["new"]}');
+      const order = { resourceId: "worker", kind: "container", verb: "signal" };
+      const input = { instance: INSTANCE, signal: "SIGHUP" };
+      const { message } = await world.driver().run({ ...order, input }, world.known(wanted));
+      expect(message).toBe("SIGHUP to 1 of 1 copies");
+      await eventually("it was told", async () => {
+        const lines = await world.driver().logs(live, 5, world.context);
+        return lines.includes('told by SIGHUP, {"seats":["new"]}') || undefined;
+      });
+    });
 
-described("a container's start is refused before anything is changed", () => {
-  useWorld();
+    it("says how it ended and what it said last, also to an agent that was away", async () => {
+      const live = await ended(world.wanted({ with: { env: { MODE: "crash" } } }));
+      expect(live.message).toBe("exited with status 3: hello from 1.0.0 | cannot go on");
+      expect(live.exitedAt).toBeGreaterThan(0);
+      expect((await world.observe())[0]).toEqual(live);
+      const [again] = world.driver().steps([live], undefined, world.wanted(), 0);
+      expect(again?.notBefore).toBe((live.exitedAt ?? 0) + 50);
+    });
 
-  it.each([
-    { what: "privileged", with: { privileged: true } },
-    { what: "the host's network", with: { networkMode: "host" } },
-    { what: "a capability", with: { capAdd: ["SYS_ADMIN"] } },
-    { what: "root", with: { user: "0:0" } },
-    { what: "a tag", with: { image: { reference: "registry.example.com/worker:1" } } },
-    { what: "the host path /", with: { mounts: [{ source: "/", path: "/in" }] } },
-    { what: "the host path //etc", with: { mounts: [{ source: "//etc", path: "/in" }] } },
-    {
-      what: "the engine's socket",
-      with: { mounts: [{ source: "/var/run/docker.sock", path: "/s" }] },
-    },
-    { what: "port 65536", with: { ports: { http: { container: 65_536 } } } },
-    { what: "a fixed port below 1024", with: { ports: { http: { container: 80, fixed: 80 } } } },
-    { what: "CPU -1", with: { limits: { cpuMillis: -1 } } },
-    { what: "memory 1Ei", with: { limits: { memoryMib: "1Ei" } } },
-    { what: "a loader's variable", with: { env: { LD_PRELOAD: "/x.so" } } },
-    { what: "a name with a line break", with: { env: { "A\nB": "1" } } },
-  ])("$what, whatever the hub checked", async ({ with: given }) => {
-    const wanted = world.wanted({ with: given as JsonObject });
-    expect(world.driver().check(wanted.spec, "spec").length).toBeGreaterThan(0);
-    expect(await refusal(wanted)).toMatchObject({ reason: "SPEC_INVALID" });
-    expect(await world.observe()).toEqual([]);
-  });
+    it("is ended by force where it does not end by itself", async () => {
+      const stop = { graceMs: 200 };
+      const wanted = world.wanted({ with: { env: { MODE: "stubborn" }, stop } });
+      const live = await world.running(wanted);
+      const [step] = world.driver().steps([live], wanted, undefined, 0);
+      const [outcome] = step === undefined ? [] : await world.carryOut([step], wanted);
+      expect(outcome?.message).toContain("did not end within 200 ms after SIGTERM; killed");
+      expect(await world.observe()).toEqual([]);
+    });
 
-  it.each([
-    { what: "outside of what is allowed", source: () => "/var/cache", reason: "MOUNT_NOT_ALLOWED" },
-    {
-      what: "that a link leads out of it",
-      source: () => {
-        symlinkSync("/etc", join(world.mountable, "link"));
-        return join(world.mountable, "link");
-      },
-      reason: "MOUNT_NOT_ALLOWED",
-    },
-    {
-      what: "that is the agent's state",
-      source: () => {
-        symlinkSync(world.stateDir, join(world.mountable, "state"));
-        return join(world.mountable, "state", "instances");
-      },
-      reason: "MOUNT_MISSING",
-    },
-    {
-      what: "above the engine's socket",
-      source: () => {
-        symlinkSync(dirname(world.host.socket), join(world.mountable, "docker"));
-        return join(world.mountable, "docker");
-      },
-      reason: "MOUNT_NOT_ALLOWED",
-    },
-    {
-      what: "that is not there",
-      source: () => join(world.mountable, "x"),
-      reason: "MOUNT_MISSING",
-    },
-  ])("a host path $what", async ({ source, reason }) => {
-    const found = await refusal(
-      world.wanted({ with: { mounts: [{ source: source(), path: "/in" }] } }),
-    );
-    expect(found.reason).toBe(reason);
-  });
+    it("fails its liveness probe by the image's own check, and is replaced", async () => {
+      const wanted = world.wanted({
+        with: {
+          volumes: { rows: { path: "/data" } },
+          liveness: { image: {}, intervalMs: 100, failures: 2 },
+        },
+      });
+      const live = await world.running(wanted);
+      const [volume] = (await world.inspect(live)).Mounts.filter(({ Type }) => Type === "volume");
+      writeFileSync(join(volume?.Source ?? "", "sick"), "");
+      const failing = await eventually("it fails", async () => {
+        await world.driver().health(live, wanted, world.context);
+        const [seen] = await world.observe();
+        return seen?.failing === true ? seen : undefined;
+      });
+      const [step] = world.driver().steps([failing], wanted, wanted, 0);
+      expect(step?.summary).toContain("fails its liveness probe");
+    });
 
-  it("and mounts what is allowed, read-only", async () => {
-    writeFileSync(join(world.mountable, "rows.csv"), "1,2\n");
-    const mounts = [{ source: world.mountable, path: "/in" }];
-    const live = await world.running(world.wanted({ with: { mounts } }));
-    const { Mounts } = await world.inspect(live);
-    expect(Mounts).toContainEqual(
-      expect.objectContaining({ Destination: "/in", RW: false, Source: world.mountable }),
-    );
-  });
+    it("is asked by a program of its image, which is ended when it hangs", async () => {
+      const exec = (argv: readonly string[]) => ({ exec: { argv }, timeoutMs: 500 });
+      const well = world.wanted({ with: { readiness: exec(["/bin/test", "-d", "/www"]) } });
+      const live = await world.running(well);
+      const ask = (argv: readonly string[]) =>
+        world
+          .driver()
+          .health(
+            { ...live, handle: live.handle },
+            world.wanted({ with: { readiness: { ...exec(argv), intervalMs: 500 } } }),
+            world.context,
+          );
+      await eventually("it says no", async () => {
+        const { state, message } = await ask(["/bin/cat", "/nowhere"]);
+        return (state === "starting" && message.includes("/nowhere")) || undefined;
+      });
+      await eventually("it is late", async () => {
+        const { message } = await ask(["/bin/sleep", "599"]);
+        return message.includes("no answer within 500 ms") || undefined;
+      });
+      await eventually("nothing of it is left", async () => {
+        const { Processes } = (await world.host.dock.ask(
+          "top",
+          world.context.signal,
+          async (docker) => docker.getContainer((await world.inspect(live)).Id).top(),
+        )) as { Processes: readonly (readonly string[])[] };
+        return Processes.some((words) => words.join(" ").includes("599")) ? undefined : true;
+      });
+    });
 
-  it("a secret that is not on this host, and a folder for secrets on a disk", async () => {
-    const given = { secretFiles: { dsn: "${secrets.source_dsn}" } };
-    expect((await refusal(world.wanted({ with: given }))).reason).toBe("SECRET_MISSING");
-    if (shared.engine === undefined) return;
-    await world.end();
-    world = createWorld(shared.engine, shared.image, { memoryDir: shared.engine.dir });
-    const secrets = new Map([["source_dsn", "x"]]);
-    expect((await refusal(world.wanted({ with: given, secrets }))).reason).toBe(
-      "MEMORY_DIR_ON_DISK",
-    );
-  });
+    it("finds the others of its instance by their resource ids, and nobody else", async () => {
+      const peer = (instanceId: string, resourceId: string, digit: string) =>
+        world.wanted({ key: { instanceId, resourceId }, digest: `sha256:${digit.repeat(64)}` });
+      const other = `ins_${"b".repeat(32)}`;
+      const one = await world.running(world.wanted());
+      await world.running(peer(INSTANCE, "db", "4"));
+      await world.running(peer(other, "stranger", "5"));
+      const reach = async (name: string) => {
+        const run = world.host.dock.ask("exec", world.context.signal, async (docker) => {
+          const container = docker.getContainer((await world.inspect(one)).Id);
+          const Cmd = ["/bin/nslookup", name, "127.0.0.11"];
+          const exec = await container.exec({ Cmd, AttachStdout: true });
+          const stream = await exec.start({});
+          stream.resume();
+          await new Promise((resolve) => stream.once("end", resolve));
+          return (await exec.inspect()).ExitCode;
+        });
+        return await run;
+      };
+      expect([await reach("db"), await reach(String(one.outputs["host"]))]).toEqual([0, 0]);
+      expect(await reach("stranger")).not.toBe(0);
+    });
 
-  it("GPUs where the engine has none", async () => {
-    expect((await refusal(world.wanted({ with: { gpus: { count: 1 } } }))).reason).toBe(
-      "GPU_MISSING",
-    );
-  });
-});
+    it("is told apart from what others run, and leaves their containers alone", async () => {
+      const live = await world.running(world.wanted());
+      await world.host.dock.ask("stranger", world.context.signal, async (docker) => {
+        const { Image, Config } = await world.inspect(live);
+        const Labels = { ...Config.Labels, "io.holdfast.instance": "ins_../../etc" };
+        await docker.createContainer({ name: "stranger", Image, Labels });
+      });
+      expect(await world.observe()).toHaveLength(1);
+      await world.driver().drop(INSTANCE, world.context);
+      const left = await world.host.dock.ask("all", world.context.signal, async (docker) =>
+        (await docker.listContainers({ all: true })).map(({ Names }) => Names[0]),
+      );
+      expect(left).toContain("/stranger");
+      await world.host.dock.ask("stranger", world.context.signal, (docker) =>
+        docker.getContainer("stranger").remove(),
+      );
+    });
+
+    it("counts what the engine restarts as lives of their own", async () => {
+      const restart = { policy: "always" };
+      const wanted = world.wanted({ with: { restart, env: { MODE: "crash" } } });
+      await world.carryOut(world.driver().steps([], undefined, wanted, 0), wanted);
+      const live = await eventually("it was started again", async () => {
+        const [seen] = await world.observe();
+        return (seen?.restarts ?? 0) >= 1 ? seen : undefined;
+      });
+      expect(live.phase).toBe("running");
+      const [step] = world.driver().steps([live], wanted, undefined, 0);
+      if (step !== undefined) await world.carryOut([step], wanted);
+      expect(await world.observe()).toEqual([]);
+    });
+
+    it("hands its output over to logs of its own, once each line, also after it is gone", async () => {
+      const wanted = world.wanted({ with: { env: { MODE: "chatty" } } });
+      const live = await world.running(wanted);
+      const driver = world.driver();
+      const read = async () => {
+        const [file] = await driver.logFiles(world.context);
+        if (file === undefined) return undefined;
+        const from = { segment: 1, offset: 0 };
+        return (await driver.readLog(file, from, 1 << 20, world.context)).data.toString();
+      };
+      const lines = await eventually("all lines", async () => {
+        const text = (await read()) ?? "";
+        return text.includes("\n1000\n") ? text.split("\n") : undefined;
+      });
+      expect(lines.slice(0, 3)).toEqual(["hello from 1.0.0", "1", "2"]);
+      expect(lines.filter((line) => line === "500")).toHaveLength(1);
+      const steps = driver.steps([live], wanted, undefined, 0);
+      await world.carryOut(steps, wanted);
+      expect(((await read()) ?? "").split("\n")).toHaveLength(lines.length);
+    });
+
+    it("has a fixed port once, and returns to the old one by starting it again", async () => {
+      const fixed = (container: number) => ({ ports: { http: { container, fixed: 28_080 } } });
+      const first = world.wanted({ with: fixed(8080) });
+      const second = world.wanted({ digest: `sha256:${"2".repeat(64)}`, with: fixed(8080) });
+      const old = await world.running(first);
+      expect(portOf(old)).toBe(28_080);
+      const [stop, start] = world.driver().steps([old], first, second, 0);
+      expect([stop?.class, start?.class]).toEqual(["compensable", "reversible"]);
+      expect(stop?.summary).toContain("needs its port 28080: no service until");
+      await world.driver().prepare(second, world.context);
+      const other = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
+      const found = await refusal(world, world.wanted({ key: other, with: fixed(8080) }));
+      expect(found.reason).toBe("PORT_IN_USE");
+      expect(found.message).toContain(`port 28080 on 127.0.0.1 is held by worker of ${INSTANCE}`);
+    });
+
+    it("chooses another free port where the engine refuses the first", async () => {
+      const taken = 20_500;
+      const holder = world.wanted({ with: { ports: { http: { container: 8080, fixed: taken } } } });
+      await world.running(holder);
+      const rolls = [0.5, 0.5];
+      const room = 32_768 - 20_000;
+      const random = () => rolls.pop() ?? (taken - 20_000 + 0.5) / room;
+      const key = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
+      const wanted = world.wanted({ key, digest: `sha256:${"6".repeat(64)}` });
+      const [step] = world.driver().steps([], undefined, wanted, 0);
+      if (step === undefined) throw new Error("no step");
+      const outcome = await world.driver().run(step, { ...world.known(wanted), random });
+      expect(outcome.outputs).not.toMatchObject({ ports: { http: taken } });
+    });
+  },
+  { healthCheck: ["CMD", "/bin/test", "!", "-e", "/data/sick"] },
+);

@@ -111,11 +111,7 @@ export async function startDocker(): Promise<DockerWorld> {
     netns: `--net=/proc/${relay.pid}/ns/net`,
     dial: relayed(relaySocket),
     stop: () => stop("SIGTERM"),
-    kill: async () => {
-      await stop("SIGKILL");
-      // What dockerd would have done to its containerd.
-      endContainerd(dir, "SIGKILL");
-    },
+    kill: () => stop("SIGKILL"),
     pause: () => void daemon?.kill("SIGSTOP"),
     resume: () => void daemon?.kill("SIGCONT"),
     preload: (archive) => preload(dock, archive),
@@ -180,12 +176,6 @@ async function preload(dock: Dock, archive: string): Promise<void> {
       await docker.getImage(Id).tag({ repo: "preloaded", tag: Id.slice(-12) });
     }
   });
-}
-
-function endContainerd(dir: string, signal: NodeJS.Signals): void {
-  const file = join(dir, "exec/containerd/containerd.pid");
-  const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
-  if (pid > 1) process.kill(pid, signal);
 }
 
 async function removeAll(dock: Dock): Promise<void> {

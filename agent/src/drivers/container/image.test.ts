@@ -3,36 +3,24 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Fault } from "@holdfast/shared/fault.ts";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { JsonObject, Wanted } from "../driver.ts";
-import { createWorld, eventually, INSTANCE, type World } from "./container.test-world.ts";
-import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import type { JsonObject } from "../driver.ts";
+import {
+  describeOnEngine,
+  eventually,
+  INSTANCE,
+  refusal,
+  type World,
+} from "./container.test-world.ts";
+import type { DockerWorld } from "./docker.test-world.ts";
 import { type ImageChange, writeImage } from "./images.test-world.ts";
 
 const REGISTRY = "127.0.0.1:5000";
-const why = whyNoDocker();
-const shared: { engine?: DockerWorld; registry?: Registry } = {};
+/** What the engine has before each test, and after it. */
+const PRELOADED = [expect.stringMatching(/^preloaded:/)];
 let world: World;
 
 type Registry = Readonly<{ end(): void; reference: string }>;
-
-beforeAll(async () => {
-  if (why !== undefined) return console.log(why);
-  shared.engine = await startDocker();
-  shared.registry = await startRegistry(shared.engine);
-});
-afterAll(async () => {
-  shared.registry?.end();
-  await shared.engine?.end();
-});
-const described = why === undefined ? describe : describe.runIf(false);
-
-beforeEach(() => {
-  if (shared.engine !== undefined)
-    world = createWorld(shared.engine, join(shared.engine.dir, "image.tar"));
-});
-afterEach(() => world?.end());
 
 /** Debian's registry, in the engine's network, with one account and one image. */
 async function startRegistry(engine: DockerWorld): Promise<Registry> {
@@ -78,25 +66,17 @@ async function startRegistry(engine: DockerWorld): Promise<Registry> {
   return { reference: `${REGISTRY}/etl/worker@${digest}`, end: () => child.kill() };
 }
 
-async function refusal(wanted: Wanted): Promise<Fault> {
-  const found = await world
-    .driver()
-    .prepare(wanted, world.context)
-    .then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-  if (found instanceof Fault) return found;
-  throw new Error(`not refused: ${String(found)}`);
-}
-
 async function images(): Promise<readonly string[]> {
   return await world.host.dock.ask("images", world.context.signal, async (docker) =>
     (await docker.listImages()).flatMap(({ RepoTags }) => RepoTags ?? ["without a name"]),
   );
 }
 
-described("an image archive", () => {
+describeOnEngine("an image archive", (its) => {
+  beforeEach(() => {
+    world = its.world();
+  });
+
   const archive = async (change: ImageChange = {}) => {
     const file = join(world.stateDir, "image.tar");
     await writeImage(file, change);
@@ -119,20 +99,20 @@ described("an image archive", () => {
     { what: "with two images", change: { images: 2 }, reason: "IMAGE_CORRUPT", says: "2 images" },
   ])("$what is refused", async ({ change, reason, says }) => {
     const { wanted } = await archive(change);
-    const found = await refusal(wanted);
+    const found = await refusal(world, wanted);
     expect(found.message).toContain(says);
     expect(found.reason).toBe(reason);
-    expect(await images()).toEqual([]);
+    expect(await images()).toEqual(PRELOADED);
   });
 
   it("that is cut off, is no archive, or is not there, is refused", async () => {
     const { file, wanted } = await archive();
     truncateSync(file, 1_000_000);
-    expect((await refusal(wanted)).reason).toBe("IMAGE_CORRUPT");
+    expect((await refusal(world, wanted)).reason).toBe("IMAGE_CORRUPT");
     writeFileSync(file, "not a tar");
-    expect((await refusal(wanted)).reason).toBe("IMAGE_CORRUPT");
+    expect((await refusal(world, wanted)).reason).toBe("IMAGE_CORRUPT");
     const nowhere = world.wanted({ artefacts: new Map() });
-    expect((await refusal(nowhere)).reason).toBe("ARTEFACT_MISSING");
+    expect((await refusal(world, nowhere)).reason).toBe("ARTEFACT_MISSING");
   });
 
   it("beyond the customer's limit is refused before the engine sees it", async () => {
@@ -142,34 +122,36 @@ described("an image archive", () => {
     await expect(containerDriver(host).prepare(wanted, world.context)).rejects.toMatchObject({
       reason: "IMAGE_TOO_LARGE",
     });
-    expect(await images()).toEqual([]);
+    expect(await images()).toEqual(PRELOADED);
   });
 
   it("moves no name of the host, and goes with the last container that runs it", async () => {
-    const { wanted } = await archive({ tags: ["nginx:latest"] });
+    const { wanted } = await archive({ tags: ["nginx:latest"], label: "another" });
     await world.running(wanted);
-    expect(await images()).toEqual([
-      expect.stringMatching(/^holdfast\.local\/image:[0-9a-f]{64}$/),
-    ]);
+    const ours = expect.stringMatching(/^holdfast\.local\/image:[0-9a-f]{64}$/);
+    expect((await images()).toSorted()).toEqual([ours, ...PRELOADED]);
     await world.driver().drop(INSTANCE, world.context);
-    expect(await images()).toEqual([]);
+    expect(await images()).toEqual(PRELOADED);
   });
 });
 
-described("an image of a registry", () => {
+describeOnEngine("an image of a registry", (its) => {
+  let registry: Registry | undefined;
+  beforeAll(async () => {
+    registry = await startRegistry(its.engine());
+  });
+  afterAll(() => registry?.end());
+
   const secrets = new Map([["registry", "etl:hunter2"]]);
   const wantedFrom = (image: JsonObject, known: ReadonlyMap<string, string> = secrets) =>
     world.wanted({ secrets: known, with: { image } });
-  const reference = () => shared.registry?.reference ?? "";
+  const reference = () => registry?.reference ?? "";
   const credentials = "${secrets.registry}";
   const allow = () => {
-    if (shared.engine === undefined) return;
-    const registries = [`${REGISTRY}/etl`];
-    world = createWorld(shared.engine, "", { registries });
+    world = its.world({ registries: [`${REGISTRY}/etl`] });
   };
 
   it("is pulled by its digest with the secret's account, and runs", async () => {
-    await world.end();
     allow();
     const wanted = wantedFrom({ reference: reference(), credentials });
     const live = await world.running(wanted);
@@ -178,20 +160,22 @@ described("an image of a registry", () => {
   });
 
   it("is refused without an account, with a wrong one, and by a wrong digest", async () => {
-    await world.end();
     allow();
-    expect((await refusal(wantedFrom({ reference: reference() }))).reason).toBe("REGISTRY_REFUSED");
+    expect((await refusal(world, wantedFrom({ reference: reference() }))).reason).toBe(
+      "REGISTRY_REFUSED",
+    );
     const wrong = new Map([["registry", "etl:hunter3"]]);
-    const found = await refusal(wantedFrom({ reference: reference(), credentials }, wrong));
+    const found = await refusal(world, wantedFrom({ reference: reference(), credentials }, wrong));
     expect(found.reason).toBe("REGISTRY_REFUSED");
     expect(found.message).not.toContain("hunter3");
     const other = reference().replace(/[0-9a-f]{64}$/, "0".repeat(64));
-    const missing = await refusal(wantedFrom({ reference: other, credentials }));
+    const missing = await refusal(world, wantedFrom({ reference: other, credentials }));
     expect(missing.reason).toBe("IMAGE_MISSING");
   });
 
   it("is refused from a registry that the customer does not name", async () => {
-    const found = await refusal(wantedFrom({ reference: reference(), credentials }));
+    world = its.world();
+    const found = await refusal(world, wantedFrom({ reference: reference(), credentials }));
     expect(found.reason).toBe("REGISTRY_NOT_ALLOWED");
     expect(found.message).toContain("container_registries allows no registry");
   });
