@@ -127,7 +127,7 @@ describeOnEngine("an attempt", (its) => {
       isArmed = true;
       life = beginLife("container", scenarioOf(its.image(), { at, trouble }));
       life.wish(2n, "b");
-      const { state, message, reason } = await ended(2n);
+      const { state, message } = await ended(2n);
       await Promise.all(back.splice(0));
       expect({ state, isTold: state === "COMMITTED" || message !== "" }).toEqual({
         state: expect.stringMatching(/^(COMMITTED|RETURNED|PARTIAL)$/),
