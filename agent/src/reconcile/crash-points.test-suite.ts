@@ -37,8 +37,10 @@ export type CrashScenario = Readonly<{
   driver(): Driver;
   /** Its state directory also holds the agent's store. */
   context: DriverContext;
-  /** As blueprints have them, expressions included. The versions must render to different specs. */
-  resources: Readonly<Record<Version, readonly CrashResource[]>>;
+  /** As blueprints have them, expressions included. The versions must render to different specs. Absent: none is sick. */
+  resources: Readonly<
+    Record<"a" | "b", readonly CrashResource[]> & { sick?: readonly CrashResource[] }
+  >;
   /** Published once a version serves: name to expression. */
   outputs?: Readonly<Record<string, string>>;
   /** Name to the absolute path of its content. */

@@ -181,7 +181,7 @@ function wish(
     artefacts: Object.entries(artefacts).map(([name, path]) => {
       return { name, digest: digestOfPath(path), size: 1n, mediaType: "application/x-tar" };
     }),
-    resources: resources[version].map(({ id, dependsOn = [], spec }) => {
+    resources: (resources[version] ?? []).map(({ id, dependsOn = [], spec }) => {
       return { id, kind, dependsOn: [...dependsOn], spec: spec as MessageJson };
     }),
     outputs: { ...outputs },
