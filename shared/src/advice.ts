@@ -23,6 +23,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   SECRET_MISSING:
     "enter the secret with the command that is named; the attempt then begins by itself",
   SECRET_EXPOSED: "protect the secret's file; the attempt then begins by itself",
+  DRIFT_HELD:
+    "a person decides: holdfast drift revert NAME brings back what was applied, holdfast drift adopt NAME accepts what is",
   CONSENT_HELD: "a rule of the customer holds it; it begins by itself once that rule allows it",
   CONSENT_VETOED: "a rule of this agent's configuration (deny) says no; what serves is not touched",
   STALE: "changes wait for the link; what serves is not touched",

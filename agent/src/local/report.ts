@@ -1,5 +1,5 @@
 /** What the local page tells: one object for the socket, the CLI and `-o json`. Pure but for reading the store. */
-import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { fromBinary, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { AssignmentSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import {
@@ -81,6 +81,19 @@ export type AttemptJson = Readonly<{
   }>[];
 }>;
 
+export type DriftJson = Readonly<{
+  differences?: readonly Readonly<{
+    resource?: string;
+    path?: string;
+    desired?: JsonValue;
+    applied?: JsonValue;
+    live?: JsonValue;
+    adopted?: boolean;
+  }>[];
+  leftOut?: number;
+  note?: string;
+}>;
+
 /** The part of InstanceStatus as proto JSON that people are shown; defaults are left out there. */
 export type StatusJson = Readonly<{
   committedGeneration?: GenerationJson;
@@ -96,6 +109,7 @@ export type StatusJson = Readonly<{
   history?: readonly AttemptJson[];
   /** What a removal waits for. */
   finalizers?: readonly Readonly<{ name?: string; reason?: string; message?: string }>[];
+  drift?: DriftJson;
   resources?: readonly Readonly<{
     id?: string;
     kind?: string;

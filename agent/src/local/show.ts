@@ -6,6 +6,7 @@ import { escapeControls } from "@holdfast/shared/text.ts";
 import { generationText } from "./generation-text.ts";
 import type { LocalInstance, LocalReport, StatusJson } from "./report.ts";
 import { attemptLines, historyLines } from "./show-attempt.ts";
+import { driftLines } from "./show-drift.ts";
 
 export function statusText(report: LocalReport): string {
   const lines = [
@@ -135,6 +136,7 @@ export function whyText(report: LocalReport, { id, name, wanted, status }: Local
       `${head}${`${each.type}=${wordOf(each.status)}`.padEnd(16)} ${each.reason}: ${each.message} (since ${each.lastTransitionTime})`,
     );
   }
+  lines.push(...driftLines(status.drift ?? {}));
   for (const [n, { name, reason, message }] of (status.finalizers ?? []).entries()) {
     lines.push(`${n === 0 ? "removal   " : "          "}waits for ${name}: ${reason}: ${message}`);
   }

@@ -1,8 +1,10 @@
 /** The facts about an instance that people and the hub are told, each with a reason and one line. Pure. */
+import { DriftPolicy } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { formatGeneration, type Generation } from "@holdfast/shared/generation.ts";
 import type { Refusal } from "../store/assignments.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
+import { type DriftView, driftText, openFindings } from "./drift.ts";
 import type { KeptView } from "./kept.ts";
 import type { Finalizer } from "./removal.ts";
 import type { ResourceView, ServingView } from "./settle.ts";
@@ -36,6 +38,8 @@ export type InstanceView = Readonly<{
   hold: Hold | undefined;
   /** Undefined before the first look. */
   serving: ServingView | undefined;
+  /** Undefined before the first look at everything. */
+  drift: DriftView | undefined;
   /** How the last window was measured; undefined before the first one ended. */
   measured: Measured | undefined;
   /** What a removal still waits for. */
@@ -174,7 +178,7 @@ function meteredOf({ wanted, committed, removed, measured }: InstanceView): Fact
     : fact("FALSE", "METER_FAILED", trouble);
 }
 
-function driftedOf({ committed, serving }: InstanceView): Fact {
+function driftedOf({ committed, serving, drift }: InstanceView): Fact {
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "Drifted",
     status,
@@ -189,9 +193,19 @@ function driftedOf({ committed, serving }: InstanceView): Fact {
   }
   const [repair] = serving.repairs;
   if (repair !== undefined) return fact("TRUE", "REPAIRING", repair);
+  const { findings = [], leftOut = 0, note = "", policy } = drift ?? {};
+  const open = openFindings(drift);
+  if (open.length > 0) {
+    const reason = policy === DriftPolicy.HOLD ? "DRIFT_HELD" : "DRIFTED";
+    return fact("TRUE", reason, [driftText(open, leftOut), note].filter(Boolean).join("; "));
+  }
   const { strays } = serving;
   if (strays.length > 0) {
     return fact("TRUE", "STRAYS", `${strays.length} copies that nothing explains: ${strays[0]}`);
+  }
+  if (findings.length > 0) {
+    const what = driftText(findings, leftOut);
+    return fact("FALSE", "ADOPTED", `accepted until it changes again: ${what}`);
   }
   return fact("FALSE", "AS_COMMITTED", "what runs is what was committed");
 }

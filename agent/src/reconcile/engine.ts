@@ -13,6 +13,7 @@ import * as assignments from "../store/assignments.ts";
 import * as attempts from "../store/attempts.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
 import * as statuses from "../store/statuses.ts";
+import { watchDrivers } from "./driver-watches.ts";
 import { InstanceLoop } from "./instance.ts";
 import { KeptLooks } from "./kept.ts";
 import { Orders } from "./orders.ts";
@@ -49,7 +50,12 @@ export class Engine {
 
   /** Begins the loop of every instance that the store knows. */
   start(): void {
-    this.#looking = this.kept.run(this.#stop.signal);
+    const { signal } = this.#stop;
+    const ring = (instanceId: string) => this.#running.get(instanceId)?.loop.look();
+    this.#looking = Promise.all([
+      this.kept.run(signal),
+      watchDrivers(this.#deps, this.snapshots, ring, signal),
+    ]).then(() => undefined);
     for (const { instanceId } of assignments.list(this.#deps.store)) this.wake(instanceId);
     for (const instanceId of assignments.listRefused(this.#deps.store)) this.wake(instanceId);
   }

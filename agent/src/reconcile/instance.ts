@@ -25,6 +25,7 @@ import {
   type Situation,
 } from "./decide.ts";
 import { judgeDestroys } from "./destruction.ts";
+import { DriftKeeper } from "./drift-keeper.ts";
 import { KEPT_NAMES_MAX, type KeptView, unusedSince } from "./kept.ts";
 import { resumeRestart, workOff } from "./orders.ts";
 import {
@@ -55,6 +56,7 @@ export class InstanceLoop {
   readonly #work: Work;
   readonly #bell: Doorbell;
   readonly #repair: RepairState = { failures: 0, until: 0, notBefore: 0, rendered: new Map() };
+  readonly #drift: DriftKeeper;
   readonly #track: Track<InstanceState, Situation, Decision>;
   #state: InstanceState = { phase: "new" };
   #hold: Hold | undefined;
@@ -68,12 +70,18 @@ export class InstanceLoop {
   constructor(work: Work, bell: Doorbell) {
     this.#work = work;
     this.#bell = bell;
+    this.#drift = new DriftKeeper(work);
     this.#track = (work.recorder ?? unrecorded).track(decideMachine, work.instanceId);
   }
 
   /** What was held for lack of a link is tried again at once. */
   retryNow(): void {
     this.#retry = { failures: 0, at: 0 };
+    this.#bell.ring();
+  }
+
+  /** Something of it was changed by others. */
+  look(): void {
     this.#bell.ring();
   }
 
@@ -93,6 +101,7 @@ export class InstanceLoop {
       refusal: assignments.findRefusal(store, instanceId),
       hold: this.#hold,
       serving: removed ? undefined : this.#serving,
+      drift: isLeaving ? undefined : this.#drift.view(),
       finalizers: isLeaving && !removed ? finalizersOf(this.#removal, this.#hold) : [],
       measured: this.#work.measured(instanceId),
       kept: this.#kept(),
@@ -244,7 +253,10 @@ export class InstanceLoop {
     const isBefore = (id: string) =>
       attempt?.resources?.some((each) => each.id === id && each.at === "BEFORE") === true;
     const mayRepair = (id: string) => attempt?.state !== "PARTIAL" || isBefore(id);
-    this.#serving = await settle(this.#work, this.#repair, mayRepair);
+    const serving = await settle(this.#work, this.#repair, mayRepair);
+    const driftAt = await this.#drift.lookAfter(mayRepair);
+    const nextAt = Math.min(serving.nextAt ?? Infinity, driftAt ?? Infinity);
+    this.#serving = nextAt === Infinity ? serving : { ...serving, nextAt };
   }
 
   #attempt(): AttemptRecord | undefined {
@@ -291,6 +303,7 @@ export class InstanceLoop {
     if (plan === undefined) return;
     const stepsDigest = stepsDigestOf(plan);
     const hold =
+      (await this.#drift.hold()) ??
       judgeConsent(this.#work, target, plan) ??
       judgeDestroys(this.#work, target.generation, plan.steps);
     if (hold !== undefined) {

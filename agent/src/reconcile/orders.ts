@@ -27,6 +27,7 @@ import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
 import { destroyByAction, LOCAL_PREFIX } from "./destruction.ts";
+import { adoptDrift, type DriftVerdict, revertDrift } from "./drift-orders.ts";
 import { findHold, judgeConsent, planAttempt } from "./plan.ts";
 import { plannedSteps } from "./shown-steps.ts";
 import { stepsDigestOf } from "./steps-digest.ts";
@@ -202,10 +203,21 @@ async function begin(work: Work, action: Action): Promise<boolean> {
       return await restart(work, action);
     case ActionKind.DESTROY:
       return await destroyByAction(work, action);
+    case ActionKind.ADOPT_DRIFT:
+      return closed(work, action, await adoptDrift(work, action.resource));
+    case ActionKind.REVERT_DRIFT:
+      return closed(work, action, await revertDrift(work, action.resource));
     default:
       work.orders.end(action, refused("ACTION_UNKNOWN", "this agent does not know the action"));
       return true;
   }
+}
+
+/** What is held is tried again at the next pass. */
+function closed({ orders }: Work, action: Action, { state, reason, message }: DriftVerdict) {
+  if (state === "HELD") orders.hold(action, reason, message);
+  else orders.end(action, { state, reason, message });
+  return state !== "HELD";
 }
 
 /** An attempt that failed is held until its inputs differ, so it is made to forget them. */

@@ -14,6 +14,14 @@ export const OBSERVE_MS_MAX = 10_000;
 /** How long looks at what is recorded suffice; only a look at everything finds what has lost its record. */
 export const RECORDED_ONLY_MS_MAX = 30_000;
 
+/** A finished look at everything. */
+export type WholeLook = Readonly<{
+  /** Monotonic, ms. */
+  startedAt: number;
+  all: readonly Live[];
+  of(instanceId: string, resourceId: string): readonly Live[];
+}>;
+
 type Look = Readonly<{ startedAt: number; lives: Promise<readonly Live[]> }>;
 
 export class Snapshots {
@@ -24,6 +32,7 @@ export class Snapshots {
   readonly #next = new Map<string, Promise<readonly Live[]>>();
   /** When everything was last looked at, by kind. */
   readonly #lookedAt = new Map<string, number>();
+  readonly #whole = new Map<string, WholeLook>();
 
   constructor(clock: Clock, drivers: ReadonlyMap<string, Driver>, context: DriverContext) {
     this.#clock = clock;
@@ -52,10 +61,18 @@ export class Snapshots {
         const startedAt = this.#clock.monotonic();
         this.#last.set(key, { startedAt, lives });
         if (scope === "all") this.#lookedAt.set(kind, startedAt);
-        return lives;
+        return lives.then((all) => {
+          if (scope === "all") this.#whole.set(kind, wholeLook(startedAt, all));
+          return all;
+        });
       });
     this.#next.set(key, look);
     return await look;
+  }
+
+  /** The last look at everything that has ended, however long ago; undefined before the first. */
+  whole(kind: string): WholeLook | undefined {
+    return this.#whole.get(kind);
   }
 
   /** Something was just done there: what was seen before does not count any more. */
@@ -98,6 +115,13 @@ export class Snapshots {
 }
 
 const SCOPES = ["all", "recorded"] as const;
+
+function wholeLook(startedAt: number, all: readonly Live[]): WholeLook {
+  const byResource = Map.groupBy(all, ({ key }) => `${key.instanceId}/${key.resourceId}`);
+  const of = (instanceId: string, resourceId: string) =>
+    byResource.get(`${instanceId}/${resourceId}`) ?? [];
+  return { startedAt, all, of };
+}
 
 function keyOf(kind: string, scope: LookScope): string {
   return `${scope} ${kind}`;

@@ -15,6 +15,7 @@ import type { Committed } from "../store/attempts.ts";
 import { ATTEMPTS_KEPT_MAX } from "../store/past-attempts.ts";
 import { attemptMessage, pastMessage, refusalMessage } from "./attempt-message.ts";
 import { conditionsOf, type InstanceView } from "./conditions.ts";
+import { driftMessage } from "./drift-message.ts";
 
 /** `previous` gives the time since when a condition is as it is. */
 export function statusOf(
@@ -57,6 +58,7 @@ export function statusOf(
       restarts: BigInt(restarts),
     })),
     removed,
+    ...(view.drift !== undefined && { drift: driftMessage(view.drift) }),
     finalizers: [...view.finalizers],
     history: [...historyOf(view)],
     kept: view.kept.map(({ name, resource, bytes, since }) => {

@@ -3,6 +3,7 @@ import { fromBinary, type JsonObject as MessageJson } from "@bufbuild/protobuf";
 import {
   type Assignment,
   AssignmentSchema,
+  type DriftPolicy,
   RunState,
   type SecretReference,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
@@ -39,6 +40,7 @@ export type Target = Readonly<{
   isRunning: boolean;
   parameters: JsonObject;
   facts: JsonObject;
+  driftPolicy: DriftPolicy;
   secrets: readonly SecretReference[];
   /** Those that the templates name, each once. */
   secretUses: readonly SecretUse[];
@@ -95,6 +97,7 @@ export function targetFrom(
     isRunning,
     parameters: jsonOf(assignment.parameters),
     facts: jsonOf(assignment.facts),
+    driftPolicy: assignment.driftPolicy,
     secrets: assignment.secrets,
     secretUses: secretsOf(templates, assignment.secrets),
     blueprint,

@@ -307,5 +307,6 @@ export function forget(store: Store, removal: AttemptRecord): void {
     store.run("delete from committed where instance_id = ?", instanceId);
     store.run("delete from rendering where instance_id = ?", instanceId);
     store.run("delete from restart where instance_id = ?", instanceId);
+    store.run("delete from drift_adoption where instance_id = ?", instanceId);
   });
 }

@@ -8,6 +8,7 @@ import type { Store } from "./database.ts";
 import { DESTROY_GRANT_SCHEMA } from "./destroy-grants.ts";
 import { OUTBOX_SCHEMA } from "./outbox.ts";
 import { CORE_SCHEMA } from "./schema-core.ts";
+import { DRIFT_SCHEMA } from "./schema-drift.ts";
 import { PAST_ATTEMPTS_SCHEMA } from "./schema-past-attempts.ts";
 import { SECRETS_SCHEMA } from "./secrets.ts";
 
@@ -19,6 +20,7 @@ const MIGRATIONS: readonly string[] = [
   ACTION_SCHEMA,
   PAST_ATTEMPTS_SCHEMA,
   DESTROY_GRANT_SCHEMA,
+  DRIFT_SCHEMA,
 ];
 
 export function migrate(store: Store, path: string): void {

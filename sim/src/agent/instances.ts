@@ -112,6 +112,7 @@ export class Instance {
       refusal: this.#refusal(),
       hold: undefined,
       serving: { resources, outputs: {}, strays: [], repairs: [], trouble: "", nextAt: undefined },
+      drift: undefined,
       measured: this.measured ? { trouble: undefined } : undefined,
       finalizers: [],
       kept: [],

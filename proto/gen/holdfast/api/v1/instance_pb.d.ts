@@ -7,9 +7,9 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Metadata } from "./metadata_pb.js";
-import type { RunState } from "../../model/v1/assignment_pb.js";
+import type { DriftPolicy, RunState } from "../../model/v1/assignment_pb.js";
 import type { Generation } from "../../model/v1/condition_pb.js";
-import type { Attempt, Finalizer, ResourceStatus } from "../../model/v1/status_pb.js";
+import type { Attempt, Drift, Finalizer, ResourceStatus } from "../../model/v1/status_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { StepClass } from "../../model/v1/action_pb.js";
 
@@ -109,6 +109,13 @@ export declare type InstanceSpec = Message<"holdfast.api.v1.InstanceSpec"> & {
    * @generated from field: holdfast.api.v1.Placement placement = 10;
    */
   placement?: Placement | undefined;
+
+  /**
+   * What the agent does where somebody else changed what it has brought up; nothing: report.
+   *
+   * @generated from field: holdfast.model.v1.DriftPolicy drift_policy = 11;
+   */
+  driftPolicy: DriftPolicy;
 };
 
 /**
@@ -263,6 +270,13 @@ export declare type InstanceStatus = Message<"holdfast.api.v1.InstanceStatus"> &
    * @generated from field: repeated holdfast.model.v1.Attempt history = 14;
    */
   history: Attempt[];
+
+  /**
+   * What others changed of the resources that serve. Not in lists of several.
+   *
+   * @generated from field: holdfast.model.v1.Drift drift = 15;
+   */
+  drift?: Drift | undefined;
 };
 
 /**

@@ -267,11 +267,25 @@ export enum ActionKind {
   RUN_JOB = 3,
 
   /**
+   * Accepts what others changed, until it changes again or another generation is committed.
+   *
+   * @generated from enum value: ACTION_KIND_ADOPT_DRIFT = 4;
+   */
+  ADOPT_DRIFT = 4,
+
+  /**
    * Destroys data that is kept; carries a destroy order, which the hub cannot make.
    *
    * @generated from enum value: ACTION_KIND_DESTROY = 5;
    */
   DESTROY = 5,
+
+  /**
+   * Brings back what others changed, whatever the policy says.
+   *
+   * @generated from enum value: ACTION_KIND_REVERT_DRIFT = 6;
+   */
+  REVERT_DRIFT = 6,
 }
 
 /**

@@ -102,6 +102,11 @@ export declare type Assignment = Message<"holdfast.model.v1.Assignment"> & {
    * @generated from field: google.protobuf.Timestamp sign_time = 15;
    */
   signTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: holdfast.model.v1.DriftPolicy drift_policy = 16;
+   */
+  driftPolicy: DriftPolicy;
 };
 
 /**
@@ -441,4 +446,44 @@ export enum RunState {
  * Describes the enum holdfast.model.v1.RunState.
  */
 export declare const RunStateSchema: GenEnum<RunState>;
+
+/**
+ * What the agent does where somebody else changed what it has brought up.
+ *
+ * @generated from enum holdfast.model.v1.DriftPolicy
+ */
+export enum DriftPolicy {
+  /**
+   * REPORT.
+   *
+   * @generated from enum value: DRIFT_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Say so.
+   *
+   * @generated from enum value: DRIFT_POLICY_REPORT = 1;
+   */
+  REPORT = 1,
+
+  /**
+   * Bring it back.
+   *
+   * @generated from enum value: DRIFT_POLICY_REVERT = 2;
+   */
+  REVERT = 2,
+
+  /**
+   * Say so, and begin no attempt until a person has it brought back or accepts it.
+   *
+   * @generated from enum value: DRIFT_POLICY_HOLD = 3;
+   */
+  HOLD = 3,
+}
+
+/**
+ * Describes the enum holdfast.model.v1.DriftPolicy.
+ */
+export declare const DriftPolicySchema: GenEnum<DriftPolicy>;
 

@@ -7,7 +7,8 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Condition, Generation } from "./condition_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { DriftPolicy } from "./assignment_pb.js";
+import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { StepClass } from "./action_pb.js";
 
 /**
@@ -80,6 +81,13 @@ export declare type InstanceStatus = Message<"holdfast.model.v1.InstanceStatus">
   history: Attempt[];
 
   /**
+   * Absent before the first look at everything since the commit.
+   *
+   * @generated from field: holdfast.model.v1.Drift drift = 11;
+   */
+  drift?: Drift | undefined;
+
+  /**
    * What a removal still waits for; empty where there is none, and once `removed` is set.
    *
    * @generated from field: repeated holdfast.model.v1.Finalizer finalizers = 12;
@@ -99,6 +107,96 @@ export declare type InstanceStatus = Message<"holdfast.model.v1.InstanceStatus">
  * Use `create(InstanceStatusSchema)` to create a new message.
  */
 export declare const InstanceStatusSchema: GenMessage<InstanceStatus>;
+
+/**
+ * What others changed of the resources that serve.
+ *
+ * @generated from message holdfast.model.v1.Drift
+ */
+export declare type Drift = Message<"holdfast.model.v1.Drift"> & {
+  /**
+   * @generated from field: holdfast.model.v1.DriftPolicy policy = 1;
+   */
+  policy: DriftPolicy;
+
+  /**
+   * At most 50.
+   *
+   * @generated from field: repeated holdfast.model.v1.Difference differences = 2;
+   */
+  differences: Difference[];
+
+  /**
+   * Beyond those.
+   *
+   * @generated from field: uint32 left_out = 3;
+   */
+  leftOut: number;
+
+  /**
+   * What is done about it, or why nothing is; empty where the policy says all.
+   *
+   * @generated from field: string note = 4;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message holdfast.model.v1.Drift.
+ * Use `create(DriftSchema)` to create a new message.
+ */
+export declare const DriftSchema: GenMessage<Drift>;
+
+/**
+ * One field that is not as it was applied. Long values, and those that hold secrets, are digests.
+ *
+ * @generated from message holdfast.model.v1.Difference
+ */
+export declare type Difference = Message<"holdfast.model.v1.Difference"> & {
+  /**
+   * @generated from field: string resource = 1;
+   */
+  resource: string;
+
+  /**
+   * In the resource's spec, such as limits.memoryMib.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * Of the newest accepted generation; absent where that is not known before its attempt.
+   *
+   * @generated from field: google.protobuf.Value desired = 3;
+   */
+  desired?: Value | undefined;
+
+  /**
+   * As last applied.
+   *
+   * @generated from field: google.protobuf.Value applied = 4;
+   */
+  applied?: Value | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Value live = 5;
+   */
+  live?: Value | undefined;
+
+  /**
+   * Somebody has accepted it as it is.
+   *
+   * @generated from field: bool adopted = 6;
+   */
+  adopted: boolean;
+};
+
+/**
+ * Describes the message holdfast.model.v1.Difference.
+ * Use `create(DifferenceSchema)` to create a new message.
+ */
+export declare const DifferenceSchema: GenMessage<Difference>;
 
 /**
  * One thing that has to be confirmed before an instance is gone.
