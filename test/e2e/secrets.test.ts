@@ -4,7 +4,15 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -97,7 +105,7 @@ describe("a secret", () => {
     expect(held.message).toMatch(/holdfast secret set ins_[0-9a-f]{32} token/);
     const { state } = fleet.layout.agent("first");
     const why = await fleet.agent("why", "vault", "--state", state);
-    expect(why).toMatch(/next +enter the secret with the command above/);
+    expect(why).toMatch(/next +enter the secret with the command that is named/);
   });
 
   it("that is entered reaches the workload, in a file of its owner", async () => {
@@ -112,6 +120,28 @@ describe("a secret", () => {
     const status = await fleet.agent("status", "--state", state);
     const [, fingerprint = ""] = /identity (sha256:[0-9a-f]{64})/.exec(status) ?? [];
     expect(stderr).toContain(fingerprint || "no fingerprint");
+  });
+
+  it("whose file somebody opens to others is told as drift, accepted, and brought back", async () => {
+    const policy = vaultInstance({ driftPolicy: "hold" });
+    await fleet.cli(["apply", "-f", "-", ...waiting], policy);
+    const [file = ""] = filesWith(VALUES.first).filter((path) => path.includes("/run/"));
+    chmodSync(join(home, file), 0o644);
+    const why = ["drift", "show", "vault"];
+    expect(await fleet.cli(["drift", "adopt", "vault", "--wait"])).toContain("accepted as it is");
+    await until("it is told as accepted", async () => {
+      const { status } = await vault();
+      return status?.conditions?.some(({ reason }) => reason === "ADOPTED");
+    });
+    const shown = await fleet.tryCli(why);
+    expect([shown.code, shown.stderr]).toEqual([0, "policy: hold\n"]);
+    expect(shown.stdout).toMatch(/secretFiles\.token\.mode +600 +600 +644 +accepted\n$/);
+    expect(shown.stdout).not.toContain(VALUES.first);
+    await fleet.cli(["drift", "revert", "vault", "--wait"]);
+    expect(statSync(join(home, file)).mode & 0o777).toBe(0o600);
+    await until("nothing differs any more", async () => (await fleet.tryCli(why)).stdout === "");
+    const events = await fleet.cli(["events", "--subject", "instance/vault"]);
+    expect(events).toMatch(/action_done[^\n]*(\n.*)*action_done/);
   });
 
   it("that changes is an upgrade without one failed request", async () => {

@@ -70,8 +70,8 @@ export async function offerVault(fleet: Fleet, directory: string): Promise<void>
   await fleet.cli(["release", "publish", "-f", blueprint, "--key", layout.releaseKey]);
 }
 
-export function vaultInstance(): string {
-  const spec = { product: "vault", release: "1.0.0", plan: "open", cell: "hosted" };
+export function vaultInstance(more: object = {}): string {
+  const spec = { product: "vault", release: "1.0.0", plan: "open", cell: "hosted", ...more };
   return object("Instance", "vault", spec);
 }
 

@@ -35,7 +35,7 @@ export function enumWord(text: string, prefix: string): string {
   return text.startsWith(prefix) ? text.slice(prefix.length).toLowerCase() : text;
 }
 
-const ENUM_PREFIXES = ["CELL_KIND_", "ROLE_", "RUN_STATE_", "TENANCY_MODEL_"];
+const ENUM_PREFIXES = ["CELL_KIND_", "DRIFT_POLICY_", "ROLE_", "RUN_STATE_", "TENANCY_MODEL_"];
 
 /** The word of any enumeration that a spec may hold; other text as it is. */
 export function plainWord(text: string): string {

@@ -51,6 +51,7 @@ const FIXED: Readonly<Record<string, (at: Owner, table: string) => unknown>> = {
   role: () => "owner",
   reserved: () => true,
   run_state: () => 1,
+  drift_policy: () => 1,
   state: () => 3,
   salt: () => randomBytes(16),
   tenancy_model: () => 1,

@@ -92,6 +92,7 @@ export const INSTANCES: ObjectTable = {
     "parameters",
     "run_state",
     "local_secrets",
+    "drift_policy",
     "asks",
     "undelete_days",
     "placement",

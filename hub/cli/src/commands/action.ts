@@ -1,6 +1,7 @@
 /**
- * `holdfast instance restart|run-job`, `holdfast action list|show|retry`: one-off orders to an instance's agent. With --wait
- * the exit code says how it ended: 0 done, 6 not in time, 9 held or vetoed by the customer's rules.
+ * `holdfast instance restart|run-job`, `holdfast drift revert|adopt`, `holdfast action list|show|retry`: one-off orders
+ * to an instance's agent. With --wait the exit code says how it ended: 0 done, 6 not in time, 9 held or vetoed by the
+ * customer's rules.
  */
 import { type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
@@ -44,6 +45,14 @@ export function runJob(
 
 export function retry(terminal: Terminal, instance: string, options: OrderOptions) {
   return order(terminal, ActionKind.RETRY, instance, options);
+}
+
+export function revertDrift(terminal: Terminal, instance: string, options: OrderOptions) {
+  return order(terminal, ActionKind.REVERT_DRIFT, instance, options);
+}
+
+export function adoptDrift(terminal: Terminal, instance: string, options: OrderOptions) {
+  return order(terminal, ActionKind.ADOPT_DRIFT, instance, options);
 }
 
 async function order(

@@ -2,6 +2,7 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { type Secret, SecretService } from "@holdfast/proto/holdfast/api/v1/secret_pb.js";
 import { type ConditionLine, conditionsOf } from "../conditions.ts";
+import { DRIFT_HEADER, driftNotes, driftRows } from "../drift-lines.ts";
 import { type EventView, latestEvents, whatChanged } from "../event-feed.ts";
 import {
   agoText,
@@ -89,6 +90,7 @@ function screen(
     section("Attempt", attemptLines(terminal, view, now)),
     section("Attempts before", pastLines(terminal, view, now)),
     section("Resources", resourceLines(terminal, view)),
+    section("Drift", driftSection(terminal, view)),
     section("Secrets", secretLines(terminal, secrets, now)),
     section("Outputs", fieldLines(at(view, "status.outputs"))),
     section("Events", eventLines(terminal, events, now)),
@@ -156,7 +158,7 @@ function specLines(view: ObjectView): string {
 
 /** What stands in a section of its own or at the top. */
 const TOLD_ELSEWHERE =
-  /^(conditions|attempt|history|resources|outputs|reportTime|committedRelease|\w*[gG]eneration)$/;
+  /^(conditions|attempt|history|drift|resources|outputs|reportTime|committedRelease|\w*[gG]eneration)$/;
 
 function statusLines(view: ObjectView): string {
   const status = Object.entries((at(view, "status") ?? {}) as JsonObject);
@@ -266,6 +268,14 @@ function resourceLines(terminal: Terminal, view: ObjectView): string {
   ]);
   const header = ["ID", "KIND", "PHASE", "RESTARTS", "MESSAGE"];
   return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
+}
+
+/** Live values beside what was applied and what is desired. */
+function driftSection(terminal: Terminal, view: ObjectView): string {
+  const rows = driftRows(view);
+  if (rows.length === 0) return "";
+  const notes = driftNotes(view).map((line) => `${line}\n`);
+  return tableText(inset(terminal), DRIFT_HEADER, rows) + notes.join("");
 }
 
 function secretLines(terminal: Terminal, secrets: readonly Secret[], now: number): string {

@@ -53,7 +53,7 @@ export const registerAction: Registration = (program, typed) => {
     });
 };
 
-function ordered(command: Command): Command {
+export function ordered(command: Command): Command {
   return hub(command)
     .option("--ttl <duration>", "how long it may be begun, 1s to 7d (default 10m)", duration)
     .option("--wait", "until it has ended; exit 5 if it failed, 6 if late, 9 if vetoed")

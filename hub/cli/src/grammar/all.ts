@@ -10,6 +10,7 @@ import { registerDeletion } from "./deletion.ts";
 import { registerDescribe } from "./describe.ts";
 import { registerDiff } from "./diff.ts";
 import { registerDoctor } from "./doctor.ts";
+import { registerDrift } from "./drift.ts";
 import { registerEvents } from "./events.ts";
 import { registerExplain } from "./explain.ts";
 import { registerGet } from "./get.ts";
@@ -40,6 +41,7 @@ export const REGISTRATIONS: readonly Registration[] = [
   registerInstance,
   registerRehearse,
   registerAction,
+  registerDrift,
   registerDeletion,
   registerCell,
   registerAgent,

@@ -41,6 +41,7 @@ export const CHAPTER = {
 const NOUNS: Readonly<Record<string, readonly [chapter: string, description: string]>> = {
   action: [CHAPTER.fleet, "one-off orders to agents"],
   agent: [CHAPTER.fleet, "our programs in the cells"],
+  drift: [CHAPTER.fleet, "what others changed of what agents have brought up"],
   instance: [CHAPTER.fleet, "running copies of a product"],
   subscription: [CHAPTER.offer, "tenants on plans"],
   tenant: [CHAPTER.offer, "customers of the vendor"],

@@ -2,7 +2,7 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Instance, InstanceSchema } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
-import type { RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import type { DriftPolicy, RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import {
   type FinalizerSchema,
   type InstanceStatus,
@@ -76,6 +76,7 @@ function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
     cell: nameOf("cell"),
     parameters: jsonObject(fields["parameters"]),
     runState: Number(fields["run_state"]) as RunState,
+    driftPolicy: Number(fields["drift_policy"]) as DriftPolicy,
     localSecrets: { ...(fields["local_secrets"] as Record<string, string>) },
     ...(wish === undefined ? {} : { placement: wish }),
   };
@@ -111,6 +112,7 @@ function statusView(row: ObjectRow, around: Around, isOne: boolean) {
           outputs: jsonObject(said.outputs),
           resources: report.resources,
           history: isOne ? report.history : [],
+          ...(isOne && report.drift !== undefined && { drift: report.drift }),
           reportTime: timestampFromDate(said.reportedAt),
           ...(report.attempt === undefined ? {} : { attempt: report.attempt }),
         }),

@@ -9,7 +9,7 @@ import {
   InstanceSchema,
   type InstanceSpec,
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
-import { RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { DriftPolicy, RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { NIL_UUID } from "@holdfast/shared/ids.ts";
@@ -132,6 +132,8 @@ async function own(
     parameters: given,
     run_state: spec.runState === RunState.UNSPECIFIED ? RunState.RUNNING : spec.runState,
     local_secrets: spec.localSecrets,
+    drift_policy:
+      spec.driftPolicy === DriftPolicy.UNSPECIFIED ? DriftPolicy.REPORT : spec.driftPolicy,
     asks: asksOf(terms.spec),
     undelete_days: terms.spec.undeleteDays,
   };
@@ -249,6 +251,7 @@ async function wishOf(work: Work, catalogue: Catalogue, row: ObjectRow) {
     releaseNumber: BigInt(release.fields["number"] as bigint),
     facts: factsOf(cell),
     runState: Number(fields["run_state"]) as RunState,
+    driftPolicy: Number(fields["drift_policy"]) as DriftPolicy,
     secrets: [...(await secretReferences(work.tx, catalogue.blueprint, row.id, localSecrets))],
   };
 }
