@@ -3,7 +3,7 @@
  * Each attempt ends committed or returned all the same, what serves is not touched, and no other instance notices.
  */
 
-import { rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
@@ -91,6 +91,37 @@ describe("a clock that jumps", () => {
     leapMs = 0;
     world.link.hasArtefacts = true;
     await agent.until((status) => serves(3n)(status) && world.copies().length === 2);
+  });
+});
+
+describe("a host that does not let the outputs be published", () => {
+  it("keeps the old copy, to which everybody is still sent, until it does", async () => {
+    await begin({});
+    const folder = join(world.stateDir, "instances", instanceId().slice("ins_".length));
+    const draft = join(folder, "outputs.json.new");
+    mkdirSync(draft);
+    await agent.intake.offered(world.offerOf({ number: 2n }));
+    await agent.until(serves(2n));
+    // Meanwhile another instance comes to its next generation.
+    const other = instanceId(2);
+    await agent.intake.offered(world.offerOf({ instance: other, number: 2n }));
+    await agent.until(serves(2n), other);
+    await agent.until(() => attempts.find(agent.store, other)?.phase === "ENDED");
+    const numbers = () =>
+      world
+        .copies()
+        .filter(({ file }) => file.instanceId === instanceId())
+        .map(({ file }) => file.number)
+        .sort();
+    expect(numbers()).toEqual(["1", "2"]);
+    expect(agent.statusOf()?.attempt?.message).toMatch(/^outputs not published: EISDIR/);
+    const outputs = JSON.parse(readFileSync(join(folder, "outputs.json"), "utf8"));
+    expect(outputs.generation).toBe("1.1");
+    rmSync(draft, { recursive: true });
+    agent.engine.wakeAll();
+    await agent.until(() => attempts.find(agent.store, instanceId())?.phase === "ENDED");
+    expect(numbers()).toEqual(["2"]);
+    expect(agent.statusOf()?.attempt?.message).toBe("");
   });
 });
 

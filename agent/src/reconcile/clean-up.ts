@@ -1,5 +1,8 @@
-/** After the commit: publish the outputs, then let the old copies go. Nothing here can fail the attempt. */
-import { causeChain } from "@holdfast/shared/fault.ts";
+/**
+ * After the commit: publish the outputs, then let the old copies go. Nothing here can fail the attempt. Where the host
+ * does not let them be published, whoever asks is still sent to the old copies, so those stay until it does.
+ */
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { publishOutputs } from "./publish.ts";
 import type { AttemptRun } from "./run.ts";
 import { Interrupted } from "./work.ts";
@@ -8,6 +11,11 @@ import { Interrupted } from "./work.ts";
 export async function cleanUp(run: AttemptRun): Promise<void> {
   const { work } = run;
   const outputs = await publishOutputs(work).catch((error: unknown) => {
+    // A resource that is down at this moment is brought back later, with what it then gives out.
+    if (!(error instanceof Fault) && !(error instanceof Interrupted)) {
+      run.say(`outputs not published: ${error instanceof Error ? error.message : String(error)}`);
+      throw error;
+    }
     work.log.warn({ error: causeChain(error) }, "outputs not published");
     return undefined;
   });
@@ -23,5 +31,5 @@ export async function cleanUp(run: AttemptRun): Promise<void> {
       work.log.warn({ step: step.id, error: error.message }, "left over");
     }
   }
-  run.end(outputs === undefined ? {} : { outputs });
+  run.end({ message: "", ...(outputs !== undefined && { outputs }) });
 }

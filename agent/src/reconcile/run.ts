@@ -50,6 +50,11 @@ export class AttemptRun {
     work.changed();
   }
 
+  /** Told with the attempt, which goes on. */
+  say(message: string): void {
+    if (this.#record.message !== cut(message)) this.#note({ message: cut(message) });
+  }
+
   /** The others stop at their next safe point; the first cause is the one that is told. */
   halt(cause: unknown): void {
     this.#halted ??= { cause };
