@@ -1,4 +1,4 @@
-/** The README's transcript, command by command. */
+/** The README's transcript, command by command, and in the same fleet that of the mixed example. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -7,6 +7,7 @@ import { commandsOf, masked } from "./transcript.ts";
 
 const checkout = new Checkout();
 const commands = commandsOf(readFileSync(join(ROOT, "README.md"), "utf8"));
+const mixed = commandsOf(readFileSync(join(ROOT, "examples/mixed/README.md"), "utf8"));
 
 afterAll(() => checkout.remove());
 
@@ -17,6 +18,14 @@ describe("the README's transcript", () => {
   });
 
   it.each(commands)("$command", async ({ command, output }) => {
+    expect(masked(await checkout.run(command))).toBe(masked(output));
+  });
+
+  it("leaves a fleet that the mixed example can be tried in", () => {
+    expect(mixed.length).toBeGreaterThan(10);
+  });
+
+  it.each(mixed)("mixed: $command", async ({ command, output }) => {
     expect(masked(await checkout.run(command))).toBe(masked(output));
   });
 

@@ -12,7 +12,8 @@ export type Command = Readonly<{
 /** What may differ between two runs, in the order in which it is masked. */
 const MASKS: readonly Readonly<{ name: string; pattern: RegExp }>[] = [
   { name: "ID", pattern: /\b[a-z]{3}_[0-9a-f]{32}\b/g },
-  { name: "ID", pattern: /\bworker-\d+\.\d+-[0-9a-f]{12}-\d+r\d+/g },
+  { name: "ID", pattern: /\b[a-z]+-\d+\.\d+-[0-9a-f]{12}-\d+(?:r\d+)?/g },
+  { name: "DIGEST", pattern: /\bsha256:[0-9a-f]{64}\b/g },
   { name: "ID", pattern: /\bpid \d+/g },
   { name: "TIME", pattern: /\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?/g },
   { name: "TIME", pattern: /\b\d+(\.\d+)? ?(ms|s|m|h|d)\b/g },

@@ -85,11 +85,12 @@ export function isTestSupport(path: string): boolean {
   return /(^|[/-])testing(-[a-z-]+)?(\.ts$|\/)|\.(test-[a-z-]+|fixtures?)\.ts$/.test(path);
 }
 
-/** Where a program begins; an example has one beginning for each of its releases. */
+/** Where a program begins; an example has one beginning for each of its releases, or for each program of one. */
 export function isEntry(path: string): boolean {
   return (
     /(^|\/)main\.ts$/.test(path) ||
     /^examples\/[^/]+\/(build|src\/(release-[\d.]+|seed|check))\.ts$/.test(path) ||
+    /^examples\/[^/]+\/(app\/)?[a-z]+\.mjs$/.test(path) ||
     /^scripts\/[^/]+$/.test(path) ||
     /^sim\/product\/idle\/idle\.mjs$/.test(path) ||
     /^test\/bench\/[^/]+\.bench\.ts$/.test(path) ||

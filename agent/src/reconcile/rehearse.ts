@@ -150,7 +150,11 @@ function notAtomic(work: Work, { steps }: Plan): readonly string[] {
     if (last !== undefined) return [`${id}: ${last.summary}; there is no way back after it`];
     const gap = own.find((step) => step.class === "compensable");
     if (gap !== undefined) return [`${id}: ${gap.summary}`];
-    const claims = own.every(({ kind }) => driverOf(work, kind).isAtomic);
+    // Of what runs to its end nothing serves.
+    const claims = own.every(({ kind }) => {
+      const { isAtomic, runsToEnd = false } = driverOf(work, kind);
+      return isAtomic || runsToEnd;
+    });
     return claims
       ? []
       : [`${id}: its driver does not keep the old one serving while it is changed`];

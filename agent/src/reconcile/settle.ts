@@ -150,7 +150,9 @@ async function lookAfter(
     throw new Fault("INTERNAL", "RENDERING_LOST", `${resourceId}: nothing was committed`);
   }
   const last = lookedWith(work, rendering);
-  const wanted = mayRepair ? rerender(work, target, last, outputs, repair.rendered) : last;
+  // What has done its work is told nothing any more: whether it runs again an attempt decides.
+  const isTold = mayRepair && driverOf(work, known.kind).runsToEnd !== true;
+  const wanted = isTold ? rerender(work, target, last, outputs, repair.rendered) : last;
   const plan = async (scope: LookScope) => {
     const lives = await work.snapshots.recent(known.kind, scope);
     const copies = copiesOf(lives, work.instanceId, resourceId);

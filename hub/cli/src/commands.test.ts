@@ -220,6 +220,7 @@ describe("apply", () => {
 describe("wait", () => {
   it.each([
     ["7 if the attempt was rolled back", attempted(AttemptState.RETURNED), 7, "ROLLED_BACK"],
+    ["1 if there was no way back", attempted(AttemptState.PARTIAL), 1, "PARTIAL"],
     [
       "9 if the customer's rules hold it",
       attempted(AttemptState.HELD, "False"),

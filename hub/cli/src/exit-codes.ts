@@ -52,12 +52,14 @@ const BY_CODE = {
 export const REASON = {
   waitTimeout: "WAIT_TIMEOUT",
   rolledBack: "ROLLED_BACK",
+  partial: "PARTIAL",
   held: "HELD_BY_CONSENT",
 } as const;
 
 const BY_REASON: Readonly<Record<string, ExitCode>> = {
   [REASON.waitTimeout]: EXIT.timeout,
   [REASON.rolledBack]: EXIT.rolledBack,
+  [REASON.partial]: EXIT.failure,
   [REASON.held]: EXIT.held,
 };
 

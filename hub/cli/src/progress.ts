@@ -9,7 +9,7 @@ import { at, generationText, textAt } from "./format.ts";
 import type { ObjectView } from "./object-calls.ts";
 
 export type Progress = Readonly<{
-  state: "done" | "waiting" | "rolledBack" | "refused" | "held";
+  state: "done" | "waiting" | "rolledBack" | "partial" | "refused" | "held";
   /** One line for people. */
   why: string;
 }>;
@@ -47,8 +47,9 @@ function judgeAttempt(view: ObjectView, wanted: Generation): Progress {
   const why = attemptWhy(attempt);
   switch (textAt(attempt, "state")) {
     case "ATTEMPT_STATE_RETURNED":
-    case "ATTEMPT_STATE_PARTIAL":
       return { state: "rolledBack", why };
+    case "ATTEMPT_STATE_PARTIAL":
+      return { state: "partial", why };
     case "ATTEMPT_STATE_REFUSED":
       return { state: "refused", why };
     case "ATTEMPT_STATE_HELD":

@@ -23,7 +23,7 @@ export type WaitFor = Readonly<{ condition: string; status: string }> | "progres
 type Look = Readonly<{ done: boolean; why: string }>;
 
 /**
- * Throws `WAIT_TIMEOUT`, `ROLLED_BACK`, `HELD_BY_CONSENT`, `STATE_REFUSED`, or NOT_FOUND. Once it has seen the
+ * Throws `WAIT_TIMEOUT`, `ROLLED_BACK`, `PARTIAL`, `HELD_BY_CONSENT`, `STATE_REFUSED`, or NOT_FOUND. Once it has seen the
  * object it waits through outages of the hub as well.
  */
 export async function waitFor(
@@ -122,6 +122,9 @@ function refuseFailed({ state, why }: Progress, subject: string, next: string): 
     new Fault("FAILED_PRECONDITION", reason, `${subject}: ${text}: ${why}`, { next });
   if (state === "rolledBack") {
     throw fault(REASON.rolledBack, "the attempt failed and was rolled back");
+  }
+  if (state === "partial") {
+    throw fault(REASON.partial, "the attempt failed after a step that nothing takes back");
   }
   if (state === "held") throw fault(REASON.held, "held by the customer's rules");
   if (state === "refused") throw fault("STATE_REFUSED", "the agent refused it");
