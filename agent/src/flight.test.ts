@@ -93,6 +93,7 @@ const situations: fc.Arbitrary<Situation> = fc.record({
   wanted: maybe(fc.record({ generation, tombstone: fc.boolean(), removed: fc.boolean() })),
   inputsDigest: digest,
   committed: maybe(generation),
+  isOutdated: fc.boolean(),
   attempt: maybe(
     fc.record({
       phase: fc.constantFrom("APPLYING" as const, "ENDED" as const),

@@ -162,6 +162,7 @@ async function commit(
       releaseVersion: target.releaseVersion,
       assignment: target.assignment,
       isRunning: target.isRunning,
+      given: target.given,
       resources: target.templates.map(({ id, kind }) => ({
         id,
         kind,

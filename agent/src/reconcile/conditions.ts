@@ -46,6 +46,8 @@ export type InstanceView = Readonly<{
   finalizers: readonly Finalizer[];
   /** Data that nothing uses any more. */
   kept: readonly KeptView[];
+  /** What it takes from other instances is not any more what it was committed with. */
+  isOutdated: boolean;
 }>;
 
 /** `trouble` says which meter could not be read, and why. */
@@ -87,7 +89,7 @@ function readyOf({ wanted, removed, committed, serving }: InstanceView): Fact {
 }
 
 function inSyncOf(view: InstanceView): Fact {
-  const { wanted, committed, removed, attempt, refusal, hold } = view;
+  const { wanted, committed, removed, attempt, refusal, hold, isOutdated } = view;
   const fact = (status: Fact["status"], reason: string, message: string): Fact => ({
     type: "InSync",
     status,
@@ -104,10 +106,16 @@ function inSyncOf(view: InstanceView): Fact {
     if (removed) return fact("TRUE", "REMOVED", `removed as generation ${generation} says`);
     return fact("FALSE", hold?.reason ?? "REMOVING", hold?.message ?? "it is being removed");
   }
-  if (committed !== undefined && formatGeneration(committed.generation) === generation) {
+  const isCommitted =
+    committed !== undefined && formatGeneration(committed.generation) === generation;
+  if (isCommitted && !isOutdated) {
     return fact("TRUE", "COMMITTED", `generation ${generation} serves`);
   }
   if (hold !== undefined) return fact("FALSE", hold.reason, hold.message);
+  if (isCommitted && attempt?.state === "COMMITTED") {
+    const message = "what it takes from another instance has changed; an attempt follows";
+    return fact("FALSE", "DEPENDENCY_CHANGED", message);
+  }
   if (attempt === undefined || formatGeneration(attempt.generation) !== generation) {
     return fact("FALSE", "PENDING", `generation ${generation} is accepted, no attempt began yet`);
   }

@@ -33,6 +33,7 @@ const base: Situation = {
   inputsDigest: "same",
   committed: undefined,
   attempt: undefined,
+  isOutdated: false,
   hold: undefined,
 };
 

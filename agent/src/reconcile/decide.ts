@@ -16,6 +16,8 @@ export type Situation = Readonly<{
   /** Digest of all that goes into the attempt that would be made now. */
   inputsDigest: string;
   committed: Generation | undefined;
+  /** What it takes from other instances is not any more what it was committed with. */
+  isOutdated: boolean;
   attempt: LastAttempt | undefined;
   hold: Hold | undefined;
 }>;
@@ -34,7 +36,8 @@ export type Decision =
 /** Attempts that ended in one of these are not made again with the same inputs. */
 const HELD_STATES: readonly string[] = ["RETURNED", "PARTIAL"];
 
-export function decide({ wanted, inputsDigest, committed, attempt, hold }: Situation): Decision {
+export function decide(situation: Situation): Decision {
+  const { wanted, inputsDigest, committed, isOutdated, attempt, hold } = situation;
   if (wanted === undefined) return { kind: "nothing" };
   const isOpen = attempt !== undefined && attempt.phase !== "ENDED";
   if (wanted.tombstone) {
@@ -46,7 +49,9 @@ export function decide({ wanted, inputsDigest, committed, attempt, hold }: Situa
   }
   if (isOpen) return { kind: "resume" };
   const isCommitted =
-    committed !== undefined && compareGenerations(committed, wanted.generation) === 0;
+    !isOutdated &&
+    committed !== undefined &&
+    compareGenerations(committed, wanted.generation) === 0;
   if (isCommitted) return { kind: "settle" };
   const wasTried =
     attempt !== undefined &&

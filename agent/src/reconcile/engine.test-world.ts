@@ -54,7 +54,14 @@ import * as pins from "../store/pins.ts";
 import { Engine } from "./engine.ts";
 import { copies, type FileDriver, type FoundCopy, fileDriver } from "./file-driver.test-world.ts";
 import { type Journal, storeJournal } from "./journal.ts";
-import { blueprintOf, PROGRAM, type ResourceInput, tarOf, VENDOR } from "./release.test-world.ts";
+import {
+  blueprintOf,
+  type InstanceInput,
+  PROGRAM,
+  type ResourceInput,
+  tarOf,
+  VENDOR,
+} from "./release.test-world.ts";
 import type { UsagePort } from "./work.ts";
 
 export const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
@@ -79,6 +86,8 @@ export type OfferInput = Readonly<{
   number: bigint;
   release?: number;
   resources?: readonly ResourceInput[];
+  /** Others that the release names; `assignment.instances` says which stand for them. */
+  instances?: readonly InstanceInput[];
   tombstone?: boolean;
   stopped?: boolean;
   /** Fields that differ from what the rest says. */
@@ -105,8 +114,12 @@ export async function agentWorld(left?: string) {
   pinKeys(stateDir, hubKey, releaseKey);
 
   /** The signed release with these resources; the hub has it from now on. */
-  const publish = (number: number, resources: readonly ResourceInput[]): Envelope => {
-    const blueprint = blueprintOf(number, resources, artefact);
+  const publish = (
+    number: number,
+    resources: readonly ResourceInput[],
+    instances: readonly InstanceInput[] = [],
+  ): Envelope => {
+    const blueprint = blueprintOf(number, resources, artefact, instances);
     const envelope = signEnvelope("blueprint", toBinary(BlueprintSchema, blueprint), [releaseKey]);
     releases.set(digestOf(envelope.payload), envelope);
     return envelope;
@@ -114,7 +127,7 @@ export async function agentWorld(left?: string) {
 
   const offerOf = (input: OfferInput) => {
     const { instance = instanceId(), incarnation = 1n, number, release = Number(number) } = input;
-    const published = publish(release, input.resources ?? [{}]);
+    const published = publish(release, input.resources ?? [{}], input.instances);
     const assignment = create(AssignmentSchema, {
       vendorId: VENDOR,
       cellId: CELL,

@@ -26,6 +26,7 @@ import {
 } from "./decide.ts";
 import { judgeDestroys } from "./destruction.ts";
 import { DriftKeeper } from "./drift-keeper.ts";
+import { givenTo, isOutdated } from "./given.ts";
 import { KEPT_NAMES_MAX, type KeptView, unusedSince } from "./kept.ts";
 import { resumeRestart, workOff } from "./orders.ts";
 import {
@@ -63,6 +64,7 @@ export class InstanceLoop {
   /** The attempt under way was begun by an agent that has ended. */
   #isResumed = false;
   #serving: ServingView | undefined;
+  #isOutdated = false;
   #removal = newRemoval();
   /** `at`: by the monotonic clock, since the other one may be set. */
   #retry = { failures: 0, at: 0 };
@@ -105,6 +107,7 @@ export class InstanceLoop {
       finalizers: isLeaving && !removed ? finalizersOf(this.#removal, this.#hold) : [],
       measured: this.#work.measured(instanceId),
       kept: this.#kept(),
+      isOutdated: this.#isOutdated,
     };
   }
 
@@ -146,7 +149,7 @@ export class InstanceLoop {
     const { clock, signal, intervalMs } = this.#work;
     await resumeRestart(this.#work);
     if (signal.aborted) return 0;
-    const target = findWanted(this.#work.store, this.#work.instanceId);
+    const target = this.#wanted();
     const decision = this.#decide(target);
     this.#hold = decision.kind === "hold" ? decision.hold : undefined;
     if (target !== undefined) {
@@ -161,7 +164,7 @@ export class InstanceLoop {
     const waitMs = Math.max(0, Math.min(intervalMs, nextAt - clock.now()));
     // Looking changes nothing of what is wanted, and whatever else does rings.
     if (decision.kind === "settle") return waitMs;
-    const next = this.#decide(findWanted(this.#work.store, this.#work.instanceId));
+    const next = this.#decide(this.#wanted());
     const isDue = next.kind === "attempt" || next.kind === "resume" || next.kind === "remove";
     if (next.kind === "settle") return 0;
     if (isDue && this.#hold === undefined && clock.monotonic() >= this.#retry.at) return 0;
@@ -175,6 +178,18 @@ export class InstanceLoop {
     if (isBusy || !(await workOff(this.#work))) return false;
     this.#retry = { failures: 0, at: 0 };
     return true;
+  }
+
+  /** With what other instances give out now: one attempt sees them as they were when it began. */
+  #wanted(): Target | undefined {
+    const { store, instanceId } = this.#work;
+    const target = findWanted(store, instanceId);
+    this.#isOutdated = false;
+    if (target === undefined || (target.blueprint?.instances.length ?? 0) === 0) return target;
+    const taken = givenTo(this.#work, target);
+    const committed = attempts.findCommitted(store, instanceId);
+    this.#isOutdated = committed !== undefined && isOutdated(taken, committed);
+    return { ...target, given: taken.given };
   }
 
   #decide(target: Target | undefined): Decision {
@@ -193,6 +208,7 @@ export class InstanceLoop {
         },
       inputsDigest: target === undefined ? "" : inputsDigestOf(this.#work, target),
       committed: committed?.generation,
+      isOutdated: this.#isOutdated,
       attempt,
       hold,
     };

@@ -2,8 +2,10 @@
  * What an attempt would do, and why it may not begin: a missing driver or secret, a stale cell, a rule of the
  * customer. Looks, but changes nothing; also the answer to a rehearsal.
  */
+import type { JsonValue } from "@bufbuild/protobuf";
 import type { Freshness } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import type { Hole } from "@holdfast/shared/blueprint/render.ts";
+import { canonicalJson } from "@holdfast/shared/blueprint/rendered-digest.ts";
 import { sha256 } from "@holdfast/shared/digest.ts";
 import { Fault, invalid } from "@holdfast/shared/fault.ts";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
@@ -11,6 +13,7 @@ import type { JsonObject, Step } from "../drivers/driver.ts";
 import type { Rendering } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
+import { givenTo } from "./given.ts";
 import { type Provisional, plannedOf, renderResource } from "./rendering.ts";
 import { type Chosen, staysAsIs, stepsFor } from "./restart.ts";
 import { stepsDigestOf } from "./steps-digest.ts";
@@ -68,11 +71,16 @@ export function inputsDigestOf(work: Pick<Work, "secrets">, target: Target): str
       return `${name}=`;
     }
   });
-  const parts = [target.assignmentDigest, target.releaseDigest, ...stamps];
+  const taken = Object.keys(target.given).length === 0 ? [] : [givenText(target)];
+  const parts = [target.assignmentDigest, target.releaseDigest, ...stamps, ...taken];
   return `sha256:${Buffer.from(sha256(parts.join("\n"))).toString("hex")}`;
 }
 
-/** A driver that is missing, a secret that is missing: holds, not failures. */
+function givenText({ given }: Target): string {
+  return canonicalJson(given as unknown as JsonValue);
+}
+
+/** A driver, a secret, an instance that is missing: holds, not failures. */
 export function findHold(work: Work, target: Target): Hold | undefined {
   for (const { id, kind } of target.templates) {
     const why = work.missingDrivers.get(kind) ?? (work.drivers.has(kind) ? undefined : "unknown");
@@ -89,7 +97,7 @@ export function findHold(work: Work, target: Target): Hold | undefined {
       return { reason: error.reason, message: `${error.message}${next}` };
     }
   }
-  return undefined;
+  return givenTo(work, target).hold;
 }
 
 /**

@@ -1,10 +1,10 @@
 /** Writes `outputs.json`: what the committed generation gives out, replaced as a whole. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { JsonObject } from "../drivers/driver.ts";
 import { replaceFile } from "../store/atomic-file.ts";
 import * as attempts from "../store/attempts.ts";
+import { outputsFile } from "./published.ts";
 import { renderOutputs } from "./rendering.ts";
 import { findServing, type Target } from "./target.ts";
 import { copiesOf, servingCopy, type Work } from "./work.ts";
@@ -38,9 +38,4 @@ export function writeOutputs(work: Work, target: Target, outputs: JsonObject): v
   if (existsSync(path) && readFileSync(path, "utf8") === text) return;
   replaceFile(path, text, 0o644);
   work.log.debug({ generation: content.generation }, "published");
-}
-
-/** Beside the seat list, in the instance's own directory. */
-export function outputsFile(seatsFile: string): string {
-  return join(seatsFile, "..", "outputs.json");
 }

@@ -21,6 +21,7 @@ import type { Store } from "../store/database.ts";
 import * as pins from "../store/pins.ts";
 import { STEP_CLASSES } from "./attempt-message.ts";
 import type { Engine } from "./engine.ts";
+import { givenTo } from "./given.ts";
 import { findHold, judgeConsent, type Plan, planAttempt } from "./plan.ts";
 import { wantedOf } from "./rendering.ts";
 import { bounded } from "./snapshots.ts";
@@ -68,7 +69,8 @@ async function look(deps: RehearseDeps, assignment: Assignment) {
   const isTombstone = assignment.tombstone !== undefined;
   const release = isTombstone ? undefined : await deps.release(assignment);
   const blueprint = release && fromBinary(BlueprintSchema, release.payload);
-  const target = targetFrom(assignment, payload, blueprint);
+  const wanted = targetFrom(assignment, payload, blueprint);
+  const target = { ...wanted, given: givenTo(work, wanted).given };
   const hold = findHold(work, target);
   const fetched = [...target.artefacts.values()].filter(
     ({ digest }) => !work.artefacts.has(digest),

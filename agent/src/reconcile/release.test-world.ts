@@ -36,10 +36,18 @@ export type ResourceInput = Readonly<{
   secretFiles?: Readonly<Record<string, string>>;
 }>;
 
+/** Another instance that the release names. */
+export type InstanceInput = Readonly<{
+  name: string;
+  product?: string;
+  outputs: Record<string, string>;
+}>;
+
 export function blueprintOf(
   number: number,
   resources: readonly ResourceInput[],
   artefact: Uint8Array,
+  instances: readonly InstanceInput[] = [],
 ): Blueprint {
   return create(BlueprintSchema, {
     vendorId: VENDOR,
@@ -54,6 +62,7 @@ export function blueprintOf(
         mediaType: "application/x-tar",
       },
     ],
+    instances: instances.map((each) => ({ product: "etl", ...each })),
     secrets: resources.flatMap(({ secretFiles = {} }) =>
       Object.keys(secretFiles).map((name) => ({ name, description: "" })),
     ),

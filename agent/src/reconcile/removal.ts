@@ -11,7 +11,7 @@ import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
 import { markIn, type UsageMark, waitingFor } from "./last-usage.ts";
-import { outputsFile } from "./publish.ts";
+import { outputsFile } from "./published.ts";
 import { AttemptRun } from "./run.ts";
 import {
   copiesOf,

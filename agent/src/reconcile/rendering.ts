@@ -121,6 +121,7 @@ function knownOf(target: Target, outputs: Outputs): Known {
   return {
     params: target.parameters as MessageJson,
     facts: target.facts as MessageJson,
+    instances: target.given as Known["instances"],
     resources: Object.fromEntries(resources) as Known["resources"],
   };
 }

@@ -4,6 +4,7 @@ import {
   type Assignment,
   AssignmentSchema,
   type DriftPolicy,
+  type InstanceReference,
   RunState,
   type SecretReference,
 } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
@@ -22,6 +23,7 @@ import type { SecretUse } from "../secrets/secrets.ts";
 import * as assignments from "../store/assignments.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
+import type { Given } from "./given.ts";
 import { inDependencyOrder } from "./order.ts";
 import { secretsOf } from "./secret-uses.ts";
 
@@ -42,6 +44,10 @@ export type Target = Readonly<{
   facts: JsonObject;
   driftPolicy: DriftPolicy;
   secrets: readonly SecretReference[];
+  /** Which instances stand for those that the blueprint names. */
+  instances: readonly InstanceReference[];
+  /** What those give out; of a wish nothing before it is asked for. */
+  given: Given;
   /** Those that the templates name, each once. */
   secretUses: readonly SecretUse[];
   /** Undefined for a tombstone. */
@@ -63,7 +69,8 @@ export function findWanted(store: Store, instanceId: string): Target | undefined
 export function findServing(store: Store, instanceId: string): Target | undefined {
   return store.kept(`serving ${instanceId}`, () => {
     const committed = attempts.findCommitted(store, instanceId);
-    return committed === undefined ? undefined : targetOf(store, committed.assignment);
+    if (committed === undefined) return undefined;
+    return { ...targetOf(store, committed.assignment), given: committed.given };
   });
 }
 
@@ -99,6 +106,8 @@ export function targetFrom(
     facts: jsonOf(assignment.facts),
     driftPolicy: assignment.driftPolicy,
     secrets: assignment.secrets,
+    instances: assignment.instances,
+    given: {},
     secretUses: secretsOf(templates, assignment.secrets),
     blueprint,
     templates,

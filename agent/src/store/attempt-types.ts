@@ -110,6 +110,8 @@ export type Committed = Readonly<{
   assignment: Uint8Array;
   /** False: this generation says that nothing is to run. */
   isRunning: boolean;
+  /** What it was rendered with of other instances' outputs, by the name that the release gives each. */
+  given: Readonly<Record<string, Readonly<{ outputs: JsonObject }>>>;
   /** In dependency order. */
   resources: readonly Readonly<{ id: string; kind: string; digest: string }>[];
   committedAt: number;

@@ -209,7 +209,8 @@ function readCommitted(store: Store, instanceId: string): Committed | undefined 
     committed_at: bigint;
   }>("select * from committed where instance_id = ?", instanceId);
   if (row === undefined) return undefined;
-  const body = JSON.parse(row.body) as Pick<Committed, "isRunning" | "resources">;
+  const body = JSON.parse(row.body) as Pick<Committed, "isRunning" | "resources"> &
+    Partial<Pick<Committed, "given">>;
   return {
     instanceId,
     generation: { incarnation: row.incarnation, number: row.number },
@@ -218,13 +219,14 @@ function readCommitted(store: Store, instanceId: string): Committed | undefined 
     releaseVersion: row.release_version,
     assignment: row.assignment,
     isRunning: body.isRunning,
+    given: body.given ?? {},
     resources: body.resources,
     committedAt: Number(row.committed_at),
   };
 }
 
 export function replaceCommitted(store: Store, committed: Committed): void {
-  const { isRunning, resources } = committed;
+  const { isRunning, given, resources } = committed;
   store.run(
     "insert or replace into committed values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     committed.instanceId,
@@ -234,7 +236,7 @@ export function replaceCommitted(store: Store, committed: Committed): void {
     committed.releaseDigest,
     committed.releaseVersion,
     committed.assignment,
-    JSON.stringify({ isRunning, resources }),
+    JSON.stringify({ isRunning, given, resources }),
     committed.committedAt,
   );
 }

@@ -95,10 +95,11 @@ export const INSTANCES: ObjectTable = {
     "drift_policy",
     "asks",
     "undelete_days",
+    "needs",
     "placement",
     "placed",
   ],
-  json: ["parameters", "local_secrets", "asks", "placement", "placed"],
+  json: ["parameters", "local_secrets", "asks", "needs", "placement", "placed"],
 };
 
 export const SEATS: ObjectTable = {

@@ -11,6 +11,7 @@ import type { BlueprintContent, ResourceContent } from "./content.ts";
 import { checkExpressions } from "./expressions.ts";
 import { checkFirst } from "./first.ts";
 import { orderOf } from "./graph.ts";
+import { checkInstances } from "./instances.ts";
 import { KIND_NAMES, kindRules } from "./kinds/kinds.ts";
 import { checkMeters } from "./meters.ts";
 import { checkParameterSchema, NO_PARAMETERS } from "./parameters.ts";
@@ -141,6 +142,7 @@ export function checkContent(content: BlueprintContent): Violation[] {
     ...checkFirst(content.resources),
     ...checkPorts(content.resources),
     ...checkPaths(content.resources),
+    ...checkInstances(content.instances),
     ...checkExpressions(content),
     ...checkMeters(content.meters, content.resources),
   ].slice(0, VIOLATIONS_MAX);

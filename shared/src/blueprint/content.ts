@@ -2,6 +2,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
 
+import type { InstanceContent } from "./instances.ts";
+
 export type ResourceContent = Readonly<{
   id: string;
   kind: string;
@@ -18,5 +20,6 @@ export type BlueprintContent = Readonly<
     parameters?: JsonObject | undefined;
     resources: readonly ResourceContent[];
     artefacts: readonly Readonly<{ name: string }>[];
+    instances: readonly InstanceContent[];
   }
 >;

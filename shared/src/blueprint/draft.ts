@@ -24,6 +24,7 @@ import {
 import { impliedDependencies } from "./expressions.ts";
 import { withFirst } from "./first.ts";
 import { orderOf } from "./graph.ts";
+import { INSTANCES_MAX } from "./instances.ts";
 import { METER_RATE_MAX, METERS_MAX } from "./meters.ts";
 import { checkParameterSchema, NO_PARAMETERS } from "./parameters.ts";
 import { below, isPlainObject, Shape } from "./shape.ts";
@@ -88,6 +89,7 @@ function readDraft(shape: Shape): BlueprintDraft {
     resources,
     meters: readMeters(shape),
     outputs: readOutputs(shape),
+    instances: readInstances(shape),
   });
   shape.finish();
   return { blueprint, artefacts };
@@ -132,6 +134,21 @@ function inOrder(resources: ResourceTemplate[]): ResourceTemplate[] {
   const ordering = orderOf(new Map(resources.map(({ id, dependsOn }) => [id, dependsOn])));
   if ("cycle" in ordering) return resources;
   return ordering.order.flatMap((id) => byId.get(id) ?? []);
+}
+
+function readInstances(shape: Shape) {
+  return shape.list("instances", INSTANCES_MAX).map((each, i) => {
+    const item = shape.item("instances", i, each);
+    const name = item.text("name", TEXT, true) ?? "";
+    const product = item.text("product", TEXT, true) ?? "";
+    const description = item.text("description", TEXT) ?? "";
+    const given = item.raw("outputs");
+    if (!isPlainObject(given)) item.add("outputs", "not a map", given ?? null, "names to types");
+    item.finish();
+    const outputs = Object.entries(isPlainObject(given) ? given : {});
+    const texts = outputs.map(([output, type]) => [output, String(type)] as const);
+    return { name, product, description, outputs: Object.fromEntries(texts) };
+  });
 }
 
 /** The outer object is closed, so that a misspelt parameter is refused instead of ignored. */

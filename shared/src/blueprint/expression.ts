@@ -1,12 +1,12 @@
 /**
- * Text with references: `${params.x}`, `${facts.x}`, `${resources.a.outputs.y}`, `${secrets.x}`; `$${` stands
- * for `${` itself. Nothing is ever computed or called: a reference is looked up among own properties of plain
+ * Text with references: `${params.x}`, `${facts.x}`, `${resources.a.outputs.y}`, `${instances.a.outputs.y}`,
+ * `${secrets.x}`; `$${` stands for `${` itself. Nothing is ever computed or called: a reference is looked up among own properties of plain
  * data, and what it brings in is not looked at again.
  */
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { shown, suggestion } from "../text.ts";
 
-export const REFERENCE_ROOTS = ["params", "facts", "resources", "secrets"] as const;
+export const REFERENCE_ROOTS = ["params", "facts", "resources", "instances", "secrets"] as const;
 export type ReferenceRoot = (typeof REFERENCE_ROOTS)[number];
 
 /** `names` follow the root: `["worker", "outputs", "ports", "http"]`. */
@@ -60,6 +60,9 @@ function parseReference(inner: string): Reference | Readonly<{ problem: string }
   if (names.length > EXPANSION_DEPTH_MAX) return { problem: `${shown(text)}: ${EXPANSION_RULE}` };
   if (root === "resources" && (names[1] !== "outputs" || names.length < 3)) {
     return { problem: `${shown(text)} is not of the form \${resources.ID.outputs.NAME}` };
+  }
+  if (root === "instances" && (names[1] !== "outputs" || names.length !== 3)) {
+    return { problem: `${shown(text)} is not of the form \${instances.NAME.outputs.NAME}` };
   }
   if (root === "secrets" && names.length > 1) {
     return { problem: `${shown(text)} is not of the form \${secrets.NAME}` };

@@ -115,12 +115,26 @@ function referenceProblem(
 ): string | undefined {
   if (reference.root === "params") return parameterProblem(reference, place, isWhole);
   if (reference.root === "resources") return resourceProblem(reference, place);
+  if (reference.root === "instances") return instanceProblem(reference, place.content);
   if (reference.root === "facts") return undefined; // Known only where a cell is known.
   const declared = place.content.secrets.map(({ name }) => name);
   if (!place.mayHoldSecret) {
     return `${shown(reference.text)} may not stand here; allowed: only in secretFiles of a process and content of a file`;
   }
   return unknownName(reference, declared);
+}
+
+function instanceProblem(reference: Reference, { instances }: BlueprintContent) {
+  const unknown = unknownName(
+    reference,
+    instances.map(({ name }) => name),
+  );
+  if (unknown !== undefined) return unknown;
+  const [name = "", , output = ""] = reference.names;
+  const outputs = instances.find((each) => each.name === name)?.outputs ?? {};
+  if (Object.hasOwn(outputs, output)) return undefined;
+  const known = Object.keys(outputs).join(", ") || "none";
+  return `${shown(reference.text)}: not declared; instance ${shown(name)} is asked for: ${known}`;
 }
 
 function unknownName({ text, names: [name = ""] }: Reference, known: readonly string[]) {

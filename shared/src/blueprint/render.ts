@@ -28,6 +28,8 @@ export type Known = Readonly<{
   secrets?: Readonly<Record<string, string>> | undefined;
   /** A resource that is absent here is not running yet. */
   resources?: Readonly<Record<string, Readonly<{ outputs: JsonObject }>>> | undefined;
+  /** Committed outputs of other instances; one that is absent here has none yet. */
+  instances?: Readonly<Record<string, Readonly<{ outputs: JsonObject }>>> | undefined;
   /** Names of parameters that are secrets of the customer: declared writeOnly in the schema. */
   sensitiveParams?: readonly string[] | undefined;
 }>;
@@ -152,6 +154,7 @@ class Rendering {
     if (table === undefined) return { state: "open" };
     // The table of resources is data like any other; one that is absent is not running yet.
     if (root === "resources" && !Object.hasOwn(table, first)) return { state: "open" };
+    if (root === "instances" && !Object.hasOwn(table, first)) return { state: "open" };
     if (root === "secrets" && !Object.hasOwn(table, first)) return { state: "open" };
     const value = lookUp(table as JsonObject, [first, ...deeper]);
     if (value !== undefined) return { state: "known", value };

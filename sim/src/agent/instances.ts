@@ -116,6 +116,7 @@ export class Instance {
       measured: this.measured ? { trouble: undefined } : undefined,
       finalizers: [],
       kept: [],
+      isOutdated: false,
     };
     return statusOf(this.id, view, this.#status, this.#clock.now());
   }

@@ -10,6 +10,7 @@ import {
 } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { idOf } from "@holdfast/shared/ids.ts";
 import { type Condition, viewConditions } from "../../domain/conditions.ts";
+import * as needs from "../../store/instance-needs.ts";
 import type { ObjectRow } from "../../store/objects.ts";
 import * as presence from "../../store/presence.ts";
 import * as seats from "../../store/seats.ts";
@@ -20,11 +21,15 @@ import { metadataOf } from "../metadata.ts";
 import { wishOf } from "../placing.ts";
 import { conditionViews, jsonObject, placementView, sessionOf } from "../views.ts";
 
+type Needs = Readonly<Record<string, string>>;
+
 type Around = Readonly<{
   names: visible.NamesByKind;
   status: ReadonlyMap<string, statuses.StatusRow>;
   present: ReadonlyMap<string, presence.Presence>;
   seats: ReadonlyMap<string, number>;
+  /** Of those that are needed, as far as the caller may know of them. */
+  needed: ReadonlyMap<string, string>;
 }>;
 
 export async function instanceViews(
@@ -34,7 +39,7 @@ export async function instanceViews(
   const idsOf = (column: string) =>
     rows.flatMap(({ fields }) => (typeof fields[column] === "string" ? [fields[column]] : []));
   const ids = rows.map(({ id }) => id);
-  const [names, status, present, seated] = await Promise.all([
+  const [names, status, present, seated, needed] = await Promise.all([
     visible.namesByKind(tx, {
       product: idsOf("product_id"),
       release: idsOf("release_id"),
@@ -46,9 +51,13 @@ export async function instanceViews(
     statuses.list(tx, ids),
     presence.ofCells(tx, idsOf("cell_id")),
     seats.countOfInstances(tx, ids),
+    needs.names(
+      tx,
+      rows.flatMap(({ fields }) => Object.values((fields["needs"] ?? {}) as Needs)),
+    ),
   ]);
   const statusOf = new Map(status.map((each) => [each.instanceId, each]));
-  const around: Around = { names, status: statusOf, present, seats: seated };
+  const around: Around = { names, status: statusOf, present, seats: seated, needed };
   const isOne = rows.length === 1;
   return rows.map((row) => instanceView(row, around, isOne));
 }
@@ -57,12 +66,13 @@ export async function instanceViews(
 function instanceView(row: ObjectRow, around: Around, isOne: boolean): Instance {
   return create(InstanceSchema, {
     metadata: metadataOf("instance", row),
-    spec: specView(row, around.names),
+    spec: specView(row, around),
     status: statusView(row, around, isOne),
   });
 }
 
-function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
+function specView({ fields }: ObjectRow, { names, needed }: Around) {
+  const needs = Object.entries((fields["needs"] ?? {}) as Readonly<Record<string, string>>);
   const nameOf = (kind: visible.NamedKind) => names[kind].get(String(fields[`${kind}_id`])) ?? "";
   const product = nameOf("product");
   const wish = wishOf(fields["placement"]);
@@ -78,6 +88,9 @@ function specView({ fields }: ObjectRow, names: visible.NamesByKind) {
     runState: Number(fields["run_state"]) as RunState,
     driftPolicy: Number(fields["drift_policy"]) as DriftPolicy,
     localSecrets: { ...(fields["local_secrets"] as Record<string, string>) },
+    instances: Object.fromEntries(
+      needs.map(([name, id]) => [name, needed.get(id) ?? idOf("instance", id)]),
+    ),
     ...(wish === undefined ? {} : { placement: wish }),
   };
 }

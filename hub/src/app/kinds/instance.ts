@@ -12,8 +12,9 @@ import {
 import { DriftPolicy, RunState } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { resolveParameters } from "@holdfast/shared/blueprint/parameters.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
-import { NIL_UUID } from "@holdfast/shared/ids.ts";
+import { idOf, NIL_UUID } from "@holdfast/shared/ids.ts";
 import * as holdings from "../../store/holdings.ts";
+import * as needs from "../../store/instance-needs.ts";
 import { CELLS, INSTANCES, SUBSCRIPTIONS } from "../../store/object-tables.ts";
 import { type Fields, find, type ObjectRow } from "../../store/objects.ts";
 import * as presence from "../../store/presence.ts";
@@ -29,6 +30,7 @@ import type { Kind, Target, Work } from "../standard.ts";
 import { jsonObject } from "../views.ts";
 import { type Catalogue, type PlanTerms, termsOf } from "./catalogue.ts";
 import { cellFor, checkQuota } from "./instance-cell.ts";
+import { type Needs, needsFor, refuseNeeded } from "./instance-needs.ts";
 import { instanceViews } from "./instance-view.ts";
 
 /** What an agent that may still run the instance has to confirm, in this order. */
@@ -136,6 +138,7 @@ async function own(
       spec.driftPolicy === DriftPolicy.UNSPECIFIED ? DriftPolicy.REPORT : spec.driftPolicy,
     asks: asksOf(terms.spec),
     undelete_days: terms.spec.undeleteDays,
+    needs: await needsFor(work, catalogue, spec, target, String(place["cell_id"])),
   };
   if (row !== undefined) checkImmutable(row, fields);
   return { fields, parameters };
@@ -253,7 +256,19 @@ async function wishOf(work: Work, catalogue: Catalogue, row: ObjectRow) {
     runState: Number(fields["run_state"]) as RunState,
     driftPolicy: Number(fields["drift_policy"]) as DriftPolicy,
     secrets: [...(await secretReferences(work.tx, catalogue.blueprint, row.id, localSecrets))],
+    instances: await instancesOf(work, fields["needs"] as Needs),
   };
+}
+
+async function instancesOf({ tx }: Work, needed: Needs) {
+  const entries = Object.entries(needed);
+  const names = await needs.names(
+    tx,
+    entries.map(([, id]) => id),
+  );
+  return entries.map(([name, id]) => {
+    return { name, instanceId: idOf("instance", id), instanceName: names.get(id) ?? "" };
+  });
 }
 
 async function cellRow({ tx }: Work, { hostedCell }: Catalogue, id: string): Promise<ObjectRow> {
@@ -284,6 +299,7 @@ async function ending(work: Work, row: ObjectRow): Promise<readonly string[]> {
       { next: "holdfast get subscriptions" },
     );
   }
+  await refuseNeeded(work, row);
   const place = placeOf(work, row);
   await assignTombstone(deps, tx, place, undeleteDaysOf(deps, row));
   const { tenantLo, tenantHi } = tx.context;

@@ -116,6 +116,14 @@ export declare type InstanceSpec = Message<"holdfast.api.v1.InstanceSpec"> & {
    * @generated from field: holdfast.model.v1.DriftPolicy drift_policy = 11;
    */
   driftPolicy: DriftPolicy;
+
+  /**
+   * Which instance stands for one that the release names: declared name to name or id of an instance in the same cell,
+   * of the same tenant or of the vendor.
+   *
+   * @generated from field: map<string, string> instances = 12;
+   */
+  instances: { [key: string]: string };
 };
 
 /**

@@ -107,6 +107,13 @@ export declare type Assignment = Message<"holdfast.model.v1.Assignment"> & {
    * @generated from field: holdfast.model.v1.DriftPolicy drift_policy = 16;
    */
   driftPolicy: DriftPolicy;
+
+  /**
+   * Which instances of this cell stand for those that the release names.
+   *
+   * @generated from field: repeated holdfast.model.v1.InstanceReference instances = 17;
+   */
+  instances: InstanceReference[];
 };
 
 /**
@@ -114,6 +121,36 @@ export declare type Assignment = Message<"holdfast.model.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export declare const AssignmentSchema: GenMessage<Assignment>;
+
+/**
+ * @generated from message holdfast.model.v1.InstanceReference
+ */
+export declare type InstanceReference = Message<"holdfast.model.v1.InstanceReference"> & {
+  /**
+   * As the blueprint declares it.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string instance_id = 2;
+   */
+  instanceId: string;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string instance_name = 3;
+   */
+  instanceName: string;
+};
+
+/**
+ * Describes the message holdfast.model.v1.InstanceReference.
+ * Use `create(InstanceReferenceSchema)` to create a new message.
+ */
+export declare const InstanceReferenceSchema: GenMessage<InstanceReference>;
 
 /**
  * @generated from message holdfast.model.v1.SecretReference

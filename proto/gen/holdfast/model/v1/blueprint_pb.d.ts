@@ -94,6 +94,13 @@ export declare type Blueprint = Message<"holdfast.model.v1.Blueprint"> & {
    * @generated from field: google.protobuf.Struct backup = 13;
    */
   backup?: JsonObject | undefined;
+
+  /**
+   * Other instances whose committed outputs expressions name, such as ${instances.db.outputs.url}.
+   *
+   * @generated from field: repeated holdfast.model.v1.InstanceDependency instances = 14;
+   */
+  instances: InstanceDependency[];
 };
 
 /**
@@ -101,6 +108,43 @@ export declare type Blueprint = Message<"holdfast.model.v1.Blueprint"> & {
  * Use `create(BlueprintSchema)` to create a new message.
  */
 export declare const BlueprintSchema: GenMessage<Blueprint>;
+
+/**
+ * Which instance it is the assignment says: one of the same tenant or of the vendor, in the same cell.
+ *
+ * @generated from message holdfast.model.v1.InstanceDependency
+ */
+export declare type InstanceDependency = Message<"holdfast.model.v1.InstanceDependency"> & {
+  /**
+   * [a-z][a-z0-9_]{0,62}
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * @generated from field: string product = 3;
+   */
+  product: string;
+
+  /**
+   * Outputs that are named, with their types: string, integer, number, boolean or any.
+   *
+   * @generated from field: map<string, string> outputs = 4;
+   */
+  outputs: { [key: string]: string };
+};
+
+/**
+ * Describes the message holdfast.model.v1.InstanceDependency.
+ * Use `create(InstanceDependencySchema)` to create a new message.
+ */
+export declare const InstanceDependencySchema: GenMessage<InstanceDependency>;
 
 /**
  * @generated from message holdfast.model.v1.SecretDeclaration
