@@ -149,17 +149,8 @@ export async function agentWorld(left?: string) {
   };
 
   const world = {
-    stateDir,
-    secretsDir,
-    fetch,
-    link,
-    releases,
-    artefacts,
-    sealed,
-    hubKey,
-    releaseKey,
-    publish,
-    offerOf,
+    ...{ stateDir, secretsDir, fetch, link, releases, artefacts, sealed },
+    ...{ hubKey, releaseKey, publish, offerOf },
     copies: (): readonly FoundCopy[] => copies({ stateDir }),
     /** An engine on what is there; `journal` wraps the store's. */
     begin(options: BeginOptions = {}) {
