@@ -27,7 +27,7 @@ import {
 import { judgeDestroys } from "./destruction.ts";
 import { DriftKeeper } from "./drift-keeper.ts";
 import { givenTo, isOutdated } from "./given.ts";
-import { KEPT_NAMES_MAX, type KeptView, unusedSince } from "./kept.ts";
+import { keptViews } from "./kept.ts";
 import { resumeRestart, workOff } from "./orders.ts";
 import {
   findHold,
@@ -106,20 +106,9 @@ export class InstanceLoop {
       drift: isLeaving ? undefined : this.#drift.view(),
       finalizers: isLeaving && !removed ? finalizersOf(this.#removal, this.#hold) : [],
       measured: this.#work.measured(instanceId),
-      kept: this.#kept(),
+      kept: keptViews(this.#work, instanceId),
       isOutdated: this.#isOutdated,
     };
-  }
-
-  #kept(): readonly KeptView[] {
-    const { kept, store, instanceId } = this.#work;
-    return kept
-      .of(instanceId)
-      .slice(0, KEPT_NAMES_MAX)
-      .map((data) => {
-        const { name, resourceId = "", bytes } = data;
-        return { name, resource: resourceId, bytes, since: unusedSince(store, data) };
-      });
   }
 
   async run(): Promise<void> {

@@ -133,3 +133,17 @@ export function unusedSince(store: Store, { instanceId, since }: KeptData): numb
     : attempts.findCommitted(store, instanceId)?.committedAt;
   return Math.max(since, at ?? since);
 }
+
+/** As it is told, a bounded part of it. */
+export function keptViews(
+  { kept, store }: Readonly<{ kept: Pick<KeptLooks, "of">; store: Store }>,
+  instanceId: string,
+): readonly KeptView[] {
+  return kept
+    .of(instanceId)
+    .slice(0, KEPT_NAMES_MAX)
+    .map((data) => {
+      const { name, resourceId = "", bytes } = data;
+      return { name, resource: resourceId, bytes, since: unusedSince(store, data) };
+    });
+}
