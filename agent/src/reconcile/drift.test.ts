@@ -258,6 +258,7 @@ describe("what is told", () => {
     expect(shownValue("hunter3", "env.DSN", ["env.DSN"], salt)).not.toBe(secret);
     expect(shownValue({ DSN: "hunter2" }, "env", ["env.DSN"], salt)).toMatch(/^hmac-sha256:/);
     expect(shownValue("hunter2", "env.DSN2", ["env.DSN"], salt)).toBe("hunter2");
+    expect(shownValue("644", "secretFiles.dsn.mode", ["secretFiles.dsn"], salt)).toBe("644");
     expect(shownValue("x".repeat(VALUE_CHARS_MAX), "content", [], salt)).toMatch(/^sha256:/);
     expect(shownValue(64, "limits.pids", [], salt)).toBe(64);
   });
