@@ -14,6 +14,7 @@ import type { Docker } from "./dock.ts";
 import { probeByProgram } from "./exec-probe.ts";
 import { givenDirOf } from "./given.ts";
 import type { ContainerHost } from "./host.ts";
+import { instanceName } from "./marks.ts";
 import type { ContainerSpec } from "./spec.ts";
 
 const SAID_CHARS_MAX = 200;
@@ -45,13 +46,14 @@ export async function probe(
 async function byPort(
   host: ContainerHost,
   target: ProbeTarget & Readonly<{ timeoutMs: number }>,
-  { inspected, spec }: Probed,
-  { clock, signal }: DriverContext,
+  { copy, inspected, spec }: Probed,
+  { clock, signal, stateDir }: DriverContext,
 ): Promise<Answer> {
   const port = spec.ports[target.http?.port ?? target.tcp?.port ?? ""]?.container;
-  const address = Object.values(inspected.NetworkSettings.Networks)[0]?.IPAddress ?? "";
+  const network = instanceName(stateDir, copy.key.instanceId);
+  const address = inspected.NetworkSettings.Networks[network]?.IPAddress ?? "";
   if (port === undefined || address === "") {
-    return { ok: false, message: "it has no address in its network" };
+    return { ok: false, message: "it has no address in its instance's network" };
   }
   const path = target.http?.path;
   const place = `${address}:${port}`;

@@ -1,4 +1,4 @@
-/** `holdfast release publish|key create`: what can be typed. */
+/** `holdfast release publish|import-compose|key create`: what can be typed. */
 import { collect, dryRun, hub } from "./options.ts";
 import { noun, type Registration } from "./registration.ts";
 
@@ -13,6 +13,18 @@ export const registerRelease: Registration = (program, { terminal, noted }) => {
       const keys = (options.key as readonly string[]).map((each) => ` --key ${each}`).join("");
       noted.check = `holdfast release publish -f ${options.file}${keys} --dry-run=server`;
       await (await import("../commands/release.ts")).publish(terminal, options);
+    });
+  release
+    .command("import-compose")
+    .description(
+      "make a blueprint of a Compose file; what cannot be carried over is refused by line",
+    )
+    .requiredOption("-f, --file <file>", "the Compose file")
+    .requiredOption("--product <name>", "the product")
+    .option("--release-version <version>", "version of the release", "0.1.0")
+    .option("--archive <service=file>", "image archive of a service; may be repeated", collect)
+    .action(async (options) => {
+      await (await import("../commands/import-compose.ts")).importComposeFile(terminal, options);
     });
   release
     .command("key")
