@@ -53,7 +53,7 @@ export type World = Readonly<{
 }>;
 
 export function createWorld(
-  engine: DockerWorld,
+  engine: Pick<DockerWorld, "socket" | "dial" | "dock">,
   image: string,
   change: Partial<ContainerHost> = {},
 ): World {
@@ -124,7 +124,7 @@ export function createWorld(
 
 /** Networks, volumes and images of this state directory. */
 async function forgetRest(
-  { dock }: DockerWorld,
+  { dock }: Pick<DockerWorld, "dock">,
   { stateDir, signal }: DriverContext,
 ): Promise<void> {
   await dock.ask("clean-up", signal, async (docker) => {
@@ -145,7 +145,11 @@ async function inspectOf({ dock }: ContainerHost, live: Live, context: DriverCon
 }
 
 /** By a port that the host gives out. */
-export async function getFrom({ dial }: DockerWorld, port: number, path: string): Promise<string> {
+export async function getFrom(
+  { dial }: Pick<DockerWorld, "dial">,
+  port: number,
+  path: string,
+): Promise<string> {
   const socket = await dial({ host: "127.0.0.1", port }, new AbortController().signal);
   socket.write(`GET ${path} HTTP/1.0\r\n\r\n`);
   const parts: Buffer[] = [];
@@ -225,9 +229,12 @@ export type OnEngine = Readonly<{
 export function describeOnEngine(
   name: string,
   tests: (its: OnEngine) => void,
-  change: ImageChange = {},
+  {
+    image = {},
+    programs = [],
+  }: Readonly<{ image?: ImageChange; programs?: readonly string[] }> = {},
 ): void {
-  const why = whyNoDocker();
+  const why = whyNoDocker(...programs);
   if (why !== undefined) {
     describe(name, () => void it(why, () => console.log(why)));
     return;
@@ -245,7 +252,7 @@ export function describeOnEngine(
     };
     beforeAll(async () => {
       engine = await startDocker();
-      await writeImage(its.image(), change);
+      await writeImage(its.image(), image);
       await engine.preload(its.image());
     });
     afterAll(() => engine?.end());

@@ -1,5 +1,6 @@
 /** What the container driver does beyond the contract, by real containers of a real engine. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the syntax of expressions
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
@@ -7,11 +8,14 @@ import type { Wanted } from "../driver.ts";
 import {
   describeOnEngine,
   eventually,
+  getFrom,
   INSTANCE,
   portOf,
   refusal,
   type World,
 } from "./container.test-world.ts";
+
+import { BUSYBOX } from "./images.test-world.ts";
 
 let world: World;
 
@@ -114,7 +118,7 @@ describeOnEngine(
       expect(live.message).toBe("exited with status 3: hello from 1.0.0 | cannot go on");
       expect(live.exitedAt).toBeGreaterThan(0);
       expect((await world.observe())[0]).toEqual(live);
-      const [again] = world.driver().steps([live], undefined, world.wanted(), 0);
+      const [again] = world.driver().steps([live], undefined, world.wanted(), live.exitedAt ?? 0);
       expect(again?.notBefore).toBe((live.exitedAt ?? 0) + 50);
     });
 
@@ -269,20 +273,26 @@ describeOnEngine(
       expect(found.message).toContain(`port 28080 on 127.0.0.1 is held by worker of ${INSTANCE}`);
     });
 
-    it("chooses another free port where the engine refuses the first", async () => {
+    it("chooses another free port where somebody else has the first", async () => {
       const taken = 20_500;
-      const holder = world.wanted({ with: { ports: { http: { container: 8080, fixed: taken } } } });
-      await world.running(holder);
-      const rolls = [0.5, 0.5];
-      const room = 32_768 - 20_000;
-      const random = () => rolls.pop() ?? (taken - 20_000 + 0.5) / room;
-      const key = { instanceId: `ins_${"b".repeat(32)}`, resourceId: "worker" };
-      const wanted = world.wanted({ key, digest: `sha256:${"6".repeat(64)}` });
+      const at = ["-p", `127.0.0.1:${taken}`, "-h", world.mountable];
+      const holder = spawn("nsenter", [its.engine().netns, BUSYBOX, "httpd", "-f", ...at]);
+      const rolls = [0.9, (taken - 20_000 + 0.5) / (32_768 - 20_000)];
+      const random = () => rolls.pop() ?? 0.9;
+      const wanted = world.wanted();
       const [step] = world.driver().steps([], undefined, wanted, 0);
-      if (step === undefined) throw new Error("no step");
-      const outcome = await world.driver().run(step, { ...world.known(wanted), random });
-      expect(outcome.outputs).not.toMatchObject({ ports: { http: taken } });
+      try {
+        await eventually("it is held", () =>
+          getFrom(its.engine(), taken, "/").catch(() => undefined),
+        );
+        const outcome =
+          step && (await world.driver().run(step, { ...world.known(wanted), random }));
+        expect(outcome?.outputs).toMatchObject({ ports: { http: 31_491 } });
+      } finally {
+        holder.kill();
+      }
+      expect(await world.observe()).toHaveLength(1);
     });
   },
-  { healthCheck: ["CMD", "/bin/test", "!", "-e", "/data/sick"] },
+  { image: { healthCheck: ["CMD", "/bin/test", "!", "-e", "/data/sick"] } },
 );

@@ -53,13 +53,19 @@ export type DockerWorld = Readonly<{
   end(): Promise<void>;
 }>;
 
-/** Why there can be no engine here; undefined if there can. Where CI runs it must be. */
-export function whyNoDocker(): string | undefined {
+/**
+ * Why there can be no engine here; undefined if there can. Where CI runs it must be. `programs`: what the tests need
+ * besides, such as a registry.
+ */
+export function whyNoDocker(...programs: readonly string[]): string | undefined {
+  const missing = ["dockerd", ...programs].find(
+    (program) => spawnSync(program, ["--version"]).error !== undefined,
+  );
   const why =
     process.getuid?.() !== 0
-      ? "skipped: a Docker Engine of a test's own needs root"
-      : spawnSync("dockerd", ["--version"]).error !== undefined
-        ? "skipped: no dockerd (Debian's docker.io) on this machine"
+      ? "skipped: a container engine of a test's own needs root"
+      : missing !== undefined
+        ? `skipped: no ${missing} on this machine (CONTRIBUTING.md)`
         : isStatic(BUSYBOX)
           ? undefined
           : "skipped: no static /bin/busybox (Debian's busybox-static) on this machine";

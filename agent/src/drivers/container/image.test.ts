@@ -135,48 +135,55 @@ describeOnEngine("an image archive", (its) => {
   });
 });
 
-describeOnEngine("an image of a registry", (its) => {
-  let registry: Registry | undefined;
-  beforeAll(async () => {
-    registry = await startRegistry(its.engine());
-  });
-  afterAll(() => registry?.end());
+describeOnEngine(
+  "an image of a registry",
+  (its) => {
+    let registry: Registry | undefined;
+    beforeAll(async () => {
+      registry = await startRegistry(its.engine());
+    });
+    afterAll(() => registry?.end());
 
-  const secrets = new Map([["registry", "etl:hunter2"]]);
-  const wantedFrom = (image: JsonObject, known: ReadonlyMap<string, string> = secrets) =>
-    world.wanted({ secrets: known, with: { image } });
-  const reference = () => registry?.reference ?? "";
-  const credentials = "${secrets.registry}";
-  const allow = () => {
-    world = its.world({ registries: [`${REGISTRY}/etl`] });
-  };
+    const secrets = new Map([["registry", "etl:hunter2"]]);
+    const wantedFrom = (image: JsonObject, known: ReadonlyMap<string, string> = secrets) =>
+      world.wanted({ secrets: known, with: { image } });
+    const reference = () => registry?.reference ?? "";
+    const credentials = "${secrets.registry}";
+    const allow = () => {
+      world = its.world({ registries: [`${REGISTRY}/etl`] });
+    };
 
-  it("is pulled by its digest with the secret's account, and runs", async () => {
-    allow();
-    const wanted = wantedFrom({ reference: reference(), credentials });
-    const live = await world.running(wanted);
-    expect(await world.get(live, "/cgi-bin/about")).toContain("release=1.0.0");
-    expect(JSON.stringify(await world.inspect(live))).not.toContain("hunter2");
-  });
+    it("is pulled by its digest with the secret's account, and runs", async () => {
+      allow();
+      const wanted = wantedFrom({ reference: reference(), credentials });
+      const live = await world.running(wanted);
+      expect(await world.get(live, "/cgi-bin/about")).toContain("release=1.0.0");
+      expect(JSON.stringify(await world.inspect(live))).not.toContain("hunter2");
+    });
 
-  it("is refused without an account, with a wrong one, and by a wrong digest", async () => {
-    allow();
-    expect((await refusal(world, wantedFrom({ reference: reference() }))).reason).toBe(
-      "REGISTRY_REFUSED",
-    );
-    const wrong = new Map([["registry", "etl:hunter3"]]);
-    const found = await refusal(world, wantedFrom({ reference: reference(), credentials }, wrong));
-    expect(found.reason).toBe("REGISTRY_REFUSED");
-    expect(found.message).not.toContain("hunter3");
-    const other = reference().replace(/[0-9a-f]{64}$/, "0".repeat(64));
-    const missing = await refusal(world, wantedFrom({ reference: other, credentials }));
-    expect(missing.reason).toBe("IMAGE_MISSING");
-  });
+    it("is refused without an account, with a wrong one, and by a wrong digest", async () => {
+      allow();
+      expect((await refusal(world, wantedFrom({ reference: reference() }))).reason).toBe(
+        "REGISTRY_REFUSED",
+      );
+      const wrong = new Map([["registry", "etl:hunter3"]]);
+      const found = await refusal(
+        world,
+        wantedFrom({ reference: reference(), credentials }, wrong),
+      );
+      expect(found.reason).toBe("REGISTRY_REFUSED");
+      expect(found.message).not.toContain("hunter3");
+      const other = reference().replace(/[0-9a-f]{64}$/, "0".repeat(64));
+      const missing = await refusal(world, wantedFrom({ reference: other, credentials }));
+      expect(missing.reason).toBe("IMAGE_MISSING");
+    });
 
-  it("is refused from a registry that the customer does not name", async () => {
-    world = its.world();
-    const found = await refusal(world, wantedFrom({ reference: reference(), credentials }));
-    expect(found.reason).toBe("REGISTRY_NOT_ALLOWED");
-    expect(found.message).toContain("container_registries allows no registry");
-  });
-});
+    it("is refused from a registry that the customer does not name", async () => {
+      world = its.world();
+      const found = await refusal(world, wantedFrom({ reference: reference(), credentials }));
+      expect(found.reason).toBe("REGISTRY_NOT_ALLOWED");
+      expect(found.message).toContain("container_registries allows no registry");
+    });
+  },
+  { programs: ["docker-registry", "htpasswd"] },
+);

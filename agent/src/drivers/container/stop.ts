@@ -20,6 +20,7 @@ import { removeNotes, runDirOf, writeHealth } from "./notes.ts";
 const KILL_WAIT_MS_MAX = 15_000;
 const POLL_MS_FIRST = 20;
 const POLL_MS_MAX = 200;
+const UPDATE_TRIES_MAX = 20;
 
 export async function stopCopy(
   host: ContainerHost,
@@ -93,11 +94,8 @@ async function endContainer(
   { signal, graceMs }: StopSettings,
   context: DriverContext,
 ): Promise<string> {
-  await tell(host, copy, context, async (container) => {
-    // The engine must not start again what is to end.
-    if (copy.restartPolicy !== "agent") await container.update({ RestartPolicy: { Name: "no" } });
-    if (copy.state === "paused") await container.unpause();
-  });
+  if (copy.restartPolicy !== "agent") await endRestarts(host, copy, context);
+  if (copy.state === "paused") await tell(host, copy, context, (container) => container.unpause());
   await sampleMeter(host, copy, context);
   await tell(host, copy, context, (container) => container.kill({ signal }));
   if (await waitForEnd(host, copy, graceMs, context)) return `ended after ${signal}`;
@@ -107,6 +105,20 @@ async function endContainer(
   }
   const message = `${copy.handle}: still there ${KILL_WAIT_MS_MAX} ms after SIGKILL; the kernel waits for a device`;
   throw new Fault("DEADLINE_EXCEEDED", "CONTAINER_WILL_NOT_END", message);
+}
+
+/** The engine must not start again what is to end. It refuses while it is about to start it again. */
+async function endRestarts(host: ContainerHost, copy: Copy, context: DriverContext): Promise<void> {
+  const change = { RestartPolicy: { Name: "no" } };
+  for (let tries = 1; ; tries++) {
+    try {
+      await tell(host, copy, context, (container) => container.update(change));
+      return;
+    } catch (error) {
+      if (tries >= UPDATE_TRIES_MAX) throw error;
+      await pause(POLL_MS_MAX, context);
+    }
+  }
 }
 
 type Container = ReturnType<import("./dock.ts").Docker["getContainer"]>;
