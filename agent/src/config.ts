@@ -29,6 +29,7 @@ const SPECS = {
   deny: settings.list({ itemsMax: DENY_RULES_MAX }),
   local_secrets_dir: settings.path(),
   shutdown_ms_max: settings.integer({ min: 100, max: 600_000, fallback: 10_000 }),
+  deletion_budget: settings.integer({ min: 0, max: 1_000, fallback: 5 }),
   metrics_listen: settings.listen({ isLoopbackOnly: true }),
   process_cgroups: settings.choice(["auto", "off"], { fallback: "auto" }),
   process_users: settings.list({ itemsMax: PROCESS_USERS_MAX }),
@@ -49,6 +50,8 @@ export type AgentConfig = Readonly<{
   deny: readonly string[];
   localSecretsDir: string;
   shutdownMsMax: number;
+  /** What holds data and may go out of service in one attempt without a person. */
+  deletionBudget: number;
   metricsListen: ListenAddress | undefined;
   /** `off`: workloads get no control groups. */
   processCgroups: SettingValues<typeof SPECS>["process_cgroups"];
@@ -84,6 +87,7 @@ export function readConfig(
     deny: values.deny,
     localSecretsDir: values.local_secrets_dir ?? `${values.state_dir}/secrets`,
     shutdownMsMax: values.shutdown_ms_max,
+    deletionBudget: values.deletion_budget,
     metricsListen: values.metrics_listen,
     processCgroups: values.process_cgroups,
     processUsers: values.process_users,

@@ -13,6 +13,7 @@ import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
 import { markedDirectories } from "./drivers/host-process/marked.ts";
 import { bootId, readProcess } from "./drivers/host-process/proc.ts";
 import {
+  allowRemovalHere,
   destroyHere,
   haltWorkloads,
   type Output,
@@ -83,6 +84,7 @@ async function main(args: readonly string[]): Promise<number> {
     program.command("halt").description("end all workloads of an agent that does not run"),
   ).action(async (options: Where) => await halt(configOf(options)));
   addDataCommands(program, located, printed);
+  addAllowCommand(program, located);
   addFlightCommands(program, located, result);
   program
     .command("version")
@@ -124,6 +126,15 @@ function addDataCommands(
         );
       },
     );
+}
+
+function addAllowCommand(program: Command, located: (command: Command) => Command): void {
+  located(program.command("allow-removal").description("let more with data go than the budget"))
+    .argument("<instance>", "name or id, at the generation that is wanted now")
+    .action(async (instance: string, options: Where) => {
+      const { stateDir } = configOf(options);
+      process.stdout.write(await allowRemovalHere(stateDir, await reportOf(options), instance));
+    });
 }
 
 /** Undefined where nobody sits before it. */

@@ -32,13 +32,18 @@ export async function servePages(
       kept: engine.kept.all(),
     });
   const path = join(config.stateDir, SOCKET_FILE);
-  const local = await startLocalServer(path, report, async ({ instanceId, name }) => {
-    const { state, reason, message } = await engine.destroy(instanceId, name);
-    log.warn(
-      { instance: instanceId, name, state: ActionState[state], reason },
-      "asked here to destroy",
-    );
-    return { state: ActionState[state] ?? "", reason, message };
+  const local = await startLocalServer(path, report, {
+    async destroy({ instanceId, name }) {
+      const { state, reason, message } = await engine.destroy(instanceId, name);
+      const told = { instance: instanceId, name, state: ActionState[state], reason };
+      log.warn(told, "asked here to destroy");
+      return { state: ActionState[state] ?? "", reason, message };
+    },
+    async allowRemoval({ instanceId }) {
+      const generation = engine.allowRemoval(instanceId);
+      log.warn({ instance: instanceId, generation }, "a removal was approved here");
+      return { state: "DONE", reason: "APPROVED", message: `generation ${generation} may go on` };
+    },
   });
   const { metricsListen } = config;
   const served = metricsListen && (await serveMetrics(metrics.registry, metricsListen));

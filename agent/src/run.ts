@@ -273,6 +273,7 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Ou
       localSecrets(config.localSecretsDir, host.uid),
     ),
     measured: (instanceId) => measured.get(instanceId),
+    deletionBudget: config.deletionBudget,
     addressee: { vendorId: ground.identity.vendorId, cellId: ground.identity.cellId },
     usage: {
       measure: async (instanceId) => await ground.late.sampler?.measure(instanceId),

@@ -17,7 +17,7 @@ import {
 } from "../store/state-directory.ts";
 import { chosenToDestroy, destroyPrompt, keptText } from "./kept.ts";
 import { type LocalReport, localReport } from "./report.ts";
-import { askLocalServer, askToDestroy } from "./server.ts";
+import { askLocalServer, askToAct } from "./server.ts";
 import { findInstance, statusText, whyText } from "./show.ts";
 import { workplaceOf } from "./workplace.ts";
 
@@ -83,7 +83,7 @@ export async function destroyHere(
     const message = `data of ${instance} was not destroyed: ${typed === undefined ? "nobody is there to be asked; --yes says that it is meant" : "the name was not typed"}`;
     throw new Fault("CANCELLED", "NOT_CONFIRMED", message);
   }
-  const answer = await askToDestroy(join(stateDir, SOCKET_FILE), {
+  const answer = await askToAct(join(stateDir, SOCKET_FILE), "destroy", {
     ...{ instanceId: chosen.instanceId, name },
   });
   if (answer.state === "DONE") return `${answer.message}\n`;
@@ -92,6 +92,18 @@ export async function destroyHere(
   throw new Fault("FAILED_PRECONDITION", answer.reason, answer.message, {
     next: "holdfast-agent kept",
   });
+}
+
+/** By the running agent, for the generation that is wanted now. */
+export async function allowRemovalHere(
+  stateDir: string,
+  report: LocalReport,
+  instance: string,
+): Promise<string> {
+  const { id: instanceId } = findInstance(report, instance);
+  const asked = { instanceId, name: "" };
+  const { message } = await askToAct(join(stateDir, SOCKET_FILE), "allow-removal", asked);
+  return `${message}\n`;
 }
 
 function asJson(value: unknown): string {

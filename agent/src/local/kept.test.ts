@@ -11,7 +11,7 @@ import {
   type RunningAgent,
 } from "../reconcile/engine.test-world.ts";
 import { SOCKET_FILE } from "../store/state-directory.ts";
-import { destroyHere, shownKept } from "./commands.ts";
+import { allowRemovalHere, destroyHere, shownKept } from "./commands.ts";
 import { instanceDirectories } from "./directories.ts";
 import { localReport } from "./report.ts";
 import { type LocalServer, startLocalServer } from "./server.ts";
@@ -26,9 +26,14 @@ beforeEach(async () => {
   await agent.intake.offered(world.offerOf({ number: 1n }));
   await agent.until(({ committedGeneration }) => committedGeneration?.number === 1n);
   writeFileSync(rows(), "kept");
-  server = await startLocalServer(join(world.stateDir, SOCKET_FILE), report, async (asked) => {
-    const { state, reason, message } = await agent.engine.destroy(asked.instanceId, asked.name);
-    return { state: ActionState[state] ?? "", reason, message };
+  server = await startLocalServer(join(world.stateDir, SOCKET_FILE), report, {
+    async destroy(asked) {
+      const { state, reason, message } = await agent.engine.destroy(asked.instanceId, asked.name);
+      return { state: ActionState[state] ?? "", reason, message };
+    },
+    async allowRemoval({ instanceId: id }) {
+      return { state: "DONE", reason: "APPROVED", message: agent.engine.allowRemoval(id) };
+    },
   });
 });
 afterEach(async () => {
@@ -86,6 +91,18 @@ it("destroys only what was meant", async () => {
   expect(await destroy("etl-1")).toBe("destroyed: data\n");
   expect(existsSync(rows())).toBe(false);
   await agent.until(({ kept }) => kept.length === 0);
+});
+
+it("holds what takes more out of service than the budget until somebody here allows it", async () => {
+  await agent.end();
+  agent = world.begin({ deletionBudget: 0 });
+  await agent.intake.offered(world.offerOf({ number: 2n, release: 1, tombstone: true }));
+  const held = await agent.until(({ attempt }) => attempt?.reason === "DELETION_BUDGET");
+  expect(held.attempt?.message).toMatch(/out of service: data; at most 0 .* allow-removal etl-1$/);
+  expect(world.copies()).toHaveLength(1);
+  expect(await allowRemovalHere(world.stateDir, report(), "etl-1")).toBe("1.2\n");
+  await agent.until(({ removed: isRemoved }) => isRemoved);
+  expect(existsSync(rows())).toBe(true);
 });
 
 it.each([

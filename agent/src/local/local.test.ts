@@ -91,9 +91,10 @@ describe("a running agent", () => {
 
   it("answers on a socket that only its owner can open", async () => {
     const path = join(world.stateDir, "local.sock");
-    const server = await startLocalServer(path, report, () =>
-      Promise.reject(new Error("not asked")),
-    );
+    const server = await startLocalServer(path, report, {
+      destroy: () => Promise.reject(new Error("not asked")),
+      allowRemoval: () => Promise.reject(new Error("not asked")),
+    });
     expect(statSync(path).mode & 0o777).toBe(0o600);
     const answer = await askLocalServer(path);
     expect(answer.instances.map(({ name }) => name)).toEqual(["etl-1"]);

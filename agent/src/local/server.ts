@@ -1,6 +1,6 @@
 /**
  * The agent's answers on this host: HTTP on a Unix socket that only its owner can open, alive whatever the link does.
- * It can be asked for one thing beside its report: to destroy data that nothing uses, as the customer's approval.
+ * Beside its report it takes what the customer approves here: that data is destroyed, that much of it goes out of service.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type RequestOptions, request } from "node:http";
@@ -26,6 +26,12 @@ export type DestroyAsked = Readonly<{ instanceId: string; name: string }>;
 /** `state`: a name of ActionState. */
 export type DestroyAnswer = Readonly<{ state: string; reason: string; message: string }>;
 
+/** What the customer can approve on this host. */
+export type LocalActs = Readonly<{
+  destroy(asked: DestroyAsked): Promise<DestroyAnswer>;
+  allowRemoval(asked: DestroyAsked): Promise<DestroyAnswer>;
+}>;
+
 export interface LocalServer {
   close(): Promise<void>;
 }
@@ -34,7 +40,7 @@ export interface LocalServer {
 export async function startLocalServer(
   path: string,
   report: () => LocalReport,
-  destroy: (asked: DestroyAsked) => Promise<DestroyAnswer>,
+  acts: LocalActs,
 ): Promise<LocalServer> {
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
     throw new Fault(
@@ -51,9 +57,9 @@ export async function startLocalServer(
     };
     const asked = `${incoming.method} ${incoming.url}`;
     if (asked === "GET /v1/report") tell(report());
-    else if (asked === "POST /v1/destroy") {
+    else if (asked === "POST /v1/destroy" || asked === "POST /v1/allow-removal") {
       readAsked(incoming)
-        .then(destroy)
+        .then(asked === "POST /v1/destroy" ? acts.destroy : acts.allowRemoval)
         .then(tell, () => response.writeHead(400).end());
     } else response.writeHead(404).end();
   });
@@ -96,8 +102,12 @@ export function askLocalServer(path: string): Promise<LocalReport> {
 }
 
 /** How it ended, or that it waits. Throws UNAVAILABLE `AGENT_SILENT`. */
-export function askToDestroy(path: string, asked: DestroyAsked): Promise<DestroyAnswer> {
-  const how = { method: "POST", path: "/v1/destroy", timeout: DESTROY_MS_MAX };
+export function askToAct(
+  path: string,
+  act: "destroy" | "allow-removal",
+  asked: DestroyAsked,
+): Promise<DestroyAnswer> {
+  const how = { method: "POST", path: `/v1/${act}`, timeout: DESTROY_MS_MAX };
   return ask(path, how, JSON.stringify(asked));
 }
 

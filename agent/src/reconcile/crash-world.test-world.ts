@@ -15,6 +15,7 @@ import type { ConsentPort } from "../consent/port.ts";
 import type { Driver } from "../drivers/driver.ts";
 import * as assignments from "../store/assignments.ts";
 import { openStore, type Store } from "../store/database.ts";
+import { DELETION_BUDGET_DEFAULT } from "./budget.ts";
 import type { CrashScenario, Version } from "./crash-points.test-suite.ts";
 import { Engine } from "./engine.ts";
 import { type Journal, storeJournal } from "./journal.ts";
@@ -129,6 +130,7 @@ export function beginLife(kind: string, its: CrashScenario, at?: number) {
     secrets: { stamp: () => "", read: async (_, { name }) => its.secrets?.[name] ?? "" },
     measured: () => undefined,
     addressee: { vendorId: VENDOR, cellId: CELL },
+    deletionBudget: DELETION_BUDGET_DEFAULT,
     usage: ALL_REPORTED,
     hubNow: () => context.clock.now(),
     intervalMs: LOOK_AGAIN_MS,

@@ -137,7 +137,7 @@ function judgeDestruction(work: Work, action: Action, asked: readonly Kept[]): H
 }
 
 /** Rejects if any driver cannot say. */
-async function keptNow(work: Work): Promise<readonly Kept[]> {
+export async function keptNow(work: Work): Promise<readonly Kept[]> {
   const { drivers, signal, instanceId } = work;
   const isOwn = (each: Readonly<{ instanceId: string }>) => each.instanceId === instanceId;
   const found: Kept[] = [];

@@ -51,6 +51,7 @@ import { localSecrets } from "../secrets/local.ts";
 import { agentSecrets } from "../secrets/secrets.ts";
 import { openStore, type Store } from "../store/database.ts";
 import * as pins from "../store/pins.ts";
+import { DELETION_BUDGET_DEFAULT } from "./budget.ts";
 import { Engine } from "./engine.ts";
 import { copies, type FileDriver, type FoundCopy, fileDriver } from "./file-driver.test-world.ts";
 import { type Journal, storeJournal } from "./journal.ts";
@@ -244,6 +245,7 @@ export type BeginOptions = Readonly<{
   missing?: string;
   hubNow?: () => number;
   usage?: UsagePort;
+  deletionBudget?: number;
 }>;
 
 /** An agent that has measured nothing yet. */
@@ -326,6 +328,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     measured: () => undefined,
     usage: options.usage ?? ALL_REPORTED,
     addressee: { vendorId: VENDOR, cellId: CELL },
+    deletionBudget: options.deletionBudget ?? DELETION_BUDGET_DEFAULT,
     hubNow: options.hubNow ?? Date.now,
     intervalMs: 100,
   });

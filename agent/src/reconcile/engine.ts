@@ -13,6 +13,7 @@ import * as assignments from "../store/assignments.ts";
 import * as attempts from "../store/attempts.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
 import * as statuses from "../store/statuses.ts";
+import { allowRemoval } from "./budget.ts";
 import { watchDrivers } from "./driver-watches.ts";
 import { InstanceLoop } from "./instance.ts";
 import { KeptLooks } from "./kept.ts";
@@ -73,6 +74,13 @@ export class Engine {
   /** Approved on this host: data that nothing uses any more is destroyed, all of an instance or what has this name. */
   destroy(instanceId: string, name: string): Promise<ActionResult> {
     return this.orders.approve(instanceId, name, () => this.wake(instanceId));
+  }
+
+  /** Approved on this host: the generation that is wanted may take more out of service than the budget. */
+  allowRemoval(instanceId: string): string {
+    const generation = allowRemoval(this.#deps, instanceId);
+    this.wake(instanceId);
+    return generation;
   }
 
   statuses(): readonly VersionedStatus[] {

@@ -16,6 +16,7 @@ import * as facts from "../store/facts.ts";
 import * as pastAttempts from "../store/past-attempts.ts";
 import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
+import { judgeLoss } from "./budget.ts";
 import type { InstanceView } from "./conditions.ts";
 import {
   type Decision,
@@ -24,7 +25,6 @@ import {
   type InstanceState,
   type Situation,
 } from "./decide.ts";
-import { judgeDestroys } from "./destruction.ts";
 import { DriftKeeper } from "./drift-keeper.ts";
 import { givenTo, isOutdated } from "./given.ts";
 import { keptViews } from "./kept.ts";
@@ -310,7 +310,7 @@ export class InstanceLoop {
     const hold =
       (await this.#drift.hold()) ??
       judgeConsent(this.#work, target, plan) ??
-      judgeDestroys(this.#work, target.generation, plan.steps);
+      (await judgeLoss(this.#work, target, plan.steps));
     if (hold !== undefined) {
       this.#hold = hold;
       this.#noteHold(target, hold, stepsDigest);
@@ -371,7 +371,7 @@ export class InstanceLoop {
     const stepsDigest = stepsDigestOf(plan);
     const hold = isOpen
       ? undefined
-      : (judgeConsent(work, target, plan) ?? judgeDestroys(work, target.generation, steps));
+      : (judgeConsent(work, target, plan) ?? (await judgeLoss(work, target, steps)));
     if (hold !== undefined) this.#noteHold(target, hold, stepsDigest);
     const begin = (): AttemptRecord => {
       return { ...this.#record(target), steps: plannedSteps(steps), stepsDigest };

@@ -49,6 +49,8 @@ export type EngineDeps = Readonly<{
   /** How an instance's last window was measured; undefined before the first one ended. */
   measured(instanceId: string): Measured | undefined;
   usage: UsagePort;
+  /** What holds data and may go out of service in one attempt without a person. */
+  deletionBudget: number;
   /** For whom this agent works: an order for anybody else is refused. */
   addressee: Addressee;
   /** The hub's time as far as it is known, ms: by it an order is too late. */

@@ -7,6 +7,7 @@ import { ACTION_SCHEMA } from "./actions.ts";
 import type { Store } from "./database.ts";
 import { DESTROY_GRANT_SCHEMA } from "./destroy-grants.ts";
 import { OUTBOX_SCHEMA } from "./outbox.ts";
+import { REMOVAL_APPROVAL_SCHEMA } from "./removal-approvals.ts";
 import { CORE_SCHEMA } from "./schema-core.ts";
 import { DRIFT_SCHEMA } from "./schema-drift.ts";
 import { PAST_ATTEMPTS_SCHEMA } from "./schema-past-attempts.ts";
@@ -20,6 +21,7 @@ const MIGRATIONS: readonly string[] = [
   ACTION_SCHEMA,
   PAST_ATTEMPTS_SCHEMA,
   DESTROY_GRANT_SCHEMA,
+  REMOVAL_APPROVAL_SCHEMA,
   DRIFT_SCHEMA,
 ];
 
