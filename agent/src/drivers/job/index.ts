@@ -19,18 +19,20 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { countOf } from "../handles.ts";
 import { pruneGroups } from "../host-process/cgroup.ts";
-import { findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
+import { type Copy, findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
 import { dropInstance } from "../host-process/end.ts";
 import { onHost, whyNoProc } from "../host-process/ground.ts";
 import type { ProgramHost } from "../host-process/host.ts";
 import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
 import { prepareProgram } from "../host-process/prepare.ts";
 import { readExit, writeExit } from "../host-process/record.ts";
+import { removeRemains } from "../host-process/remains.ts";
 import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
 import { lastLines, logPath, tendLogs } from "../logs.ts";
 import { healthOf } from "./health.ts";
-import { findJobs, jobDir, readJob, runHandle } from "./ledger.ts";
+import { findJobs, jobDir, jobHandleOf, readJob, runHandle } from "./ledger.ts";
 import { liveOf } from "./live.ts";
 import { DRIVER_KIND, renderedSpecOf } from "./spec.ts";
 import { lostJobs } from "./standing.ts";
@@ -49,6 +51,9 @@ import {
 
 /** The step that comes before waits for the end itself; what is left is a look. */
 const READINESS: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
+
+/** A run's folder, with its secrets, stays so long after its end; the job itself stays. */
+const RUN_KEPT_MS = 600_000;
 
 export function jobDriver(host: ProgramHost): Driver {
   return {
@@ -157,9 +162,17 @@ async function readAll(
       }
     }
     tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
+    if (isLongOver(copy, at, context)) removeRemains(copy.runDir);
   }
   pruneGroups(host.procDir, context.stateDir);
   return [...running, ...endedOf(host.kind).offer(context)];
+}
+
+/** Its end is written down, and whoever ships its output has had the time to take the secrets out of it. */
+function isLongOver({ key, handle }: Copy, now: number, context: DriverContext): boolean {
+  const job = readJob(jobDir(context, key.instanceId, jobHandleOf(handle)));
+  const run = [job?.run, job?.undo].find((each) => each?.number === countOf(handle));
+  return run?.end !== undefined && now - run.end.at > RUN_KEPT_MS;
 }
 
 /** Of its newest run; once the run's secrets are gone, what was kept of it without them. */

@@ -1,7 +1,8 @@
 /** What a job does on a real host: tries, ends, what it gives out, and that it never runs twice by accident. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the syntax of expressions
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JsonObject, Live, Step, Wanted } from "../driver.ts";
 import { findCopies } from "../host-process/copies.ts";
@@ -117,6 +118,31 @@ describe("a job", () => {
     await expect(run(telling)).rejects.toThrow("its output dsn holds one of its secrets");
     const job = readJob(jobDir(world.context, INSTANCE, (await world.observe())[0]?.handle ?? ""));
     expect(JSON.stringify(job)).not.toContain("hunter2");
+  });
+
+  it("leaves its secrets on the host for minutes after its end, and stays done", async () => {
+    let offsetMs = 0;
+    const later = createWorld({ ...systemClock, now: () => systemClock.now() + offsetMs });
+    try {
+      const secrets = new Map([["dsn", "postgres://hunter2"]]);
+      const more = { secretFiles: { dsn: "${secrets.dsn}" } };
+      const wanted = later.wanted(["leaky"], { secrets, with: more });
+      await later.carryOut(later.driver().steps([], undefined, wanted, Date.now()), wanted);
+      const folder = (live: Live) => jobDir(later.context, INSTANCE, runHandle(live.handle, 0));
+      const [live] = await later.observe();
+      if (live === undefined) throw new Error("no job");
+      await later.driver().readings(later.context);
+      expect(existsSync(join(folder(live), "secrets/dsn"))).toBe(true);
+      offsetMs = 601_000;
+      await later.driver().readings(later.context);
+      expect(existsSync(folder(live))).toBe(false);
+      expect(await later.observe()).toEqual([live]);
+      expect(later.driver().steps([live], wanted, wanted, Date.now())).toEqual([]);
+      const said = await later.driver().logs(live, 5, later.context);
+      expect(said.join()).toContain("the dsn is [redacted]");
+    } finally {
+      await later.end();
+    }
   });
 
   it("has its arguments literally, whatever characters they hold, though a shell waits for it", async () => {
