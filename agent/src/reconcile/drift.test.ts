@@ -8,6 +8,7 @@ import { ConditionStatus } from "@holdfast/proto/holdfast/model/v1/condition_pb.
 import { DriftSchema, type InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ConsentPort } from "../consent/port.ts";
+import type { Driver } from "../drivers/driver.ts";
 import type { DriftJson } from "../local/report.ts";
 import { driftLines } from "../local/show-drift.ts";
 import {
@@ -23,6 +24,7 @@ import {
 } from "./drift.ts";
 import { changedInstances } from "./driver-watches.ts";
 import { type AgentWorld, agentWorld, instanceId, type RunningAgent } from "./engine.test-world.ts";
+import { fileDriver } from "./file-driver.test-world.ts";
 
 let world: AgentWorld;
 let agent: RunningAgent;
@@ -99,6 +101,23 @@ describe("the policy report", () => {
     const texts = JSON.stringify(status.drift?.differences[0]?.desired);
     expect(texts).toContain("two");
     expect(JSON.stringify(status.drift?.differences[0]?.applied)).not.toContain("two");
+  });
+
+  it("is seen soon where the driver hears of it, and once more after its watch has ended", async () => {
+    await agent.end();
+    const rings: (() => void)[] = [];
+    const watch: Driver["watch"] = ({ signal }, changed) =>
+      new Promise((resolve, reject) => {
+        rings.push(changed);
+        if (rings.length === 1) reject(new Error("the engine went away"));
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    agent = world.begin({ driver: { ...fileDriver(), watch } });
+    await running(DriftPolicy.REPORT);
+    await agent.until(() => rings.length === 2);
+    change({ argv: ["node", "other.mjs"] });
+    rings[1]?.();
+    await agent.until(says("DRIFTED"));
   });
 
   it("leaves alone what no driver owns", async () => {

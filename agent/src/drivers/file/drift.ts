@@ -6,10 +6,14 @@ const MODE_DEFAULT = "600";
 const OWN_ACCOUNT = "the agent's own";
 
 /** `live` from a look at everything: another one knows nothing of fields. */
-export function driftOf({ fields, outputs }: Live, { spec }: Wanted): readonly Difference[] {
+export function driftOf(
+  { fields, outputs, digest }: Live,
+  { spec, digest: wantedDigest, releaseVersion }: Wanted,
+): readonly Difference[] {
   if (fields === undefined) return [];
   const applied: JsonObject = {
-    content: outputs["digest"] ?? "",
+    // What another rendering says is known once it is written.
+    content: digest === wantedDigest ? (outputs["digest"] ?? "") : `as of ${releaseVersion}`,
     mode: String(spec["mode"] ?? MODE_DEFAULT).replace(/^0(?=...)/, ""),
     owner: spec["owner"] ?? OWN_ACCOUNT,
   };
