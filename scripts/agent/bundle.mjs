@@ -17,14 +17,20 @@ export const PLATFORMS = ["linux-x64", "linux-arm64"];
 const REQUIRE =
   'const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);';
 
-/** Engines over SSH and builds of images: parts of the Docker library that no agent uses, with addons of their own. */
-const LEFT_OUT = {
-  name: "left-out",
+/** Without engines over SSH and builds of images: parts of the Docker library that no agent uses, with addons of their own. */
+const DOCKER_LIBRARY = {
+  name: "docker-library",
   /** @param {any} build */
   setup(build) {
     build.onResolve(
       { filter: /^(ssh2|@grpc\/proto-loader)$/ },
       (/** @type {{path: string}} */ { path }) => ({ path, namespace: "left-out" }),
+    );
+    // It makes an object of its own from Node's module and sets fields of that, which one with getters alone refuses.
+    build.onResolve(
+      { filter: /^https?$/ },
+      (/** @type {{path: string, importer: string}} */ { path, importer }) =>
+        importer.includes("/docker-modem/") ? { path: `node:${path}`, external: true } : undefined,
     );
     build.onLoad({ filter: /./, namespace: "left-out" }, () => ({
       contents: "module.exports = {};",
@@ -60,7 +66,7 @@ export async function bundleAgent(folder, platform = `${process.platform}-${proc
     loader: { ".node": "copy" },
     assetNames: "[name]",
     banner: { js: REQUIRE },
-    plugins: [LEFT_OUT, BUILT_INS],
+    plugins: [DOCKER_LIBRARY, BUILT_INS],
     logLevel: "warning",
   });
   copyFileSync(join(ROOT, "agent/package.json"), join(folder, "package.json"));

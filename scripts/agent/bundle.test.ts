@@ -1,6 +1,14 @@
 /** The agent as it ships: runs by itself, and for the other platform carries that one's addon. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -44,6 +52,19 @@ describe("the agent's bundle", () => {
     expect(run(link, "status")).toBe(`1  ${lean} ${entry} status\n`);
     const cached = run(link, "status", { CACHE_DIRECTORY: "/var/cache/holdfast" });
     expect(cached).toBe(`1 /var/cache/holdfast/compiled ${lean} ${entry} status\n`);
+  });
+
+  it("asks a container engine, where its configuration names one", async () => {
+    const program = await bundleAgent(folder);
+    const socket = join(folder, "docker.sock");
+    const env = {
+      HOLDFAST_AGENT_STATE_DIR: join(folder, "state"),
+      HOLDFAST_AGENT_CONTAINER_SOCKET: socket,
+    };
+    mkdirSync(env.HOLDFAST_AGENT_STATE_DIR, { mode: 0o700 });
+    expect(() => run(program, "halt", env)).toThrow(
+      `the container engine at ${socket} does not answer`,
+    );
   });
 
   it("can be made for the other platforms", async () => {
