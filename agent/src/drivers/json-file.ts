@@ -4,6 +4,7 @@
  */
 import {
   closeSync,
+  fsync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -13,9 +14,12 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { promisify } from "node:util";
 import type { JsonObject, JsonValue } from "./driver.ts";
 
 const JSON_BYTES_MAX = 65_536;
+
+const sync = promisify(fsync);
 
 export function objectOf(value: JsonValue | undefined): JsonObject | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
@@ -58,6 +62,28 @@ export function syncDirectory(path: string): void {
   const folder = openSync(path, "r");
   try {
     fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** As replaceJson with `durable`, but others go on while the disk is waited for. */
+export async function replaceJsonDurably(path: string, value: unknown): Promise<void> {
+  const draft = `${path}.new`;
+  const file = openSync(draft, "w", 0o600);
+  try {
+    writeSync(file, JSON.stringify(value));
+    await sync(file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  const folder = openSync(dirname(path), "r");
+  try {
+    await sync(folder);
   } finally {
     closeSync(folder);
   }

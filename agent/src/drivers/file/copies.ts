@@ -3,7 +3,7 @@
  * whose place another one has taken is set aside beside it until the commit.
  */
 import { lstatSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { DriverContext, ResourceKey } from "../driver.ts";
 import type { FileHost } from "./host.ts";
 import {
@@ -17,7 +17,7 @@ import {
 } from "./record.ts";
 
 /** How long a look works before others get their turn, in copies. */
-const COPIES_AT_ONCE = 500;
+const COPIES_AT_ONCE = 5_000;
 
 export type CopyState =
   /** It has its path, as it was written or changed by somebody. */
@@ -43,12 +43,43 @@ export type Copy = Readonly<{
 
 /** Every copy of this state directory, oldest first. Reads each record once for as long as it stays as it is. */
 export async function findCopies(
-  { seen }: Pick<FileHost, "seen">,
+  host: Pick<FileHost, "seen">,
   context: Pick<DriverContext, "stateDir">,
+): Promise<readonly Copy[]> {
+  return await copiesIn(host, runFolders(context.stateDir));
+}
+
+/** Those of one instance, oldest first. */
+export async function findOf(
+  host: Pick<FileHost, "seen">,
+  instanceId: string,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  return await copiesIn(host, [context.directories(instanceId).run]);
+}
+
+/**
+ * Those that can have to do with this path: below the instance's own folder nobody else writes. Elsewhere two
+ * instances may meet.
+ */
+export async function findAround(
+  host: Pick<FileHost, "seen">,
+  path: string,
+  instanceId: string,
+  context: DriverContext,
+): Promise<readonly Copy[]> {
+  const { run } = context.directories(instanceId);
+  const isOwn = path.startsWith(`${dirname(run)}/`);
+  return await copiesIn(host, isOwn ? [run] : runFolders(context.stateDir));
+}
+
+async function copiesIn(
+  { seen }: Pick<FileHost, "seen">,
+  runDirs: readonly string[],
 ): Promise<readonly Copy[]> {
   const byPath = new Map<string, FileRecord[]>();
   let count = 0;
-  for (const runDir of runFolders(context.stateDir)) {
+  for (const runDir of runDirs) {
     for (const name of namesIn(runDir)) {
       if (!name.endsWith(RECORD_SUFFIX)) continue;
       const record = seen.record(join(runDir, name));

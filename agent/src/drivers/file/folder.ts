@@ -8,7 +8,7 @@ import {
   constants,
   fchmodSync,
   fchownSync,
-  fsyncSync,
+  fsync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -20,10 +20,12 @@ import {
   statfsSync,
   unlinkSync,
 } from "node:fs";
+import { promisify } from "node:util";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { Account } from "../host-process/account.ts";
 
+const syncFile = promisify(fsync);
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 
 /** Of linux/magic.h: file systems whose files are switches and windows of the kernel. */
@@ -124,9 +126,9 @@ export class Folder {
     }
   }
 
-  /** Names that came and went are on the disk when it returns. */
-  sync(): void {
-    fsyncSync(this.#fd);
+  /** Names that came and went are on the disk once it resolves. */
+  async sync(): Promise<void> {
+    await syncFile(this.#fd);
   }
 
   /** Free for the agent, bytes. */

@@ -4,7 +4,7 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
 import { accountOf } from "../host-process/account.ts";
 import { contentOf, specOf } from "./content.ts";
-import { findCopies } from "./copies.ts";
+import { findAround } from "./copies.ts";
 import type { Folder } from "./folder.ts";
 import type { FileHost } from "./host.ts";
 import { inFolderOf, pathOf } from "./place.ts";
@@ -28,7 +28,7 @@ export async function prepareWrite(
   accountOf(host, spec.owner, "owner");
   const path = pathOf(host, spec.path, wanted.key.instanceId, context);
   const { data } = await contentOf(host, wanted, spec);
-  const copies = await findCopies(host, context);
+  const copies = await findAround(host, path, wanted.key.instanceId, context);
   // The nearest folder that is there tells of those that will be made in it.
   const parts = path.split("/");
   for (let names = parts.length; names > 1; names--) {

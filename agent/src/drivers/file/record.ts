@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { OWN_FILE_PREFIX } from "@holdfast/shared/blueprint/kinds/file-path.ts";
 import type { JsonObject, JsonValue } from "../driver.ts";
 import type { Account } from "../host-process/account.ts";
-import { objectOf, readJson, replaceJson } from "../json-file.ts";
+import { objectOf, readJson, replaceJson, replaceJsonDurably } from "../json-file.ts";
 import { isHandle, isInstanceId } from "../names.ts";
 
 /** Which file it is, whatever its name: numbers of inodes come back soon, but not with the same time of birth. */
@@ -85,8 +85,14 @@ export function isUntouched(a: FileStat | undefined, b: FileStat): boolean {
   );
 }
 
-export function writeRecord(runDir: string, record: FileRecord, how = { durable: false }): void {
-  replaceJson(recordPath(runDir, record.handle), { version: RECORD_VERSION, ...record }, how);
+export function writeRecord(runDir: string, record: FileRecord): void {
+  replaceJson(recordPath(runDir, record.handle), { version: RECORD_VERSION, ...record });
+}
+
+/** On the disk once it resolves. */
+export async function keepRecord(runDir: string, record: FileRecord): Promise<void> {
+  const path = recordPath(runDir, record.handle);
+  await replaceJsonDurably(path, { version: RECORD_VERSION, ...record });
 }
 
 export function removeRecord(runDir: string, handle: string): void {

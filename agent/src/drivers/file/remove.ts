@@ -3,7 +3,7 @@
  * goes on from what it finds; the record goes last. A file that somebody else has put there is left alone on a return.
  */
 import type { DriverContext, StepContext, StepOrder, StepOutcome } from "../driver.ts";
-import { type Copy, findCopies, findRecord } from "./copies.ts";
+import { type Copy, findAround, findOf, findRecord } from "./copies.ts";
 import type { Folder } from "./folder.ts";
 import type { FileHost } from "./host.ts";
 import { inputOf } from "./input.ts";
@@ -29,11 +29,9 @@ export async function dropFiles(
   instanceId: string,
   context: DriverContext,
 ): Promise<void> {
-  const copies = await findCopies(host, context);
+  const copies = await findOf(host, instanceId, context);
   // The newest first: what a copy is over goes after it.
-  for (const { key, record } of copies.toReversed()) {
-    if (key.instanceId === instanceId) await takeAway(host, record, false, context);
-  }
+  for (const { record } of copies.toReversed()) await takeAway(host, record, false, context);
   const own = ownFolder(instanceId, context);
   await inFolderOf(host, own, context, undefined, async ({ folder, file }) => {
     emptyOut(folder, file);
@@ -46,14 +44,13 @@ async function takeAway(
   back: boolean,
   context: DriverContext,
 ): Promise<string> {
-  const copies = (await findCopies(host, context)).filter(
-    (copy) => copy.record.path === record.path,
-  );
+  const around = await findAround(host, record.path, record.instance, context);
+  const copies = around.filter((copy) => copy.record.path === record.path);
   const message = await inFolderOf(host, record.path, context, undefined, async (place) => {
     const { folder, file } = place;
     folder.unlink(besideNames(record).staged);
     const done = back ? putBack(folder, file, record) : letGo(folder, file, record, copies);
-    folder.sync();
+    await folder.sync();
     return done;
   });
   await removeFolders(host, record, context);

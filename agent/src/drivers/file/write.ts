@@ -21,7 +21,7 @@ import { formatGeneration } from "@holdfast/shared/generation.ts";
 import type { StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
 import { type Account, accountOf, openWay } from "../host-process/account.ts";
 import { type Content, contentOf, specOf } from "./content.ts";
-import { type Copy, findCopies, findRecord } from "./copies.ts";
+import { type Copy, findAround, findRecord } from "./copies.ts";
 import type { Folder } from "./folder.ts";
 import type { FileHost } from "./host.ts";
 import { inputOf } from "./input.ts";
@@ -32,6 +32,7 @@ import {
   type FileRecord,
   identityOf,
   isSameFile,
+  keepRecord,
   statOf,
   writeRecord,
 } from "./record.ts";
@@ -82,7 +83,7 @@ async function begin(file: NewFile, context: StepContext): Promise<FileRecord> {
   const { host, wanted, handle, content, spec, path } = file;
   const { key, digest, generation } = wanted;
   const { run } = context.directories(key.instanceId);
-  const copies = await findCopies(host, context);
+  const copies = await findAround(host, path, key.instanceId, context);
   const standing = await inFolderOf(host, path, context, undefined, async (place) =>
     standingAt(place, path, key, copies),
   );
@@ -138,8 +139,9 @@ async function putInPlace(
   folder.unlink(beside.staged);
   const staged = await stage(file, folder, beside.staged);
   const record = { ...begun, staged, placed: undefined };
-  writeRecord(run, record, { durable: true });
-  setAside(file, record, place, await findCopies(file.host, context));
+  await keepRecord(run, record);
+  const around = await findAround(file.host, file.path, begun.instance, context);
+  setAside(file, record, place, around);
   folder.rename(beside.staged, name);
   return finish(run, record, place);
 }
@@ -189,8 +191,12 @@ function setAside(
   standingAt(place, path, wanted.key, copies);
 }
 
-function finish(run: string, record: FileRecord, { folder, file }: OpenPlace): FileRecord {
-  folder.sync();
+async function finish(
+  run: string,
+  record: FileRecord,
+  { folder, file }: OpenPlace,
+): Promise<FileRecord> {
+  await folder.sync();
   const stands = folder.look(file);
   if (stands === undefined || !isSameFile(record.staged, stands)) return record;
   const account = { uid: stands.uid, gid: stands.gid };
