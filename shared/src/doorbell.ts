@@ -18,8 +18,8 @@ export class Doorbell {
     this.#wake?.();
   }
 
-  /** Returns at once if it was rung since the last wait, else at the next ring or after `msMax`. */
-  async wait(msMax: number): Promise<void> {
+  /** Returns at once if it was rung since the last wait, else at the next ring or after `msMax`. Whether it was rung. */
+  async wait(msMax: number): Promise<boolean> {
     if (!this.#rung) {
       const stop = new AbortController();
       // With a reason, since an abort without one makes an error of its own.
@@ -27,6 +27,8 @@ export class Doorbell {
       await this.#clock.sleep(msMax, stop.signal);
       this.#wake = undefined;
     }
+    const wasRung = this.#rung;
     this.#rung = false;
+    return wasRung;
   }
 }

@@ -102,7 +102,9 @@ function isLeft({ run }: Brought, { resourceId, digest }: Rendering): boolean {
 /** Those who name what it gives out need it running. */
 async function leave(work: Work, rendering: Rendering): Promise<Ready> {
   const { resourceId, kind, digest } = rendering;
-  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind, "recorded"));
+  const lives = await outside(`observe ${kind}`, () =>
+    work.snapshots.of(work.instanceId, kind, "recorded"),
+  );
   const serving = servingCopy(copiesOf(lives, work.instanceId, resourceId), digest);
   const outputs = serving === undefined || serving.phase === "exited" ? undefined : serving.outputs;
   const wanted = plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
@@ -170,7 +172,9 @@ export async function stepsOf(
   scope: LookScope = "all",
 ): Promise<readonly Step[]> {
   const { work } = run;
-  const lives = await outside(`observe ${kind}`, () => work.snapshots.recent(kind, scope));
+  const lives = await outside(`observe ${kind}`, () =>
+    work.snapshots.of(work.instanceId, kind, scope),
+  );
   const copies = copiesOf(lives, work.instanceId, resourceId);
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const last = plannedCommitted(work, committed, resourceId, kind);

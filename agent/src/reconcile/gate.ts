@@ -56,7 +56,7 @@ async function find(
   replaced: ReadonlySet<string>,
   scope: LookScope,
 ): Promise<Live | undefined> {
-  const lives = await work.snapshots.fresh(kind, scope);
+  const lives = await work.snapshots.freshOf(work.instanceId, kind, scope);
   const copies = copiesOf(lives, work.instanceId, key.resourceId);
   return servingCopy(
     copies.filter((copy) => !replaced.has(identityOf(copy))),

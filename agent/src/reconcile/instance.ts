@@ -51,6 +51,8 @@ import { findWanted, type Target } from "./target.ts";
 import type { Work } from "./work.ts";
 
 /** After a failed download, a failed look or a failed removal. */
+/** A timer may come a little before its time. */
+const BEAT_EARLY_MS = 5;
 const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
 
 export class InstanceLoop {
@@ -68,6 +70,8 @@ export class InstanceLoop {
   #removal = newRemoval();
   /** `at`: by the monotonic clock, since the other one may be set. */
   #retry = { failures: 0, at: 0 };
+  /** From when on a look is new enough for this pass. */
+  #since: number | undefined;
 
   constructor(work: Work, bell: Doorbell) {
     this.#work = work;
@@ -123,8 +127,24 @@ export class InstanceLoop {
         log.error({ error: causeChain(error) }, "pass failed");
         await clock.sleep(fullJitter(RETRY_BACKOFF, 0, this.#work.random), signal);
       }
-      if (!signal.aborted) await this.#bell.wait(waitMs);
+      if (!signal.aborted) this.#since = await this.#waitFor(waitMs);
     }
+  }
+
+  /**
+   * Where nothing is due before the next look, until the beat that all instances have in common, so that they share
+   * one look: since when it counts. undefined: the loop was rung, or had a time of its own.
+   */
+  async #waitFor(waitMs: number): Promise<number | undefined> {
+    const { clock, intervalMs } = this.#work;
+    if (waitMs < intervalMs) {
+      await this.#bell.wait(waitMs);
+      return undefined;
+    }
+    const now = clock.monotonic();
+    const beat = now + intervalMs - (now % intervalMs);
+    const wasRung = await this.#bell.wait(beat - now);
+    return wasRung ? undefined : beat - BEAT_EARLY_MS;
   }
 
   /** Writes, and so fails where the disk is full. */
@@ -258,7 +278,7 @@ export class InstanceLoop {
     const isBefore = (id: string) =>
       attempt?.resources?.some((each) => each.id === id && each.at === "BEFORE") === true;
     const mayRepair = (id: string) => attempt?.state !== "PARTIAL" || isBefore(id);
-    const serving = await settle(this.#work, this.#repair, mayRepair);
+    const serving = await settle(this.#work, this.#repair, mayRepair, this.#since);
     const driftAt = await this.#drift.lookAfter(mayRepair);
     const nextAt = Math.min(serving.nextAt ?? Infinity, driftAt ?? Infinity);
     this.#serving = nextAt === Infinity ? serving : { ...serving, nextAt };

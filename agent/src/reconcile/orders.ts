@@ -313,7 +313,11 @@ function chosenFor(
 
 async function isRunning(work: Work, { templates }: Target, resource: string): Promise<boolean> {
   const kind = templates.find(({ id }) => id === resource)?.kind ?? "";
-  const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, resource);
+  const copies = copiesOf(
+    await work.snapshots.of(work.instanceId, kind),
+    work.instanceId,
+    resource,
+  );
   return copies.some(({ phase }) => phase === "running" || phase === "starting");
 }
 
@@ -327,7 +331,7 @@ async function recordOf(
   const replaced: string[] = [];
   for (const { id, kind } of target.templates) {
     if (!resources.includes(id)) continue;
-    const copies = copiesOf(await work.snapshots.recent(kind), instanceId, id);
+    const copies = copiesOf(await work.snapshots.of(instanceId, kind), instanceId, id);
     replaced.push(...copies.map(identityOf));
   }
   const wishDigest = assignments.find(work.store, instanceId)?.digest ?? "";

@@ -118,7 +118,7 @@ export async function planAttempt(work: Work, target: Target, chosen?: Chosen): 
     const driver = driverOf(work, kind);
     judgeSpec(work, provisional, id);
     if (provisional.open.length > 0) open.set(id, provisional.open);
-    const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
+    const copies = copiesOf(await work.snapshots.of(work.instanceId, kind), work.instanceId, id);
     if (!staysAsIs(chosen, committed, id, rendering.digest)) {
       const last = plannedCommitted(work, committed, id, kind);
       const wanted = plannedOf(rendering, work.instanceId, work.artefacts.pathOf);
@@ -133,7 +133,7 @@ export async function planAttempt(work: Work, target: Target, chosen?: Chosen): 
   const kept = new Set(target.templates.map(({ id, kind }) => `${kind}/${id}`));
   const gone = (committed?.resources ?? []).filter(({ id, kind }) => !kept.has(`${kind}/${id}`));
   for (const { id, kind } of gone.toReversed()) {
-    const copies = copiesOf(await work.snapshots.recent(kind), work.instanceId, id);
+    const copies = copiesOf(await work.snapshots.of(work.instanceId, kind), work.instanceId, id);
     const last = plannedCommitted(work, committed, id, kind);
     steps.push(...driverOf(work, kind).steps(copies, last, undefined, work.clock.now()));
   }

@@ -23,7 +23,11 @@ export async function servingOutputs(work: Work): Promise<ReadonlyMap<string, Js
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const outputs = new Map<string, JsonObject>();
   for (const { id, kind, digest } of committed?.resources ?? []) {
-    const copies = copiesOf(await work.snapshots.recent(kind, "recorded"), work.instanceId, id);
+    const copies = copiesOf(
+      await work.snapshots.of(work.instanceId, kind, "recorded"),
+      work.instanceId,
+      id,
+    );
     const serving = servingCopy(copies, digest);
     if (serving !== undefined) outputs.set(id, serving.outputs);
   }

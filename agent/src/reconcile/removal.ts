@@ -156,7 +156,7 @@ async function endingSteps(work: Work): Promise<readonly Step[]> {
   );
   const steps: Step[] = [];
   for (const { id, kind } of [...strays.values(), ...named]) {
-    const copies = copiesOf(await snapshots.recent(kind), instanceId, id);
+    const copies = copiesOf(await snapshots.of(instanceId, kind), instanceId, id);
     const last = plannedCommitted(work, committed, id, kind);
     steps.push(...driverOf(work, kind).steps(copies, last, undefined, clock.now()));
   }
@@ -168,10 +168,8 @@ type Found = Readonly<{ kind: string; live: Live }>;
 async function ownLives({ drivers, snapshots, instanceId }: Work): Promise<readonly Found[]> {
   const found: Found[] = [];
   for (const kind of drivers.keys()) {
-    const lives = await snapshots.fresh(kind);
-    found.push(
-      ...lives.filter(({ key }) => key.instanceId === instanceId).map((live) => ({ kind, live })),
-    );
+    const lives = await snapshots.freshOf(instanceId, kind);
+    found.push(...lives.map((live) => ({ kind, live })));
   }
   return found;
 }

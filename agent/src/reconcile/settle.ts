@@ -71,17 +71,21 @@ export const NOTHING_SERVES: ServingView = {
   nextAt: undefined,
 };
 
-/** One look at what was committed. What a PARTIAL attempt has touched may not be repaired: the way is forward. */
+/**
+ * One look at what was committed. What a PARTIAL attempt has touched may not be repaired: the way is forward. `since`: a
+ * look that began then is new enough.
+ */
 export async function settle(
   work: Work,
   repair: RepairState,
   mayRepair: (resourceId: string) => boolean,
+  since?: number,
 ): Promise<ServingView> {
   const committed = attempts.findCommitted(work.store, work.instanceId);
   const target = findServing(work.store, work.instanceId);
   if (committed === undefined || target === undefined) return NOTHING_SERVES;
   try {
-    return await look(work, target, committed, repair, mayRepair);
+    return await look(work, target, committed, { repair, mayRepair, since });
   } catch (error) {
     if (work.signal.aborted) return NOTHING_SERVES;
     if (!(error instanceof Fault)) throw error;
@@ -90,13 +94,19 @@ export async function settle(
   }
 }
 
+type How = Readonly<{
+  repair: RepairState;
+  mayRepair: (resourceId: string) => boolean;
+  since: number | undefined;
+}>;
+
 async function look(
   work: Work,
   target: Target,
   committed: attempts.Committed,
-  repair: RepairState,
-  mayRepair: (resourceId: string) => boolean,
+  how: How,
 ): Promise<ServingView> {
+  const { repair, since } = how;
   const outputs = new Map<string, JsonObject>();
   const resources: ResourceView[] = [];
   const repairs: string[] = [];
@@ -105,7 +115,7 @@ async function look(
   let nextAt: number | undefined;
   for (const template of target.templates) {
     const { id } = template;
-    const resource = await lookAfter(work, target, committed, id, outputs, repair, mayRepair(id));
+    const resource = await lookAfter(work, target, committed, id, outputs, how);
     const { live, wanted, due } = resource;
     for (const step of due) {
       if (step.when !== "while-serving") repairs.push(step.summary);
@@ -123,7 +133,7 @@ async function look(
     if (live !== undefined && live.phase !== "exited") outputs.set(template.id, live.outputs);
     resources.push(await viewOf(work, template.id, wanted, live));
   }
-  const strays = await findStrays(work, committed, explained);
+  const strays = await findStrays(work, committed, explained, since);
   const published = publish(work, target, outputs);
   return { resources, outputs: published, strays, repairs, trouble, nextAt };
 }
@@ -141,9 +151,10 @@ async function lookAfter(
   committed: attempts.Committed,
   resourceId: string,
   outputs: ReadonlyMap<string, JsonObject>,
-  repair: RepairState,
-  mayRepair: boolean,
+  how: How,
 ): Promise<LookedAfter> {
+  const { repair, since } = how;
+  const mayRepair = how.mayRepair(resourceId);
   const known = committed.resources.find(({ id }) => id === resourceId);
   const rendering = known && attempts.findRendering(work.store, work.instanceId, known.digest);
   if (known === undefined || rendering === undefined) {
@@ -154,7 +165,7 @@ async function lookAfter(
   const isTold = mayRepair && driverOf(work, known.kind).runsToEnd !== true;
   const wanted = isTold ? rerender(work, target, last, outputs, repair.rendered) : last;
   const plan = async (scope: LookScope) => {
-    const lives = await work.snapshots.recent(known.kind, scope);
+    const lives = await work.snapshots.of(work.instanceId, known.kind, scope, since);
     const copies = copiesOf(lives, work.instanceId, resourceId);
     const steps = driverOf(work, known.kind).steps(copies, last, wanted, work.clock.now());
     return { copies, steps };
@@ -266,15 +277,20 @@ async function findStrays(
   work: Work,
   committed: attempts.Committed,
   explained: ReadonlySet<string>,
+  since: number | undefined,
 ): Promise<readonly string[]> {
   const kinds = new Set([...committed.resources.map(({ kind }) => kind), ...work.drivers.keys()]);
   const strays: string[] = [];
   for (const kind of kinds) {
     if (!work.drivers.has(kind)) continue;
-    for (const { key, handle, phase } of await work.snapshots.recent(kind, "recorded")) {
-      const isOwn = key.instanceId === work.instanceId;
+    for (const { handle, phase } of await work.snapshots.of(
+      work.instanceId,
+      kind,
+      "recorded",
+      since,
+    )) {
       // Of what does nothing any more only a note is left.
-      if (isOwn && phase !== "idle" && !explained.has(handle)) strays.push(handle);
+      if (phase !== "idle" && !explained.has(handle)) strays.push(handle);
     }
   }
   return strays;

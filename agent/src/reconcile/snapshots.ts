@@ -22,14 +22,16 @@ export type WholeLook = Readonly<{
   of(instanceId: string, resourceId: string): readonly Live[];
 }>;
 
-type Look = Readonly<{ startedAt: number; lives: Promise<readonly Live[]> }>;
+type Look = Readonly<{ startedAt: number; lives: Promise<readonly Live[]>; byInstance: Index }>;
+/** Made when it is first asked for. */
+type Index = () => Promise<ReadonlyMap<string, readonly Live[]>>;
 
 export class Snapshots {
   readonly #clock: Clock;
   readonly #drivers: ReadonlyMap<string, Driver>;
   readonly #context: DriverContext;
   readonly #last = new Map<string, Look>();
-  readonly #next = new Map<string, Promise<readonly Live[]>>();
+  readonly #next = new Map<string, Promise<Look>>();
   /** When everything was last looked at, by kind. */
   readonly #lookedAt = new Map<string, number>();
   readonly #whole = new Map<string, WholeLook>();
@@ -40,15 +42,47 @@ export class Snapshots {
     this.#context = context;
   }
 
-  /** Copies of this kind, from a look that began at most SNAPSHOT_AGE_MS_MAX ago. */
-  async recent(kind: string, scope: LookScope = "all"): Promise<readonly Live[]> {
-    if (scope === "recorded" && this.#isAllDue(kind)) return await this.recent(kind);
-    const last = this.#recentOf(kind, "all") ?? this.#recentOf(kind, scope);
-    return await (last?.lives ?? this.fresh(kind, scope));
+  /**
+   * Copies of this kind, from a look that began at most SNAPSHOT_AGE_MS_MAX ago, or after `since` (monotonic): all who
+   * look after their instances at one beat share one look, however long they take together.
+   */
+  async recent(kind: string, scope: LookScope = "all", since?: number): Promise<readonly Live[]> {
+    return await (await this.#lookAt(kind, scope, since)).lives;
+  }
+
+  /** As recent, of one instance. */
+  async of(
+    instanceId: string,
+    kind: string,
+    scope: LookScope = "all",
+    since?: number,
+  ): Promise<readonly Live[]> {
+    const lives = await (await this.#lookAt(kind, scope, since)).byInstance();
+    return lives.get(instanceId) ?? [];
+  }
+
+  async #lookAt(kind: string, scope: LookScope, since: number | undefined): Promise<Look> {
+    if (scope === "recorded" && this.#isAllDue(kind)) return await this.#lookAt(kind, "all", since);
+    const last = this.#recentOf(kind, "all", since) ?? this.#recentOf(kind, scope, since);
+    return last ?? (await this.#freshLook(kind, scope));
   }
 
   /** From a look that began after this call; all who ask while one is under way share the one after it. */
   async fresh(kind: string, scope: LookScope = "all"): Promise<readonly Live[]> {
+    return await (await this.#freshLook(kind, scope)).lives;
+  }
+
+  /** As fresh, of one instance. */
+  async freshOf(
+    instanceId: string,
+    kind: string,
+    scope: LookScope = "all",
+  ): Promise<readonly Live[]> {
+    const lives = await (await this.#freshLook(kind, scope)).byInstance();
+    return lives.get(instanceId) ?? [];
+  }
+
+  async #freshLook(kind: string, scope: LookScope): Promise<Look> {
     const key = keyOf(kind, scope);
     const next = this.#next.get(key);
     if (next !== undefined) return await next;
@@ -59,11 +93,13 @@ export class Snapshots {
         this.#next.delete(key);
         const lives = this.#look(kind, scope);
         const startedAt = this.#clock.monotonic();
-        this.#last.set(key, { startedAt, lives });
+        const taken = { startedAt, lives, byInstance: indexOf(lives) };
+        this.#last.set(key, taken);
         if (scope === "all") this.#lookedAt.set(kind, startedAt);
+        // Who asked waits for it; who comes later has its own try.
         return lives.then((all) => {
           if (scope === "all") this.#whole.set(kind, wholeLook(startedAt, all));
-          return all;
+          return taken;
         });
       });
     this.#next.set(key, look);
@@ -84,10 +120,11 @@ export class Snapshots {
     }
   }
 
-  #recentOf(kind: string, scope: LookScope): Look | undefined {
+  #recentOf(kind: string, scope: LookScope, since: number | undefined): Look | undefined {
     const last = this.#last.get(keyOf(kind, scope));
     if (last === undefined) return undefined;
-    return this.#clock.monotonic() - last.startedAt <= SNAPSHOT_AGE_MS_MAX ? last : undefined;
+    const oldest = this.#clock.monotonic() - SNAPSHOT_AGE_MS_MAX;
+    return last.startedAt >= Math.min(oldest, since ?? oldest) ? last : undefined;
   }
 
   #isAllDue(kind: string): boolean {
@@ -112,6 +149,14 @@ export class Snapshots {
       });
     }
   }
+}
+
+function indexOf(lives: Promise<readonly Live[]>): Index {
+  let index: ReturnType<Index> | undefined;
+  return () => {
+    index ??= lives.then((all) => Map.groupBy(all, ({ key }) => key.instanceId));
+    return index;
+  };
 }
 
 const SCOPES = ["all", "recorded"] as const;

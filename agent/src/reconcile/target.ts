@@ -59,7 +59,7 @@ export type Target = Readonly<{
 
 /** The newest accepted wish. Undefined if the instance is not known. */
 export function findWanted(store: Store, instanceId: string): Target | undefined {
-  return store.kept(`wanted ${instanceId}`, () => {
+  return store.kept(instanceId, "wanted", () => {
     const held = assignments.find(store, instanceId);
     return held === undefined ? undefined : targetOf(store, held.envelope.payload);
   });
@@ -67,7 +67,7 @@ export function findWanted(store: Store, instanceId: string): Target | undefined
 
 /** What serves. Undefined before the first commit. */
 export function findServing(store: Store, instanceId: string): Target | undefined {
-  return store.kept(`serving ${instanceId}`, () => {
+  return store.kept(instanceId, "serving", () => {
     const committed = attempts.findCommitted(store, instanceId);
     if (committed === undefined) return undefined;
     return { ...targetOf(store, committed.assignment), given: committed.given };
@@ -115,9 +115,13 @@ export function targetFrom(
   };
 }
 
+/** Decoded once for all instances that have it. */
 function blueprintOf(store: Store, releaseDigest: string): Blueprint {
-  const release = assignments.findRelease(store, releaseDigest);
-  if (release !== undefined) return fromBinary(BlueprintSchema, release.payload);
+  const blueprint = store.keptShared(`blueprint ${releaseDigest}`, () => {
+    const release = assignments.findRelease(store, releaseDigest);
+    return release && fromBinary(BlueprintSchema, release.payload);
+  });
+  if (blueprint !== undefined) return blueprint;
   throw new Fault("INTERNAL", "RELEASE_LOST", `release ${releaseDigest} is not in the store`);
 }
 

@@ -62,7 +62,7 @@ function assignmentOf(row: AssignmentRow): HeldAssignment {
 }
 
 export function find(store: Store, instanceId: string): HeldAssignment | undefined {
-  return store.kept(`assignment ${instanceId}`, () => {
+  return store.kept(instanceId, "assignment", () => {
     const row = store.get<AssignmentRow>(
       "select * from assignment where instance_id = ?",
       instanceId,
@@ -154,7 +154,7 @@ type EntitlementRow = Readonly<{
 }>;
 
 export function findEntitlement(store: Store, instanceId: string): HeldEntitlement | undefined {
-  return store.kept(`entitlement ${instanceId}`, () => readEntitlement(store, instanceId));
+  return store.kept(instanceId, "entitlement", () => readEntitlement(store, instanceId));
 }
 
 function readEntitlement(store: Store, instanceId: string): HeldEntitlement | undefined {
@@ -200,7 +200,7 @@ export function removeEntitlement(store: Store, instanceId: string): void {
 }
 
 export function findRefusal(store: Store, instanceId: string): Refusal | undefined {
-  return store.kept(`refusal ${instanceId}`, () => readRefusal(store, instanceId));
+  return store.kept(instanceId, "refusal", () => readRefusal(store, instanceId));
 }
 
 function readRefusal(store: Store, instanceId: string): Refusal | undefined {

@@ -37,7 +37,7 @@ type AttemptRow = Readonly<{
 }>;
 
 export function find(store: Store, instanceId: string): AttemptRecord | undefined {
-  return store.kept(`attempt ${instanceId}`, () => readAttempt(store, instanceId));
+  return store.kept(instanceId, "attempt", () => readAttempt(store, instanceId));
 }
 
 function readAttempt(store: Store, instanceId: string): AttemptRecord | undefined {
@@ -101,7 +101,7 @@ function putRestart(store: Store, attempt: AttemptRecord, { actionId }: Restart)
 
 /** The newest restart of the instance, ended or not. */
 export function findRestart(store: Store, instanceId: string): RestartRecord | undefined {
-  return store.kept(`restart ${instanceId}`, () => readRestart(store, instanceId));
+  return store.kept(instanceId, "restart", () => readRestart(store, instanceId));
 }
 
 type RestartRecord = AttemptRecord & Readonly<{ restart: Restart }>;
@@ -194,7 +194,7 @@ export function end(store: Store, attempt: AttemptRecord): void {
 }
 
 export function findCommitted(store: Store, instanceId: string): Committed | undefined {
-  return store.kept(`committed ${instanceId}`, () => readCommitted(store, instanceId));
+  return store.kept(instanceId, "committed", () => readCommitted(store, instanceId));
 }
 
 function readCommitted(store: Store, instanceId: string): Committed | undefined {
@@ -257,7 +257,7 @@ export function findRendering(
   instanceId: string,
   digest: string,
 ): Rendering | undefined {
-  return store.kept(`rendering ${instanceId} ${digest}`, () => {
+  return store.kept(instanceId, `rendering ${digest}`, () => {
     const row = store.get<{ body: string }>(
       "select body from rendering where instance_id = ? and digest = ?",
       instanceId,

@@ -41,7 +41,7 @@ describe("openStore", () => {
       reads += 1;
       return facts.findIncarnation(store);
     };
-    const told = () => store.kept("incarnation", read);
+    const told = () => store.keptShared("incarnation", read);
     facts.raiseIncarnation(store, 7n);
     expect([told(), told(), reads]).toEqual([7n, 7n, 1]);
     facts.raiseIncarnation(store, 8n);
@@ -54,6 +54,27 @@ describe("openStore", () => {
       });
     expect(takenBack).toThrow("no");
     expect(told()).toBe(8n);
+    store.close();
+  });
+
+  it("gives what it read of an instance until something of that one is written", () => {
+    const { store } = openStore(path(), 1);
+    const [one, other] = ["a", "b"].map((digit) => `ins_${digit.repeat(32)}`) as [string, string];
+    const reads = { one: 0, other: 0, shared: 0 };
+    const ask = () => {
+      store.kept(one, "x", () => (reads.one += 1));
+      store.kept(other, "x", () => (reads.other += 1));
+      store.keptShared("x", () => (reads.shared += 1));
+      return { ...reads };
+    };
+    expect([ask(), ask()]).toEqual([
+      { one: 1, other: 1, shared: 1 },
+      { one: 1, other: 1, shared: 1 },
+    ]);
+    store.run("delete from refusal where instance_id = ?", one);
+    expect(ask()).toEqual({ one: 2, other: 1, shared: 1 });
+    store.run("delete from refusal where at < ?", 0);
+    expect(ask()).toEqual({ one: 3, other: 2, shared: 2 });
     store.close();
   });
 

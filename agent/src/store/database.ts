@@ -20,8 +20,11 @@ const BUSY_MS_MAX = 2_000;
 const COPY_BYTES_MAX = 512 * 1024 * 1024;
 /** Distinct statements are written in the code, so this is only reached by a bug. */
 const STATEMENTS_MAX = 500;
-/** Answers that are kept decoded until the next write; an agent of more instances decodes again. */
-const KEPT_MAX = 512;
+/** Answers that are kept decoded until the next write; an agent of some 4,000 instances decodes again. */
+const KEPT_MAX = 65_536;
+/** Of what is not one instance's. */
+const SHARED = "";
+const INSTANCE_ID = /^ins_[0-9a-f]{32}$/;
 /** What SQLite answers where the disk is the reason, and not a statement. */
 const DISK_CODES = ["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"];
 
@@ -30,7 +33,9 @@ export class Store {
   /** For the other files of this folder only. */
   readonly db: Database.Database;
   readonly #statements = new Map<string, Database.Statement<SqlValue[], unknown>>();
-  readonly #kept = new Map<string, unknown>();
+  /** By instance, and by question. */
+  readonly #kept = new Map<string, Map<string, unknown>>();
+  #keptCount = 0;
 
   /** Told how long each transaction took until it was on the disk; undefined: nobody measures. */
   watch: Readonly<{ monotonic(): number; written(ms: number): void }> | undefined;
@@ -51,9 +56,10 @@ export class Store {
     return this.#statement(sql).all(...values) as Row[];
   }
 
-  /** Number of rows that changed. */
+  /** Number of rows that changed. A statement that is given the id of an instance changes that one's rows alone. */
   run(sql: string, ...values: SqlValue[]): number {
-    this.#kept.clear();
+    const instanceId = values.find((value) => typeof value === "string" && INSTANCE_ID.test(value));
+    this.#forget(instanceId === undefined ? undefined : String(instanceId));
     return this.#written(() => this.#statement(sql).run(...values).changes);
   }
 
@@ -67,18 +73,35 @@ export class Store {
   }
 
   /**
-   * What `read` made of this store, until something is written through it: loops that look each second decode nothing
-   * twice. `key` names the question; nobody may change the answer. Within a transaction, which may be taken back, each
-   * call reads.
+   * What `read` made of this store, until something is written through it that may change the answer: loops that look
+   * each second decode nothing twice. `key` names the question about the instance; nobody may change the answer. Within
+   * a transaction, which may be taken back, each call reads.
    */
-  kept<Answer>(key: string, read: () => Answer): Answer {
+  kept<Answer>(instanceId: string, key: string, read: () => Answer): Answer {
     if (this.db.inTransaction) return read();
-    if (this.#kept.has(key)) return this.#kept.get(key) as Answer;
+    const known = this.#kept.get(instanceId);
+    if (known?.has(key)) return known.get(key) as Answer;
     const answer = read();
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size >= KEPT_MAX && oldest !== undefined) this.#kept.delete(oldest);
-    this.#kept.set(key, answer);
+    if (this.#keptCount >= KEPT_MAX) this.#forget(undefined);
+    const answers = this.#kept.get(instanceId) ?? new Map<string, unknown>();
+    this.#kept.set(instanceId, answers.set(key, answer));
+    this.#keptCount += 1;
     return answer;
+  }
+
+  /** As `kept`, of what is not one instance's, such as a release: no write to an instance changes it. */
+  keptShared<Answer>(key: string, read: () => Answer): Answer {
+    return this.kept(SHARED, key, read);
+  }
+
+  #forget(instanceId: string | undefined): void {
+    if (instanceId === undefined) {
+      this.#kept.clear();
+      this.#keptCount = 0;
+      return;
+    }
+    this.#keptCount -= this.#kept.get(instanceId)?.size ?? 0;
+    this.#kept.delete(instanceId);
   }
 
   /** Without the write-ahead log. */

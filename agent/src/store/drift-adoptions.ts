@@ -16,7 +16,7 @@ export type Adoption = Readonly<{
 type Row = Readonly<{ resourceId: string; incarnation: bigint; number: bigint; digest: string }>;
 
 export function list(store: Store, instanceId: string): readonly Adoption[] {
-  return store.kept(`drift adoptions ${instanceId}`, () =>
+  return store.kept(instanceId, "drift adoptions", () =>
     store
       .all<Row>(
         `select resource_id as "resourceId", incarnation, number, digest from drift_adoption
@@ -49,7 +49,7 @@ export function forget(store: Store, instanceId: string, resourceId: string): vo
 
 /** Of this store, for ever. */
 export function salt(store: Store): Uint8Array {
-  return store.kept("drift salt", () => {
+  return store.keptShared("drift salt", () => {
     const row = store.get<{ salt: Uint8Array }>("select salt from drift_salt");
     return row?.salt ?? new Uint8Array();
   });

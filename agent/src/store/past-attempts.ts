@@ -9,7 +9,7 @@ export const ATTEMPTS_KEPT_MAX = 5;
 
 /** Newest first. */
 export function list(store: Store, instanceId: string): readonly AttemptRecord[] {
-  return store.kept(`past attempts ${instanceId}`, () =>
+  return store.kept(instanceId, "past attempts", () =>
     store
       .all<{ body: string }>(
         "select body from past_attempt where instance_id = ? order by id desc limit ?",

@@ -69,7 +69,7 @@ export function raiseFloor(store: Store, floor: Floor, envelope: Envelope): bool
 }
 
 export function findFreshness(store: Store): Envelope | undefined {
-  return store.kept("freshness", () => {
+  return store.keptShared("freshness", () => {
     const row = store.get<{ envelope: Uint8Array }>("select envelope from freshness where id = 1");
     return row === undefined ? undefined : fromBinary(EnvelopeSchema, row.envelope);
   });
