@@ -16,6 +16,7 @@ import * as facts from "../store/facts.ts";
 import * as pastAttempts from "../store/past-attempts.ts";
 import * as pins from "../store/pins.ts";
 import { resumeAttempt, runAttempt } from "./attempt.ts";
+import { waitForBeat } from "./beat.ts";
 import { judgeLoss } from "./budget.ts";
 import type { InstanceView } from "./conditions.ts";
 import {
@@ -51,8 +52,6 @@ import { findWanted, type Target } from "./target.ts";
 import type { Work } from "./work.ts";
 
 /** After a failed download, a failed look or a failed removal. */
-/** A timer may come a little before its time. */
-const BEAT_EARLY_MS = 5;
 const RETRY_BACKOFF = { baseMs: 1_000, capMs: 60_000 };
 
 export class InstanceLoop {
@@ -127,24 +126,8 @@ export class InstanceLoop {
         log.error({ error: causeChain(error) }, "pass failed");
         await clock.sleep(fullJitter(RETRY_BACKOFF, 0, this.#work.random), signal);
       }
-      if (!signal.aborted) this.#since = await this.#waitFor(waitMs);
+      if (!signal.aborted) this.#since = await waitForBeat(this.#work, this.#bell, waitMs);
     }
-  }
-
-  /**
-   * Where nothing is due before the next look, until the beat that all instances have in common, so that they share
-   * one look: since when it counts. undefined: the loop was rung, or had a time of its own.
-   */
-  async #waitFor(waitMs: number): Promise<number | undefined> {
-    const { clock, intervalMs } = this.#work;
-    if (waitMs < intervalMs) {
-      await this.#bell.wait(waitMs);
-      return undefined;
-    }
-    const now = clock.monotonic();
-    const beat = now + intervalMs - (now % intervalMs);
-    const wasRung = await this.#bell.wait(beat - now);
-    return wasRung ? undefined : beat - BEAT_EARLY_MS;
   }
 
   /** Writes, and so fails where the disk is full. */

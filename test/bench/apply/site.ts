@@ -15,6 +15,7 @@ import type { Driver, DriverContext } from "@holdfast/agent/src/drivers/driver.t
 import { fileDriver, fileHost } from "@holdfast/agent/src/drivers/file/index.ts";
 import { processDriver, processHost } from "@holdfast/agent/src/drivers/process/index.ts";
 import { instanceDirectories } from "@holdfast/agent/src/local/directories.ts";
+import { DELETION_BUDGET_DEFAULT } from "@holdfast/agent/src/reconcile/budget.ts";
 import { Engine } from "@holdfast/agent/src/reconcile/engine.ts";
 import { type Journal, storeJournal } from "@holdfast/agent/src/reconcile/journal.ts";
 import { localSecrets } from "@holdfast/agent/src/secrets/local.ts";
@@ -102,6 +103,7 @@ export function openSite({ intervalMs, driver, journal, passed }: Options) {
     ...{ ...parts, context, drivers, intervalMs, usage: ALL_REPORTED, hubNow: Date.now },
     journal: (journal ?? ((inner) => inner))(storeJournal(store)),
     missingDrivers: new Map(),
+    deletionBudget: DELETION_BUDGET_DEFAULT,
     artefacts: new ArtefactCache(stateDir, hub.fetch),
     consent: openPolicy([]),
     secrets: agentSecrets(store, AGENT, localSecrets(secretsDir, process.getuid?.() ?? 0)),
