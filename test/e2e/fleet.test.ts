@@ -250,7 +250,9 @@ describe("an upgrade", () => {
       ["ATTEMPT_STATE_COMMITTED", "1.0.0"],
     ]);
     const why = await fleet.cli(["instance", "why", "etl-free"]);
-    expect(why).toMatch(/^before +1\.2\.0, generation \d\.\d+, returned .* ago: NOT_READY: /m);
+    expect(why).toMatch(
+      /^before +1\.2\.0, generation \d\.\d+, returned .* ago: (NOT_READY|READY_DEADLINE): /m,
+    );
     expect(await fleet.cli(["describe", "instance", "etl-free"])).toContain("Attempts before");
   });
 
