@@ -208,17 +208,21 @@ describe("neither agent nor caller is thrown out by a flood of", () => {
     });
   });
 
-  it("headers that never end, and who sends them is cut off", async () => {
-    const head = "POST /x HTTP/1.1\r\nHost: hub\r\nX-Slow: ";
-    const slow: Socket[] = [];
-    await through(async () => {
-      slow.push(...(await silent(apiPort(), CONNECTIONS / 3, head)));
-      slow.push(...(await silent(listeners.link.port, CONNECTIONS / 3)));
-    });
-    const open = () => slow.filter(({ closed }) => !closed).length;
-    await expect.poll(open, { timeout: 50_000, interval: 250 }).toBe(0);
-    await askBoth();
-  }, FLOOD_MS + 90_000);
+  it(
+    "headers that never end, and who sends them is cut off",
+    async () => {
+      const head = "POST /x HTTP/1.1\r\nHost: hub\r\nX-Slow: ";
+      const slow: Socket[] = [];
+      await through(async () => {
+        slow.push(...(await silent(apiPort(), CONNECTIONS / 3, head)));
+        slow.push(...(await silent(listeners.link.port, CONNECTIONS / 3)));
+      });
+      const open = () => slow.filter(({ closed }) => !closed).length;
+      await expect.poll(open, { timeout: 50_000, interval: 250 }).toBe(0);
+      await askBoth();
+    },
+    FLOOD_MS + 90_000,
+  );
 });
 
 describe.each(RAW)("a connection to $port port", ({ connect: open }) => {
@@ -262,11 +266,16 @@ async function h2load(...args: readonly string[]): Promise<string | undefined> {
   }
 }
 
-it("a flood of good requests is answered, each of them, and so are agent and caller", async () => {
-  let said: string | undefined;
-  await through(async () => {
-    const url = `http://${hub().address}/healthz`;
-    said = await h2load("-n", "20000", "-c", "50", "-m", "32", url);
-  });
-  if (said !== undefined) expect(said).toContain("20000 succeeded, 0 failed, 0 errored, 0 timeout");
-}, FLOOD_MS + 60_000);
+it(
+  "a flood of good requests is answered, each of them, and so are agent and caller",
+  async () => {
+    let said: string | undefined;
+    await through(async () => {
+      const url = `http://${hub().address}/healthz`;
+      said = await h2load("-n", "20000", "-c", "50", "-m", "32", url);
+    });
+    if (said !== undefined)
+      expect(said).toContain("20000 succeeded, 0 failed, 0 errored, 0 timeout");
+  },
+  FLOOD_MS + 60_000,
+);
