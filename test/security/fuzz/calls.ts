@@ -103,7 +103,11 @@ function damaged(
     () => ({ headers, body: new Uint8Array() }),
     () => ({ headers, body: randomBytes(random, 64) }),
     () => ({ headers: { ...headers, "content-type": pick(random, CONTENT_TYPES) }, body }),
-    () => ({ headers: { ...headers, [timeout]: pick(random, TIMEOUTS) }, body }),
+    () => {
+      const isStream = headers[timeout] !== undefined;
+      const values = isStream ? TIMEOUTS : [...TIMEOUTS, BLANK_TIMEOUT];
+      return { headers: { ...headers, [timeout]: pick(random, values) }, body };
+    },
   ])();
 }
 
@@ -115,4 +119,6 @@ const CONTENT_TYPES = [
   "multipart/form-data; boundary=x",
   "x",
 ];
-const TIMEOUTS = ["-1", "1e3", "NaN", "99999999999999", "1", "1S", "0m", "999999999H", "1n", " "];
+const TIMEOUTS = ["-1", "1e3", "NaN", "99999999999999", "1", "1S", "0m", "999999999H", "1n"];
+/** Counts as none: a stream would go on for ever, as it should. */
+const BLANK_TIMEOUT = " ";
