@@ -54,7 +54,7 @@ export function listKeptData(
   });
 }
 
-/** Instances that have or had this name, or this id. */
+/** Instances that have or had this name, or this id. Throws NOT_FOUND where there never was one. */
 async function everCalled(
   tx: Tx,
   text: string,
@@ -69,7 +69,8 @@ async function everCalled(
   } as const;
   const present = await lookUp(tx, reference);
   const gone = await instances.listGone(tx, keyOf(reference));
-  return [present, ...gone].flatMap((each) => each?.id ?? []);
+  const found = [present, ...gone].flatMap((each) => each?.id ?? []);
+  return found.length > 0 ? found : [(await resolve(tx, reference)).id];
 }
 
 function viewOf(row: keptData.KeptRow, cell: string): KeptData {

@@ -78,9 +78,9 @@ function verdictOf(view: ObjectView, { state }: Progress): string {
       return isStopped ? `it is stopped at ${release}, as wanted` : `${release} serves, as wanted`;
     }
     case "rolledBack":
-      return isPartial(view)
-        ? `${release} failed where there was no way back`
-        : `${release} failed and was rolled back`;
+      return `${release} failed and was rolled back`;
+    case "partial":
+      return `${release} failed where there was no way back`;
     case "held":
       return `${release} is held by the customer's rules`;
     case "refused":
@@ -110,10 +110,6 @@ function servingText(view: ObjectView): string {
   const generation = generationText(at(view, "status.committedGeneration"));
   const what = resources.length === 0 ? "" : `: ${resources.join("; ")}`;
   return `${release}, generation ${generation}${what}`;
-}
-
-function isPartial(view: ObjectView): boolean {
-  return textAt(view, "status.attempt.state") === "ATTEMPT_STATE_PARTIAL";
 }
 
 function failedStep(attempt: JsonValue | undefined): JsonValue | undefined {
@@ -154,8 +150,9 @@ function nextOf(view: ObjectView, progress: Progress): string {
   const whose = tenant === "-" ? "" : ` --tenant ${tenant}`;
   const isAway = conditionsOf(view).some((c) => c.type === "Connected" && c.status === "False");
   if (isAway) return `holdfast get agents${whose}`;
-  if (isPartial(view) && state === "rolledBack") return adviceOnPartial(`${name}${whose}`);
   switch (state) {
+    case "partial":
+      return adviceOnPartial(`${name}${whose}`);
     case "done":
       return `holdfast events --subject instance/${name}${whose}`;
     case "held":
