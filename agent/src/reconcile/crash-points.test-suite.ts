@@ -62,7 +62,7 @@ export type CrashScenario = Readonly<{
 /** Points at which the workloads die with the agent, of each of the two upgrades. */
 const POWER_CUTS = 4;
 /** Pairs of a first and a second crash, of each of the two upgrades. */
-const SECOND_CRASHES = 4;
+const SECOND_CRASHES = 1;
 const SETTLED_MS_MAX = 60_000;
 const LOOK_AGAIN_MS = 5;
 /** Between two requests of a client. */
