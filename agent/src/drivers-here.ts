@@ -33,7 +33,6 @@ export async function findDrivers(
   const all = [
     ...(await programDrivers({ host, config, wake })),
     fileDriver(fileHost(host.process, host.uid, config)),
-    jobDriver(programHost("job", host.process, host.uid, config, wake)),
   ];
   const usable = new Map<string, Driver>();
   const known = new Map<string, string | undefined>([[CONTAINER, NO_SOCKET]]);
@@ -57,12 +56,15 @@ export async function programDrivers({
   config,
   wake,
 }: Pick<Ground, "host" | "config" | "wake">): Promise<readonly Driver[]> {
-  const processes = processDriver(processHost(host.process, host.uid, config, wake));
+  const programs = [
+    processDriver(processHost(host.process, host.uid, config, wake)),
+    jobDriver(programHost("job", host.process, host.uid, config, wake)),
+  ];
   const { containerSocket } = config;
-  if (containerSocket === undefined) return [processes];
+  if (containerSocket === undefined) return programs;
   const { containerDriver, containerHost } = await import("./drivers/container/index.ts");
   return [
-    processes,
+    ...programs,
     containerDriver(containerHost(groundOf(host.process), containerSocket, config)),
   ];
 }

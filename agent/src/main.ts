@@ -15,7 +15,6 @@ import { bootId, readProcess } from "./drivers/host-process/proc.ts";
 import {
   allowRemovalHere,
   destroyHere,
-  haltWorkloads,
   type Output,
   readReport,
   shownKept,
@@ -25,6 +24,7 @@ import {
 } from "./local/commands.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { exitCodeOf, failureText } from "./local/failure.ts";
+import { type HaltWish, haltWorkloads } from "./local/halt.ts";
 import { enrollInto } from "./local/joining.ts";
 import type { AgentHost } from "./run.ts";
 
@@ -80,9 +80,9 @@ async function main(args: readonly string[]): Promise<number> {
   ).action(async (instance: string, options: Where & { output: Output }) => {
     process.stdout.write(shownWhy(await reportOf(options), instance, options.output));
   });
-  located(
-    program.command("halt").description("end all workloads of an agent that does not run"),
-  ).action(async (options: Where) => await halt(configOf(options)));
+  located(program.command("halt").description("end all workloads of an agent that does not run"))
+    .option("--all", "also runs of jobs that nothing takes back", false)
+    .action(async (options: Where & HaltWish) => await halt(configOf(options), options));
   addDataCommands(program, located, printed);
   addAllowCommand(program, located);
   addFlightCommands(program, located, result);
@@ -306,20 +306,21 @@ async function run(config: AgentConfig): Promise<void> {
   await runAgent(config, hostOf(), logOf(config), endSignal());
 }
 
-async function halt(config: AgentConfig): Promise<void> {
+async function halt(config: AgentConfig, wish: HaltWish): Promise<void> {
   const { programDrivers } = await import("./drivers-here.ts");
   const host = hostOf();
   const drivers = await programDrivers({ host, config, wake: () => undefined });
   const { stateDir } = config;
   const workplace = workplaceAt(stateDir);
-  const said = await haltWorkloads(stateDir, host, drivers, {
+  const context = {
     log: logOf(config),
     clock: systemClock,
     random: Math.random,
     signal: endSignal(),
     stateDir: workplace,
-    directories: (instanceId) => instanceDirectories(workplace, instanceId),
-  });
+    directories: (instanceId: string) => instanceDirectories(workplace, instanceId),
+  };
+  const said = await haltWorkloads(stateDir, host, drivers, context, wish);
   process.stdout.write(said);
 }
 

@@ -130,7 +130,7 @@ export class Fleet {
     await this.stopAgent(name);
     const { state } = this.layout.agent(name);
     if (!existsSync(join(state, "agent.db"))) return;
-    const args = ["halt", "--state", state];
+    const args = ["halt", "--all", "--state", state];
     checked("holdfast-agent", args, await this.#run("holdfast-agent", args));
   }
 

@@ -255,6 +255,11 @@ export interface Driver {
    * the next look. May reject; it is then begun again.
    */
   watch?(context: DriverContext, changed: () => void): Promise<void>;
+  /**
+   * Of a kind whose copies run by themselves: what ends those of one resource and forgets nothing that the next life goes
+   * on from. Needs no rendering. What nobody can take back is left to its end unless `isAll`. Pure.
+   */
+  halts?(live: readonly Live[], isAll: boolean): readonly StepOrder[];
   /** Safe to repeat, also when half done. */
   run(order: StepOrder, context: StepContext): Promise<StepOutcome>;
   health(live: Live, wanted: Wanted, context: DriverContext): Promise<Health>;

@@ -1,19 +1,14 @@
-/** What the agent's commands do besides `run` and `enroll`: tell, end the workloads. Each returns what goes to stdout. */
+/** What the agent's commands tell and ask of a running agent. Each returns what goes to stdout. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "@holdfast/shared/fault.ts";
-import type { Driver, DriverContext } from "../drivers/driver.ts";
-import { bounded } from "../reconcile/snapshots.ts";
-import { isOutbid } from "../store/claims.ts";
 import { openStoreToRead } from "../store/database.ts";
-import * as identities from "../store/identity.ts";
 import {
   findHolder,
   isReadOnly,
   SOCKET_FILE,
   STORE_FILE,
   type StateHost,
-  takeLock,
 } from "../store/state-directory.ts";
 import { chosenToDestroy, destroyPrompt, keptText } from "./kept.ts";
 import { type LocalReport, localReport } from "./report.ts";
@@ -110,67 +105,10 @@ function asJson(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-const HALT_STEP_MS_MAX = 60_000;
-
-/** Ends all workloads of an agent that does not run. Nothing is forgotten: the next run starts them again. */
-export async function haltWorkloads(
-  stateDir: string,
-  host: StateHost,
-  drivers: readonly Driver[],
-  context: DriverContext,
-): Promise<string> {
-  const lock = takeLock(stateDir, host);
-  try {
-    refuseFenced(stateDir);
-    let ended = 0;
-    for (const driver of drivers) ended += await haltAll(driver, context);
-    return `${ended} workloads ended; data is kept\n`;
-  } finally {
-    lock.release();
-  }
-}
-
-async function haltAll(driver: Driver, context: DriverContext): Promise<number> {
-  let ended = 0;
-  const lives = await driver.observe(context);
-  const keys = new Map(lives.map(({ key }) => [`${key.instanceId}/${key.resourceId}`, key]));
-  for (const key of keys.values()) {
-    const copies = lives.filter(
-      (live) => live.key.instanceId === key.instanceId && live.key.resourceId === key.resourceId,
-    );
-    for (const step of driver.steps(copies, undefined, undefined, context.clock.now())) {
-      const { resourceId, kind, verb, input } = step;
-      await bounded(context.clock, HALT_STEP_MS_MAX, step.id, (signal) =>
-        driver.run({ resourceId, kind, verb, input }, { ...context, signal, wanted: noRendering }),
-      );
-      ended += 1;
-    }
-  }
-  return ended;
-}
-
 /** Where the workloads of an agent that does not run live. */
 export function workplaceAt(stateDir: string): string {
   const store = openStoreToRead(join(stateDir, STORE_FILE));
   const workplace = store === undefined ? stateDir : workplaceOf(store, stateDir);
   store?.close();
   return workplace;
-}
-
-/** Whoever has the claim now decides what ends here. */
-function refuseFenced(stateDir: string): void {
-  const store = openStoreToRead(join(stateDir, STORE_FILE));
-  const held = store && identities.find(store);
-  store?.close();
-  if (held === undefined || !isOutbid(workplaceAt(stateDir), held.fencing)) return;
-  throw new Fault(
-    "PERMISSION_DENIED",
-    "AGENT_FENCED",
-    `${stateDir}: another agent of this host looks after these workloads`,
-    { next: "holdfast-agent halt --state DIR_OF_THAT_AGENT" },
-  );
-}
-
-function noRendering(digest: string): never {
-  throw new Fault("INTERNAL", "RENDERING_LOST", `no rendering with digest ${digest}`);
 }

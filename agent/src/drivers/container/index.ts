@@ -60,6 +60,7 @@ export function containerDriver(host: ContainerHost): Driver {
     prepare: (wanted, context) => prepareStart(host, wanted, context),
     steps: stepsFor,
     restart: restartSteps,
+    halts: (live) => stepsFor(live, undefined, undefined, 0),
     drift: ({ fields }, { spec }) => driftOf(fields, host.specs.of(spec)),
     revert: (live, applied) => restoreSteps(live, applied, host.specs.of(applied.spec)),
     watch: (context, changed) => watchEngine(host, context, changed),

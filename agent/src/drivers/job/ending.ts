@@ -13,6 +13,7 @@ const ENDED_BY: Record<Ending, string> = {
   limits: "was ended for passing a limit",
   cancelled: "was cancelled",
   replaced: "was ended, as its next time had come",
+  halted: "was ended by a halt while it ran: whether it did its work is not known",
 };
 
 /** Before its secrets are gone. */

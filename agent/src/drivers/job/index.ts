@@ -36,11 +36,12 @@ import { findJobs, jobDir, jobHandleOf, readJob, runHandle } from "./ledger.ts";
 import { liveOf } from "./live.ts";
 import { DRIVER_KIND, renderedSpecOf } from "./spec.ts";
 import { lostJobs } from "./standing.ts";
-import { restartSteps, stepsFor } from "./steps.ts";
+import { haltOrders, restartSteps, stepsFor } from "./steps.ts";
 import { readNotes, SHELL } from "./supervisor.ts";
 import {
   armJob,
   forgetJob,
+  haltJob,
   recallJob,
   runJob,
   settleJob,
@@ -69,6 +70,7 @@ export function jobDriver(host: ProgramHost): Driver {
     },
     steps: stepsFor,
     restart: restartSteps,
+    halts: haltOrders,
     // Between its runs nothing of a job stands anywhere, and what a run has done belongs to whom it was done to.
     drift: () => [],
     revert: () => [],
@@ -133,13 +135,15 @@ async function runStep(
       return await settleJob(host, order, context);
     case "forget":
       return await forgetJob(host, order, context);
+    case "halt":
+      return await haltJob(host, order, context);
     case STANDING_VERBS.signal:
       return { message: "a job reads its files when it runs; nothing to tell" };
     default:
       throw new Fault(
         "UNIMPLEMENTED",
         "VERB_UNKNOWN",
-        `${order.resourceId}: got ${shown(order.verb)}; the job driver knows run, undo, arm, recall, start, stop, settle, forget, signal`,
+        `${order.resourceId}: got ${shown(order.verb)}; the job driver knows run, undo, arm, recall, start, stop, settle, forget, halt, signal`,
       );
   }
 }

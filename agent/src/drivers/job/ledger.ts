@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { JobSpec } from "@holdfast/shared/blueprint/kinds/job.ts";
 import type { JobWhen } from "@holdfast/shared/blueprint/kinds/job-when.ts";
 import type { DriverContext, JsonObject, JsonValue } from "../driver.ts";
 import { foldersOf } from "../folders.ts";
@@ -11,7 +12,7 @@ import { objectOf, readJson, replaceJson, syncDirectory } from "../json-file.ts"
 import { isHandle, isInstanceId } from "../names.ts";
 
 /** Why the agent ended a run. */
-export const ENDINGS = ["deadline", "limits", "cancelled", "replaced"] as const;
+export const ENDINGS = ["deadline", "limits", "cancelled", "replaced", "halted"] as const;
 export type Ending = (typeof ENDINGS)[number];
 
 /** `unknown`: it was begun, and nobody saw how it ended. */
@@ -24,6 +25,9 @@ const WHENS = [
   "after",
   "schedule",
 ] as const satisfies readonly JobWhen["kind"][];
+
+export type JobEffect = JobSpec["effect"];
+const EFFECTS = ["none", "undone", "irreversible"] as const satisfies readonly JobEffect[];
 
 /** One start of the job's program, or of its undo. */
 export type Run = Readonly<{
@@ -57,6 +61,7 @@ export type Job = Readonly<{
   /** `incarnation.number` */
   generation: string;
   when: JobWhen["kind"];
+  effect: JobEffect;
   /** When it was first heard of: a schedule counts from here. Wall clock, ms. */
   beganAt: number;
   /** Begun so far: the number of the next one. */
@@ -136,6 +141,8 @@ export function readJob(dir: string): Job | undefined {
   return {
     ...{ instance, resource, handle, digest, generation, beganAt, runs },
     when: WHENS.find((each) => each === found["when"]) ?? "change",
+    // Where it is not said, nothing may be assumed to be taken back.
+    effect: EFFECTS.find((each) => each === found["effect"]) ?? "irreversible",
     ...(run && { run }),
     ...(undo && { undo }),
     hasBegun: found["hasBegun"] === true,

@@ -57,10 +57,10 @@ function waiting({ isRecalled, undo }: Job, standing: Standing | undefined): str
 }
 
 function factsOf(job: Job, standing: Standing | undefined): JsonObject {
-  const { runs, run, isRecalled, when } = job;
+  const { runs, run, isRecalled, when, effect } = job;
   const isSettled = run?.end !== undefined;
   return {
-    ...{ runs, isSettled, when },
+    ...{ runs, isSettled, when, effect },
     isOver: isRecalled || job.undo !== undefined,
     ...(standing !== undefined && { run: { ...standing } }),
   };
@@ -68,6 +68,7 @@ function factsOf(job: Job, standing: Standing | undefined): JsonObject {
 
 export type JobFacts = Readonly<{
   when: Job["when"];
+  effect: Job["effect"];
   runs: number;
   /** How its newest run ended is written down. */
   isSettled: boolean;
@@ -79,6 +80,7 @@ export type JobFacts = Readonly<{
 export function factsIn({ facts }: Live): JobFacts {
   return {
     when: (facts?.["when"] ?? "change") as Job["when"],
+    effect: (facts?.["effect"] ?? "irreversible") as Job["effect"],
     runs: Number(facts?.["runs"] ?? 0),
     isSettled: facts?.["isSettled"] === true,
     isOver: facts?.["isOver"] === true,

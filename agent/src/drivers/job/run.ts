@@ -191,7 +191,7 @@ export function newJob(
   wanted: Wanted,
   handle: string,
   generation: string | undefined,
-  { when }: Pick<JobSpec, "when">,
+  { when, effect }: Pick<JobSpec, "when" | "effect">,
   now: number,
 ): Job {
   return {
@@ -199,7 +199,7 @@ export function newJob(
     resource: wanted.key.resourceId,
     ...{ handle, digest: wanted.digest },
     generation: generation ?? formatGeneration(wanted.generation),
-    ...{ when: when.kind, beganAt: now, runs: 0 },
+    ...{ when: when.kind, effect, beganAt: now, runs: 0 },
     ...{ hasBegun: false, isRecalled: false, outputs: {}, said: [] },
   };
 }

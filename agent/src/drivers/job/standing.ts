@@ -43,6 +43,8 @@ export function endOf(seen: SeenRun, context: DriverContext): RunEnd {
   const notes = readNotes(runDir);
   const at = notes?.status === undefined ? context.clock.now() : notes.at;
   const message = describeUnseen(seen, notes, context);
+  // Nothing is wrong with it: like one that was cut off with its host.
+  if (run.ending === "halted") return { at, outcome: "unknown", message };
   if (run.ending !== undefined || isForWantOfMemory(seen.copy)) {
     return { at, outcome: "failed", message };
   }
@@ -88,7 +90,7 @@ export function lostJobs(jobs: readonly Job[], copies: readonly Copy[]): readonl
       {
         ...{ instance: key.instanceId, resource: key.resourceId, digest, generation },
         handle: jobHandleOf(handle),
-        when: "change",
+        ...{ when: "change", effect: "irreversible" },
         ...{ beganAt: startedAt, runs: number + 1 },
         run: { number, try: 1, beganAt: startedAt, isLaunched: true },
         ...{ hasBegun: true, isRecalled: false, outputs: {}, said: [] },

@@ -74,6 +74,27 @@ export function restartSteps(live: readonly Live[], wanted: Wanted): readonly St
   return [asked, ...copies.map((copy) => forget(copy))];
 }
 
+/**
+ * Ends what runs and keeps what is known of it. Also what undoes a job may be run more than once; of its own program only
+ * what can be taken back.
+ */
+export function haltOrders(live: readonly Live[], isAll: boolean): readonly StepOrder[] {
+  return live.filter((copy) => mayRun(copy) && (isAll || mayBeEnded(copy))).map(haltOrder);
+}
+
+function mayRun({ phase }: Live): boolean {
+  return phase === "starting" || phase === "running" || phase === "stopping";
+}
+
+function mayBeEnded(copy: Live): boolean {
+  const { effect, isOver } = factsIn(copy);
+  return effect !== "irreversible" || isOver;
+}
+
+function haltOrder({ key: { instanceId, resourceId }, handle }: Live): StepOrder {
+  return orderOf(resourceId, "halt", { instance: instanceId, handle });
+}
+
 /** Hooks belong to a generation, all else to what it was rendered to. */
 function isOf({ digest, generation }: Live, wanted: Wanted, { when }: JobSpec): boolean {
   if (digest !== wanted.digest) return false;

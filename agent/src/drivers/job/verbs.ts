@@ -160,6 +160,29 @@ export async function forgetJob(
   return { handle, message };
 }
 
+/** Ends whatever of it runs; it is found as one that was cut off, whether or not it is known what it was. */
+export async function haltJob(
+  host: ProgramHost,
+  order: StepOrder,
+  context: DriverContext,
+): Promise<StepOutcome> {
+  const input = inputOf(order);
+  const handle = input.handle();
+  const copies = await findCopies(host, context);
+  const job = findJob(order, context);
+  for (const part of ["run", "undo"] as const) {
+    const run = job?.[part];
+    if (job === undefined || run === undefined || run.end !== undefined) continue;
+    const seen = seenRun(job, run, copies, context);
+    if (isAlive(seen)) await endRun(host, job, part, seen, "halted", context);
+  }
+  for (const copy of copies) {
+    const isOwn = copy.key.instanceId === input.instance() && jobHandleOf(copy.handle) === handle;
+    if (job === undefined && isOwn) await endCopy(host, copy, context);
+  }
+  return { handle, message: "ended until the agent runs again" };
+}
+
 async function endWhatRuns(host: ProgramHost, job: Job, context: DriverContext): Promise<Job> {
   if (job.run === undefined) return job;
   const seen = seenRun(job, job.run, await findCopies(host, context), context);

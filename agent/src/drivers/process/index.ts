@@ -63,6 +63,7 @@ export function processDriver(host: ProcessHost): Driver {
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,
     restart: restartSteps,
+    halts: (live) => stepsFor(live, undefined, undefined, 0),
     drift: ({ fields }, { spec }) => driftOf(fields, host.specs.of(spec)),
     revert: (live, applied) =>
       restoreSteps(live, applied, driftOf(live.fields, host.specs.of(applied.spec))),
