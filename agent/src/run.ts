@@ -298,6 +298,7 @@ function controlOn(
     addressee: { vendorId, cellId },
     agentId,
     signal: stop.signal,
+    makeRoom: () => engine.forgetRemoved("one"),
     changed: (instanceId) => engine.wake(instanceId),
   });
   return new Control({
@@ -373,6 +374,11 @@ async function tidyRegularly(
     await engine.pruneArtefacts().catch((error: unknown) => {
       log.warn({ error: causeChain(error) }, "unused artefacts could not be removed");
     });
+    try {
+      engine.forgetRemoved("due");
+    } catch (error) {
+      log.warn({ error: causeChain(error) }, "removed instances could not be forgotten");
+    }
   }
 }
 

@@ -44,6 +44,8 @@ export type IntakeDeps = Readonly<{
   /** This agent: what is sealed to another one is not fetched. */
   agentId: string;
   signal: AbortSignal;
+  /** A removed instance is forgotten to make room, if there is one that left nothing. */
+  makeRoom(): void;
   /** What the store holds about this instance has changed. */
   changed(instanceId: string): void;
 }>;
@@ -149,10 +151,7 @@ export class Intake {
       );
     }
     if (judged.verdict === "keep") return this.#accepted(instanceId);
-    if (held === undefined && assignments.count(store) >= assignments.INSTANCES_MAX) {
-      const message = `this agent holds ${assignments.INSTANCES_MAX} instances already`;
-      throw new Fault("RESOURCE_EXHAUSTED", "INSTANCES_MAX", message);
-    }
+    if (held === undefined) this.#findRoom();
     const release = assignment.tombstone === undefined ? await this.release(assignment) : undefined;
     const sealed = release === undefined ? [] : await fetchSealed(this.#deps, assignment);
     store.transaction(() => {
@@ -170,6 +169,17 @@ export class Intake {
     });
     log.debug({ instance: instanceId, generation: formatGeneration(generation) }, "accepted");
     this.#accepted(instanceId);
+  }
+
+  #findRoom(): void {
+    const { store, makeRoom } = this.#deps;
+    const isFull = () => assignments.count(store) >= assignments.INSTANCES_MAX;
+    if (isFull()) makeRoom();
+    if (!isFull()) return;
+    const message = `this agent holds ${assignments.INSTANCES_MAX} instances already, with removed ones whose data is kept`;
+    throw new Fault("RESOURCE_EXHAUSTED", "INSTANCES_MAX", message, {
+      next: "holdfast-agent kept",
+    });
   }
 
   #accepted(instanceId: string): void {

@@ -341,6 +341,7 @@ function beginAgent(base: Base, options: BeginOptions) {
     addressee: { vendorId: VENDOR, cellId: CELL },
     agentId: AGENT,
     signal: stop.signal,
+    makeRoom: () => engine.forgetRemoved("one"),
     changed: (id) => engine.wake(id),
   });
   engine.start();

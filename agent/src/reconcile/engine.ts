@@ -15,6 +15,7 @@ import type { VersionedStatus } from "../store/statuses.ts";
 import * as statuses from "../store/statuses.ts";
 import { allowRemoval } from "./budget.ts";
 import { watchDrivers } from "./driver-watches.ts";
+import { forgetRemoved } from "./forgetting.ts";
 import { InstanceLoop } from "./instance.ts";
 import { KeptLooks } from "./kept.ts";
 import { Orders } from "./orders.ts";
@@ -22,7 +23,7 @@ import { Snapshots } from "./snapshots.ts";
 import { statusOf } from "./status.ts";
 import type { EngineDeps, Work } from "./work.ts";
 
-type Running = Readonly<{ loop: InstanceLoop; ended: Promise<void> }>;
+type Running = Readonly<{ loop: InstanceLoop; ended: Promise<void>; gone: AbortController }>;
 
 export class Engine {
   readonly statusBell: Doorbell;
@@ -123,10 +124,22 @@ export class Engine {
     if (removed > 0) log.info({ removed }, "unused artefacts removed");
   }
 
+  /** Instances that were removed and left nothing: those whose time is over, or one, since room is needed. */
+  forgetRemoved(room: "due" | "one"): void {
+    for (const instanceId of forgetRemoved({ ...this.#deps, kept: this.kept }, room)) {
+      this.#running.get(instanceId)?.gone.abort();
+      for (const map of [this.#running, this.#statuses, this.#views, this.#stored]) {
+        map.delete(instanceId);
+      }
+    }
+  }
+
   #begin(instanceId: string): Running | undefined {
     if (this.#stop.signal.aborted) return undefined;
+    const gone = new AbortController();
     const work: Work = {
       ...this.visitorOf(instanceId),
+      signal: AbortSignal.any([this.#stop.signal, gone.signal]),
       changed: () => this.#changed(instanceId),
       settled: () => this.#settled(instanceId),
     };
@@ -134,7 +147,7 @@ export class Engine {
     const ended = loop.run().catch((error: unknown) => {
       this.#deps.log.error({ instance: instanceId, error: causeChain(error) }, "loop ended");
     });
-    const running = { loop, ended };
+    const running = { loop, ended, gone };
     this.#running.set(instanceId, running);
     return running;
   }

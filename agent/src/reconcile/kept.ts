@@ -63,6 +63,12 @@ export class KeptLooks {
     return this.all().filter((each) => each.instanceId === instanceId);
   }
 
+  /** Unknown is not empty: also what was not looked at yet. */
+  mayHave(instanceId: string): boolean {
+    const hasLooked = [...this.#deps.drivers.keys()].every((kind) => this.#found.has(kind));
+    return !hasLooked || this.of(instanceId).length > 0;
+  }
+
   /** Something was removed or destroyed. */
   ring(): void {
     this.#bell.ring();

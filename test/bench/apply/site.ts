@@ -115,6 +115,7 @@ export function openSite({ intervalMs, driver, journal, passed }: Options) {
   });
   const intake = new Intake({
     ...{ ...parts, fetch: hub.fetch, agentId: AGENT, signal: stop.signal },
+    makeRoom: () => engine.forgetRemoved("one"),
     changed: (id) => engine.wake(id),
   });
   engine.start();
