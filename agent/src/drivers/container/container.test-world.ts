@@ -232,7 +232,8 @@ export function describeOnEngine(
   {
     image = {},
     programs = [],
-  }: Readonly<{ image?: ImageChange; programs?: readonly string[] }> = {},
+    diskMib,
+  }: Readonly<{ image?: ImageChange; programs?: readonly string[]; diskMib?: number }> = {},
 ): void {
   const why = whyNoDocker(...programs);
   if (why !== undefined) {
@@ -251,7 +252,7 @@ export function describeOnEngine(
       world: (host) => (world ??= createWorld(its.engine(), its.image(), host)),
     };
     beforeAll(async () => {
-      engine = await startDocker();
+      engine = await startDocker(diskMib === undefined ? {} : { diskMib });
       await writeImage(its.image(), image);
       await engine.preload(its.image());
     });

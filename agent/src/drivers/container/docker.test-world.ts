@@ -3,7 +3,18 @@
  * that nothing of the host's is touched. Needs root and Debian's docker.io and busybox-static (CONTRIBUTING.md).
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,9 +88,11 @@ function isStatic(file: string): boolean {
   return existsSync(file) && !readFileSync(file).includes("/lib64/ld-linux");
 }
 
-export async function startDocker(): Promise<DockerWorld> {
+/** `diskMib`: its images, volumes and layers are on a disk of that size. */
+export async function startDocker({ diskMib }: { diskMib?: number } = {}): Promise<DockerWorld> {
   const dir = mkdtempSync(join(tmpdir(), "docker-"));
   chmodSync(dir, 0o755);
+  if (diskMib !== undefined) mountDisk(join(dir, "data"), diskMib);
   const socket = join(dir, "docker.sock");
   const relaySocket = join(dir, "relay.sock");
   writeFileSync(join(dir, "relay.mjs"), RELAY);
@@ -132,6 +145,43 @@ export async function startDocker(): Promise<DockerWorld> {
       removeGroups(place.group);
     },
   };
+}
+
+/** A disk of its own, in memory. */
+export function mountDisk(dir: string, mib: number): void {
+  mkdirSync(dir, { recursive: true });
+  const made = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m`, "tmpfs", dir]);
+  if (made.status !== 0) throw new Error(`mount ${dir}: ${made.stderr.toString()}`);
+}
+
+export function unmount(dir: string): void {
+  spawnSync("umount", ["-l", dir]);
+}
+
+/** Takes all the room of a disk; what it gives makes it free again. */
+export function fillDisk(dir: string): () => void {
+  const path = join(dir, "filler");
+  const file = openSync(path, "w");
+  try {
+    for (let size = FILL_BYTES; size >= 1; size = Math.floor(size / 8)) fillWith(file, size);
+  } finally {
+    closeSync(file);
+  }
+  return () => rmSync(path, { force: true });
+}
+
+const FILL_BYTES = 262_144;
+
+function fillWith(file: number, bytes: number): void {
+  const part = Buffer.alloc(bytes, 7);
+  for (;;) {
+    try {
+      if (writeSync(file, part) < bytes) return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOSPC") return;
+      throw error;
+    }
+  }
 }
 
 type Place = Readonly<{ dir: string; socket: string; group: string }>;

@@ -17,6 +17,7 @@ const NANO_PER_MILLI = 1_000_000;
 const SHARES_PER_CORE = 1_024;
 const MILLI = 1_000;
 const JOINED = "joined";
+const NONE = "none";
 
 type Amounts = Pick<
   Docker.HostConfig,
@@ -39,17 +40,17 @@ export function fieldsIn(
 
 function amountsIn(config: Amounts): JsonObject {
   const { Memory, MemoryReservation, NanoCpus, CpuQuota, CpuPeriod, CpuShares, PidsLimit } = config;
-  const mib = (bytes: number | undefined) => (bytes ? bytes / BYTES_PER_MIB : "none");
-  const quota = CpuQuota && CpuPeriod ? (CpuQuota * MILLI) / CpuPeriod : "none";
+  const mib = (bytes: number | undefined) => (bytes ? bytes / BYTES_PER_MIB : NONE);
+  const quota = CpuQuota && CpuPeriod ? (CpuQuota * MILLI) / CpuPeriod : NONE;
   return {
     limits: {
       memoryMib: mib(Memory),
       cpuMillis: NanoCpus ? NanoCpus / NANO_PER_MILLI : quota,
-      pids: PidsLimit && PidsLimit > 0 ? PidsLimit : "none",
+      pids: PidsLimit && PidsLimit > 0 ? PidsLimit : NONE,
     },
     requests: {
       memoryMib: mib(MemoryReservation),
-      cpuMillis: CpuShares ? Math.round((CpuShares * MILLI) / SHARES_PER_CORE) : "none",
+      cpuMillis: CpuShares ? Math.round((CpuShares * MILLI) / SHARES_PER_CORE) : NONE,
     },
   };
 }
@@ -61,15 +62,12 @@ export function driftOf(
   if (fields === undefined) return [];
   const written = amountsIn(limitsOf(spec));
   const amounts = (["limits", "requests"] as const).flatMap((part) =>
-    Object.entries(spec[part]).flatMap(([name, asked]) =>
+    Object.entries(spec[part]).flatMap(([name, asked]) => {
+      const live = valueIn(fields, part, name);
+      if (part === "requests" && live === NONE) return [];
       // As the engine can say it: shares are no thousandths.
-      differing(
-        `${part}.${name}`,
-        asked,
-        valueIn(written, part, name),
-        valueIn(fields, part, name),
-      ),
-    ),
+      return differing(`${part}.${name}`, asked, valueIn(written, part, name), live);
+    }),
   );
   const policy = policyOf(spec);
   return [
@@ -78,6 +76,21 @@ export function driftOf(
     ...differing("network", JOINED, JOINED, fields["network"]),
     ...differing("paused", false, false, fields["paused"]),
   ];
+}
+
+/**
+ * Requests that the engine has left out at the start, since its host has no control group for them: nobody can take one
+ * away later. Undefined where it keeps all.
+ */
+export function requestsLeftOut(
+  { HostConfig }: Docker.ContainerInspectInfo,
+  { requests }: ContainerSpec,
+): string | undefined {
+  const live = objectOf(amountsIn(HostConfig)["requests"]);
+  const names = Object.entries(requests)
+    .filter(([name, asked]) => asked !== undefined && live?.[name] === NONE)
+    .map(([name]) => `requests.${name}`);
+  return names.length === 0 ? undefined : `the engine of this host cannot keep ${names.join(", ")}`;
 }
 
 function differing(

@@ -9,6 +9,7 @@ import type { Answer } from "../ask.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
 import { droppedIn } from "../logs.ts";
 import { findCopy, inspect } from "./copies.ts";
+import { requestsLeftOut } from "./drift.ts";
 import { logFolders } from "./followers.ts";
 import type { ContainerHost } from "./host.ts";
 import { describeExit } from "./live.ts";
@@ -46,7 +47,8 @@ export async function healthOf(
     deadlineMs: probed.spec.readiness?.deadlineMs ?? 0,
   });
   const isPressed = droppedIn(logFolders(copy.key, context).logs).isPressed;
-  return isPressed ? { ...judged, caveat: DISK_CAVEAT } : judged;
+  const caveat = isPressed ? DISK_CAVEAT : requestsLeftOut(inspected, probed.spec);
+  return caveat === undefined ? judged : { ...judged, caveat };
 }
 
 async function ask(

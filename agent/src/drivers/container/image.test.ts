@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import type { JsonObject } from "../driver.ts";
 import {
@@ -130,6 +131,26 @@ describeOnEngine("an image archive", (its) => {
     await world.running(wanted);
     const ours = expect.stringMatching(/^holdfast\.local\/image:[0-9a-f]{64}$/);
     expect((await images()).toSorted()).toEqual([ours, ...PRELOADED]);
+    await world.driver().drop(INSTANCE, world.context);
+    expect(await images()).toEqual(PRELOADED);
+  });
+
+  it("goes an hour after it was loaded for a start that never came, and not while it is run", async () => {
+    const { wanted } = await archive({ label: "run" });
+    await world.running(wanted);
+    const idle = await archive({ label: "idle" });
+    await world.driver().prepare(idle.wanted, world.context);
+    const [run, ...others] = (await images()).toSorted();
+    expect(others).toHaveLength(2);
+    const readingsAfter = async (ms: number) => {
+      const clock = { ...systemClock, now: () => systemClock.now() + ms };
+      await world.driver().readings({ ...world.context, clock });
+      return (await images()).toSorted();
+    };
+    expect(await readingsAfter(3_000_000)).toHaveLength(3);
+    const left = await readingsAfter(3_700_000);
+    expect(left).toHaveLength(2);
+    expect([left[0] === run || left[0] === others[0], left.slice(1)]).toEqual([true, PRELOADED]);
     await world.driver().drop(INSTANCE, world.context);
     expect(await images()).toEqual(PRELOADED);
   });

@@ -21,6 +21,8 @@ export type ReadyImage = Readonly<{
 }>;
 
 const OWN_REPOSITORY = "holdfast.local/image";
+/** Until then its start may come: other resources of the attempt take their time. */
+const UNUSED_MS_MAX = 3_600_000;
 
 /**
  * Throws INVALID_ARGUMENT `IMAGE_CORRUPT`; FAILED_PRECONDITION `IMAGE_ARCHITECTURE`, `ARTEFACT_MISSING`,
@@ -157,6 +159,33 @@ export async function releaseImage(
   // A digest that somebody else has pulled too cannot be told from ours, but comes with a name of theirs.
   const names = isOursAlone ? [...image.RepoDigests, ownName] : [ownName];
   for (const name of names) await remove(host, name, context);
+}
+
+/** Takes away what was loaded for starts that never came, such as of an attempt that had no room. `used`: names of ours. */
+export async function pruneImages(
+  host: ContainerHost,
+  used: ReadonlySet<string>,
+  context: DriverContext,
+): Promise<void> {
+  const filters = JSON.stringify({ reference: [OWN_REPOSITORY] });
+  const images = await host.dock.ask("images", context.signal, (docker) =>
+    docker.listImages({ filters }),
+  );
+  for (const { Id, RepoTags } of images) {
+    const ownName = ownNameOf(Id);
+    if (used.has(ownName) || !RepoTags?.includes(ownName)) continue;
+    const taggedAt = taggedAtOf(await find(host, ownName, context));
+    if (context.clock.now() - taggedAt > UNUSED_MS_MAX) {
+      await releaseImage(host, ownName, context);
+    }
+  }
+}
+
+/** Wall clock, ms; where the engine does not say, it was just now. */
+function taggedAtOf(image: Docker.ImageInspectInfo | undefined): number {
+  const { Metadata } = (image ?? {}) as { Metadata?: { LastTagTime?: string } };
+  const at = Date.parse(Metadata?.LastTagTime ?? "");
+  return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at;
 }
 
 async function isRun(

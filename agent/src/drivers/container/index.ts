@@ -2,9 +2,8 @@
  * The driver of kind `container`: images of a release as containers of the host's engine, found again by their labels.
  * It asks the engine for nothing that the restricted profile does not hold, whatever a spec says.
  */
-import { existsSync } from "node:fs";
 import { checkContainerSpec } from "@holdfast/shared/blueprint/kinds/container.ts";
-import { asFault, Fault } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import {
   type Driver,
@@ -23,6 +22,7 @@ import { driftOf, RESTORE, restoreSteps } from "./drift.ts";
 import { givenDirOf } from "./given.ts";
 import { healthOf } from "./health.ts";
 import { type ContainerHost, DRIVER_KIND } from "./host.ts";
+import { pruneImages } from "./image.ts";
 import { destroyVolumes, keptVolumes } from "./kept.ts";
 import { liveOf } from "./live.ts";
 import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
@@ -34,13 +34,12 @@ import type { ContainerSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
 import { restartSteps, stepsFor } from "./steps.ts";
 import { dropInstance, stopCopy } from "./stop.ts";
+import { whyMissing } from "./suitable.ts";
 
 export { type ContainerGround, type ContainerHost, containerHost } from "./host.ts";
 
 /** Of a spec without a probe: ready once it runs. */
 const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
-/** The first that has statistics without a wait, and GPU requests. */
-const API_VERSION_MIN = [1, 41] as const;
 /** Measured or looked at more closely at once. */
 const ASKED_AT_ONCE_MAX = 8;
 
@@ -90,33 +89,6 @@ function readinessOf({ readiness }: ContainerSpec): Readiness {
   return { deadlineMs, intervalMs };
 }
 
-/** An engine that is only away for a moment is none that is missing: its faults say so when it is asked. */
-async function whyMissing({ dock, socket }: ContainerHost): Promise<string | undefined> {
-  if (!existsSync(socket)) return `no socket at ${socket}; is a container engine installed?`;
-  const signal = new AbortController().signal;
-  try {
-    const { ApiVersion } = await dock.ask("version", signal, (docker) => docker.version());
-    if (isOlder(ApiVersion)) {
-      return `the engine's API is ${ApiVersion}; at least ${API_VERSION_MIN.join(".")} is needed`;
-    }
-    const info = (await dock.ask("info", signal, (docker) => docker.info())) as {
-      CgroupDriver?: string;
-      OSType?: string;
-    };
-    if (info.OSType !== "linux") return `the engine runs containers of ${shown(info.OSType)}`;
-    return info.CgroupDriver === "none" ? "the engine has no control groups here" : undefined;
-  } catch (error) {
-    const fault = asFault(error, "the engine does not answer");
-    return fault.reason === "ENGINE_UNREACHABLE" ? undefined : fault.message;
-  }
-}
-
-function isOlder(version: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [wantedMajor, wantedMinor] = API_VERSION_MIN;
-  return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
-}
-
 async function runStep(
   host: ContainerHost,
   order: StepOrder,
@@ -145,7 +117,12 @@ async function readAll(
   context: DriverContext,
 ): Promise<readonly DriverReading[]> {
   const at = context.clock.now();
-  const read = await inParts(await findCopies(host, context), async (copy) => {
+  const copies = await findCopies(host, context);
+  const used = new Set(copies.map(({ image }) => image));
+  await pruneImages(host, used, context).catch((error: unknown) => {
+    context.log.warn({ error: causeChain(error) }, "unused images could not be removed");
+  });
+  const read = await inParts(copies, async (copy) => {
     const runs = copy.state === "running" || copy.state === "paused";
     const meter = runs ? await sampleMeter(host, copy, context) : undefined;
     if (meter !== undefined) return readingsOf(copy, meter, at);
