@@ -21,6 +21,7 @@ import { comparedOf, healthOf, liveOf } from "./live.ts";
 import { prepareWrite } from "./prepare.ts";
 import { dropFiles, removeCopy } from "./remove.ts";
 import { restartSteps, stepsFor } from "./steps.ts";
+import { watchFiles } from "./watch.ts";
 import { writeCopy } from "./write.ts";
 
 export { type FileHost, fileHost } from "./host.ts";
@@ -55,6 +56,7 @@ export function fileDriver(host: FileHost): Driver {
     redactor: () => undefined,
     drift: driftOf,
     revert: revertSteps,
+    watch: (context, changed) => watchFiles(host, context, changed),
     // Its files are what releases say; data is what workloads make.
     kept: async () => [],
     destroy: async () => undefined,
