@@ -188,6 +188,7 @@ type Place = Readonly<{ dir: string; socket: string; group: string }>;
 
 function startDaemon({ dir, socket, group }: Place, relayPid: number): ChildProcess {
   rmSync(join(dir, "docker.pid"), { force: true });
+  forgetDead(join(dir, "exec/containerd/containerd.pid"));
   const args = [
     ...[`--net=/proc/${relayPid}/ns/net`, "dockerd", "--config-file", join(dir, "daemon.json")],
     ...[
@@ -203,6 +204,23 @@ function startDaemon({ dir, socket, group }: Place, relayPid: number): ChildProc
   ];
   const out = join(dir, "dockerd.log");
   return spawn("sh", ["-c", `exec nsenter "$@" >>${out} 2>&1`, "sh", ...args], { stdio: "ignore" });
+}
+
+/**
+ * Of a daemon that was killed the child is killed too, but stays a zombie where nobody reaps it at once; the next daemon
+ * takes that for alive, and waits for it in vain.
+ */
+function forgetDead(pidFile: string): void {
+  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, "utf8")) : 0;
+  if (pid > 0 && !isAlive(pid)) rmSync(pidFile);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
 }
 
 async function untilReady(dock: Dock, daemon: ChildProcess, dir: string): Promise<void> {

@@ -1,15 +1,17 @@
 /**
  * Podman's engine, whose API is Docker's and whose refusals are its own. Debian's cannot start a container in every place,
- * as not where limits of processes may not be raised; then the start is refused with its words and leaves nothing.
+ * as not where limits of processes may not be raised; then the start is refused with its words and leaves nothing. Nor
+ * does its service come up everywhere; then the suite is what it said (CONTRIBUTING.md names this suite).
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dialHere } from "../ask.ts";
-import { createWorld, eventually, INSTANCE, type World } from "./container.test-world.ts";
+import { createWorld, INSTANCE, type World } from "./container.test-world.ts";
 import { Dock } from "./dock.ts";
 import { whyNoDocker } from "./docker.test-world.ts";
 import { isGone, isTaken } from "./faults.ts";
@@ -26,38 +28,72 @@ default_ulimits = ["nofile=1024:1024"]
 log_driver = "k8s-file"
 `;
 
-const why = whyNoDocker("podman");
-if (why === undefined) describe("podman", describePodman);
-else describe("podman", () => void it(why, () => console.log(why)));
+/** A service that comes up does so within a second. */
+const START_MS_MAX = 30_000;
+const LOOK_MS = 50;
 
-function describePodman(): void {
+type Podman = Readonly<{ dir: string; socket: string; end(): Promise<void> }>;
+
+const podman = whyNoDocker("podman") ?? (await startPodman());
+if (typeof podman === "string")
+  describe("podman", () => void it(podman, () => console.log(podman)));
+else describe("podman", () => describePodman(podman));
+
+/** The service in a network of its own; a string says why there is none. */
+async function startPodman(): Promise<Podman | string> {
   const dir = mkdtempSync(join(tmpdir(), "podman-"));
   const socket = join(dir, "podman.sock");
+  const log = join(dir, "podman.log");
+  writeFileSync(join(dir, "containers.conf"), CONFIG);
+  const places = ["--root", "root", "--runroot", "run", "--tmpdir", "tmp"];
+  const args = places.map((each) => (each.startsWith("-") ? each : join(dir, each)));
+  const service = spawn(
+    "unshare",
+    ["--net", "--", "podman", ...args, "system", "service", "--time=0", `unix://${socket}`],
+    {
+      stdio: ["ignore", openSync(log, "a"), openSync(log, "a")],
+      env: { ...process.env, CONTAINERS_CONF: join(dir, "containers.conf") },
+    },
+  );
+  const end = async () => {
+    await ended(service);
+    spawnSync("umount", ["-l", join(dir, "root/overlay")]);
+    rmSync(dir, { recursive: true, force: true });
+  };
+  if (await isServing(service, socket)) return { dir, socket, end };
+  const why = `podman's service did not come up here: ${readFileSync(log, "utf8").slice(-2_000)}`;
+  await end();
+  return why;
+}
+
+async function isServing(service: ChildProcess, socket: string): Promise<boolean> {
+  const deadline = performance.now() + START_MS_MAX;
+  while (performance.now() < deadline && service.exitCode === null) {
+    if (existsSync(socket)) return true;
+    await systemClock.sleep(LOOK_MS);
+  }
+  return false;
+}
+
+async function ended(service: ChildProcess): Promise<void> {
+  if (service.exitCode !== null) return;
+  const exited = new Promise((resolve) => service.once("exit", resolve));
+  service.kill("SIGKILL");
+  await exited;
+}
+
+function describePodman({ dir, socket, end }: Podman): void {
   const image = join(dir, "image.tar");
   const dock = new Dock(socket);
-  let service: ChildProcess;
   let world: World;
 
   beforeAll(async () => {
-    writeFileSync(join(dir, "containers.conf"), CONFIG);
-    const places = ["--root", "root", "--runroot", "run", "--tmpdir", "tmp"];
-    const args = places.map((each) => (each.startsWith("-") ? each : join(dir, each)));
-    service = spawn(
-      "unshare",
-      ["--net", "--", "podman", ...args, "system", "service", "--time=0", `unix://${socket}`],
-      { stdio: "ignore", env: { ...process.env, CONTAINERS_CONF: join(dir, "containers.conf") } },
-    );
-    await eventually("podman's socket", () => existsSync(socket) || undefined);
     await writeImage(image);
     world = createWorld({ socket, dock, dial: dialHere }, image);
   });
   afterAll(async () => {
     await world.end();
-    const ended = new Promise((resolve) => service.once("exit", resolve));
-    service.kill();
-    await ended;
-    spawnSync("umount", ["-l", join(dir, "root/overlay")]);
-    rmSync(dir, { recursive: true, force: true });
+    await end();
   });
 
   it("is asked, finds nothing, and takes an image", async () => {
