@@ -51,6 +51,10 @@ export type CrashScenario = Readonly<{
   ask?(outputs: JsonObject): Promise<Version>;
   /** One line for each thing that nobody needs any more, besides copies, which are looked at here. */
   leftovers?(): Promise<readonly string[]>;
+  /** As leftovers, once all of it was removed; absent: the same. */
+  leftAfterRemoval?(): Promise<readonly string[]>;
+  /** Writes what is to be kept beside `data/`, such as into a volume. */
+  fill?(): Promise<void>;
   /** Ends all work at once and without a word, as a power cut does; absent where nothing runs. */
   powerCut?(): Promise<void> | void;
   /** Copies that may stay though no generation names them, such as an ended run of a job. */
@@ -125,7 +129,7 @@ async function powerCuts(its: CrashWorld, upgrade: Upgrade, points: number): Pro
 }
 
 /** Evenly over all of them, from a place that the seed gives; all where that is asked for. */
-function sampled<Item>(items: readonly Item[], count: number): readonly Item[] {
+export function sampled<Item>(items: readonly Item[], count: number): readonly Item[] {
   if (process.env["HOLDFAST_CRASH_POINTS"] === "all") return items;
   const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
   const pace = Math.max(1, Math.floor(items.length / count));

@@ -4,7 +4,12 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { create, type JsonObject as MessageJson, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type MessageInitShape,
+  type JsonObject as MessageJson,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { AssignmentSchema } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
 import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
@@ -22,8 +27,8 @@ import { type Journal, storeJournal } from "./journal.ts";
 import type { Artefacts, UsagePort } from "./work.ts";
 
 export const CRASH_INSTANCE = idOf("instance", "00000000-0000-7000-8000-0000000000c1");
-const VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
-const CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
+export const CRASH_VENDOR = idOf("vendor", "00000000-0000-7000-8000-000000000001");
+export const CRASH_CELL = idOf("cell", "00000000-0000-7000-8000-000000000002");
 const KEY = signingKey(new Uint8Array(32).fill(7));
 const LOOK_AGAIN_MS = 50;
 
@@ -78,6 +83,22 @@ function trippedJournal(inner: Journal, wire: Tripwire): Journal {
   };
 }
 
+/** Every write that is durable when it returns, whoever makes it; what is within a transaction is a part of it. */
+function tripStore(store: Store, wire: Tripwire): void {
+  const { db } = store;
+  const [run, transaction] = [store.run.bind(store), store.transaction.bind(store)];
+  const around = <Result>(place: string, write: () => Result): Result => {
+    wire.pass(`before ${place}`);
+    const result = write();
+    wire.pass(`after ${place}`);
+    return result;
+  };
+  store.run = (sql, ...values) =>
+    db.inTransaction ? run(sql, ...values) : around(sql.slice(0, 40), () => run(sql, ...values));
+  store.transaction = (work) =>
+    db.inTransaction ? work() : around("a transaction", () => transaction(work));
+}
+
 /** `open`: effects under way, which a new life must not overlap with. */
 function trippedDriver(inner: Driver, wire: Tripwire, open: Set<Promise<unknown>>): Driver {
   const around = async <Result>(place: string, effect: () => Promise<Result>): Promise<Result> => {
@@ -97,6 +118,9 @@ function trippedDriver(inner: Driver, wire: Tripwire, open: Set<Promise<unknown>
       around(`prepare ${wanted.key.resourceId}`, () => inner.prepare(wanted, context)),
     run: (order, context) =>
       around(`${order.verb} ${order.resourceId}`, () => inner.run(order, context)),
+    drop: (instanceId, context) => around("drop", () => inner.drop(instanceId, context)),
+    destroy: (instanceId, context, names) =>
+      around("destroy", () => inner.destroy(instanceId, context, names)),
   };
 }
 
@@ -108,17 +132,35 @@ const ALL_REPORTED: UsagePort = {
 
 export type Life = ReturnType<typeof beginLife>;
 
+/** Which writes count: those of the journal, or all of the store's. */
+export type Guarded = "journal" | "store";
+
 /** `at`: the count of its tripwire at which it dies. */
-export function beginLife(kind: string, its: CrashScenario, at?: number) {
+export function beginLife(
+  kind: string,
+  its: CrashScenario,
+  at?: number,
+  guarded: Guarded = "journal",
+) {
   const { context } = its;
   const stop = new AbortController();
   const wire = new Tripwire(at, () => stop.abort());
   const open = new Set<Promise<unknown>>();
   mkdirSync(context.stateDir, { recursive: true });
   const store = openStore(join(context.stateDir, "agent.db"), 0).store;
+  if (guarded === "store") tripStore(store, wire);
+  let removals = 0;
+  const written = storeJournal(store);
+  const counted: Journal = {
+    ...written,
+    removed: (attempt) => {
+      written.removed(attempt);
+      removals += 1;
+    },
+  };
   const engine = new Engine({
     store,
-    journal: trippedJournal(storeJournal(store), wire),
+    journal: guarded === "journal" ? trippedJournal(counted, wire) : counted,
     clock: context.clock,
     random: context.random,
     log: context.log,
@@ -129,7 +171,7 @@ export function beginLife(kind: string, its: CrashScenario, at?: number) {
     consent: ALL_ALLOWED,
     secrets: { stamp: () => "", read: async (_, { name }) => its.secrets?.[name] ?? "" },
     measured: () => undefined,
-    addressee: { vendorId: VENDOR, cellId: CELL },
+    addressee: { vendorId: CRASH_VENDOR, cellId: CRASH_CELL },
     deletionBudget: DELETION_BUDGET_DEFAULT,
     usage: ALL_REPORTED,
     hubNow: () => context.clock.now(),
@@ -139,12 +181,17 @@ export function beginLife(kind: string, its: CrashScenario, at?: number) {
   stop.signal.addEventListener("abort", () => void engine.stop(), { once: true });
   engine.start();
   return {
-    store,
-    engine,
-    wire,
+    ...{ store, engine, wire },
+    /** How often it was written in this life that the instance is gone. */
+    removals: () => removals,
     /** What a release of this version wishes, as if the hub had sent it. */
     wish: (number: bigint, version: Version) => {
       wish(store, kind, its, number, version);
+      engine.wake(CRASH_INSTANCE);
+    },
+    /** That nothing of it is wanted any more; its data is kept. */
+    tombstone: (number: bigint) => {
+      bury(store, number, context.clock.now());
       engine.wake(CRASH_INSTANCE);
     },
     async end(): Promise<void> {
@@ -179,7 +226,7 @@ function wish(
   version: Version,
 ): void {
   const blueprint = create(BlueprintSchema, {
-    ...{ vendorId: VENDOR, product: "crash", version: `${number}.0.0`, number },
+    ...{ vendorId: CRASH_VENDOR, product: "crash", version: `${number}.0.0`, number },
     artefacts: Object.entries(artefacts).map(([name, path]) => {
       return { name, digest: digestOfPath(path), size: 1n, mediaType: "application/x-tar" };
     }),
@@ -190,20 +237,38 @@ function wish(
   });
   const release = signEnvelope("blueprint", toBinary(BlueprintSchema, blueprint), [KEY]);
   const releaseDigest = digestOf(release.payload);
+  store.transaction(() => {
+    assignments.putRelease(store, releaseDigest, release, context.clock.now());
+    assign(store, number, context.clock.now(), {
+      ...{ product: "crash", releaseDigest, releaseVersion: `${number}.0.0` },
+      ...{ releaseNumber: number, runState: 1 },
+    });
+  });
+}
+
+function bury(store: Store, number: bigint, now: number): void {
+  store.transaction(() => assign(store, number, now, { tombstone: { keepData: true } }));
+}
+
+type Wish = Omit<MessageInitShape<typeof AssignmentSchema>, "$typeName">;
+
+function assign(store: Store, number: bigint, acceptedAt: number, wish: Wish): void {
   const generation = { incarnation: 1n, number };
   const assignment = create(AssignmentSchema, {
-    ...{ vendorId: VENDOR, cellId: CELL, instanceId: CRASH_INSTANCE, instanceName: "crash" },
-    ...{ generation, product: "crash", releaseDigest, releaseVersion: `${number}.0.0` },
-    ...{ releaseNumber: number, runState: 1, signTime: timestampFromMs(context.clock.now()) },
+    ...{
+      vendorId: CRASH_VENDOR,
+      cellId: CRASH_CELL,
+      instanceId: CRASH_INSTANCE,
+      instanceName: "crash",
+    },
+    ...{ generation, signTime: timestampFromMs(acceptedAt) },
+    ...wish,
   });
   const payload = toBinary(AssignmentSchema, assignment);
   const envelope = signEnvelope("assignment", payload, [KEY]);
-  const acceptedAt = context.clock.now();
-  store.transaction(() => {
-    assignments.putRelease(store, releaseDigest, release, acceptedAt);
-    assignments.replace(store, {
-      ...{ instanceId: CRASH_INSTANCE, envelope, digest: digestOf(payload), generation },
-      ...{ releaseDigest, acceptedAt },
-    });
+  const { releaseDigest } = assignment;
+  assignments.replace(store, {
+    ...{ instanceId: CRASH_INSTANCE, envelope, digest: digestOf(payload), generation },
+    ...{ releaseDigest, acceptedAt },
   });
 }

@@ -1,5 +1,5 @@
 /** Crash points of attempts over real containers: a web server whose versions follow each other. */
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import {
@@ -7,11 +7,14 @@ import {
   describeCrashPoints,
   type Version,
 } from "../../reconcile/crash-points.test-suite.ts";
+import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
+import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import type { JsonObject } from "../driver.ts";
 import { createWorld, getFrom } from "./container.test-world.ts";
 import { findCopies } from "./copies.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
+import { volumeName } from "./marks.ts";
 
 const why = whyNoDocker();
 const shared: { engine?: DockerWorld; image: string } = { image: "" };
@@ -69,5 +72,21 @@ function scenarioOf(): CrashScenario {
   };
 }
 
-if (why === undefined) describeCrashPoints("container", scenarioOf);
-else describe("crash points: container", () => void it(why, () => console.log(why)));
+/** A volume that holds something, which stays until it is destroyed. */
+function withVolume(): CrashScenario {
+  const its = scenarioOf();
+  const volumes = { rows: { path: "/data" } };
+  const a = [{ id: "web", spec: { ...specOf("a"), volumes } }];
+  const fill = async () => {
+    const { Mountpoint } = (await shared.engine?.dock.ask("volume", its.context.signal, (docker) =>
+      docker.getVolume(volumeName(its.context.stateDir, CRASH_INSTANCE, "rows")).inspect(),
+    )) ?? { Mountpoint: "" };
+    writeFileSync(join(Mountpoint, "kept"), "kept");
+  };
+  return { ...its, fill, resources: { ...its.resources, a } };
+}
+
+if (why === undefined) {
+  describeCrashPoints("container", scenarioOf);
+  describeRemovalPoints("container", withVolume, { keepsData: true, pointsMax: 3 });
+} else describe("crash points: container", () => void it(why, () => console.log(why)));

@@ -2,7 +2,7 @@
  * Crash points of attempts over real files: one of the instance's own, and one of the host that was there before us. Both
  * are read without a pause meanwhile, and are one version as a whole at every moment.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { instanceDirectories } from "../../local/directories.ts";
 import {
@@ -11,6 +11,7 @@ import {
   type Version,
 } from "../../reconcile/crash-points.test-suite.ts";
 import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
+import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import { createWorld, namesBelow } from "./file.test-world.ts";
 
 /** Enough that half of it could be seen. */
@@ -20,7 +21,7 @@ const READ_AGAIN_MS = 3;
 const contentOf = (version: string) => `${version}\n`.repeat(LINES);
 const WHOLE: ReadonlySet<string> = new Set(["a", "b", "sick", "theirs"].map(contentOf));
 
-describeCrashPoints("file", (): CrashScenario => {
+function scenario(): CrashScenario {
   const world = createWorld();
   const own = join(instanceDirectories(world.stateDir, CRASH_INSTANCE).run, "../files");
   const settings = join(own, "etc/app.json");
@@ -63,6 +64,12 @@ describeCrashPoints("file", (): CrashScenario => {
         ...readers.flatMap((reader) => reader.torn),
       ];
     },
+    leftAfterRemoval: async () => [
+      ...(readFileSync(shared, "utf8") === contentOf("theirs") ? [] : ["theirs is not back"]),
+      ...namesBelow(world.root).filter((name) => name !== "app.conf" && name !== "blocked/"),
+      ...(existsSync(own) ? namesBelow(own) : []),
+      ...readers.flatMap((reader) => reader.torn),
+    ],
     end: async () => {
       for (const reader of readers) await reader.end();
       await world.driver().drop(CRASH_INSTANCE, world.context);
@@ -73,7 +80,10 @@ describeCrashPoints("file", (): CrashScenario => {
       }
     },
   };
-});
+}
+
+describeCrashPoints("file", scenario);
+describeRemovalPoints("file", scenario, { keepsData: false });
 
 /** Reads one file again and again; notes what was not there or not whole. */
 class Reader {

@@ -10,6 +10,7 @@ import {
   type Version,
 } from "../../reconcile/crash-points.test-suite.ts";
 import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
+import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import type { JsonObject } from "../driver.ts";
 import { createWorld } from "./job.test-world.ts";
 
@@ -36,7 +37,7 @@ function specOf(version: Version): JsonObject {
   };
 }
 
-describeCrashPoints("job", (): CrashScenario => {
+function scenario(): CrashScenario {
   const world = createWorld();
   writeFileSync(join(world.stateDir, "artefact/migrate"), MIGRATE, { mode: 0o755 });
   const data = (name: string) => join(world.context.directories(CRASH_INSTANCE).data, name);
@@ -50,4 +51,7 @@ describeCrashPoints("job", (): CrashScenario => {
     leftovers: async () => ["odd", "busy"].filter((name) => existsSync(data(name))),
     end: world.end,
   };
-});
+}
+
+describeCrashPoints("job", scenario);
+describeRemovalPoints("job", scenario, { keepsData: false });

@@ -1,10 +1,12 @@
 /** Crash points of attempts over real processes: a web server and one that is told where it listens. */
-
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   type CrashScenario,
   describeCrashPoints,
   type Version,
 } from "../../reconcile/crash-points.test-suite.ts";
+import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import type { JsonObject } from "../driver.ts";
 import { createWorld } from "./process.test-world.ts";
 
@@ -24,7 +26,7 @@ function specOf(version: Version, argv: readonly string[] = []): JsonObject {
   };
 }
 
-describeCrashPoints("process", (): CrashScenario => {
+function scenario(): CrashScenario {
   const world = createWorld();
   const both = (version: Version) => [
     { id: "source", spec: specOf(version === "sick" ? "a" : version) },
@@ -44,4 +46,16 @@ describeCrashPoints("process", (): CrashScenario => {
     powerCut: world.kill,
     end: world.end,
   };
-});
+}
+
+/** Nothing but a process, which begins and ends at once. */
+function idle(): CrashScenario {
+  const { outputs: _, ask: __, ...its } = scenario();
+  const program = join(its.artefacts?.["worker"] ?? "", "idle");
+  writeFileSync(program, "#!/bin/sh\nexec sleep 600\n", { mode: 0o755 });
+  const a = [{ id: "idle", spec: { artefact: "worker", argv: ["idle"] } }];
+  return { ...its, resources: { a, b: [] } };
+}
+
+describeCrashPoints("process", scenario);
+describeRemovalPoints("process", idle, { keepsData: true });

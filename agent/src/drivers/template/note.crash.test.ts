@@ -7,6 +7,7 @@ import {
   type Version,
 } from "../../reconcile/crash-points.test-suite.ts";
 import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
+import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import { noteDriver } from "./note.test-driver.ts";
 import { noteWorld } from "./note.test-world.ts";
 
@@ -34,3 +35,4 @@ const scenario = (): CrashScenario => {
 
 // No note that was begun can fail but by its host.
 describeCrashPoints("note", scenario, ["good"]);
+describeRemovalPoints("note", scenario, { keepsData: false });
