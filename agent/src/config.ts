@@ -39,6 +39,7 @@ const SPECS = {
   container_registries: settings.list({ itemsMax: CONTAINER_RULES_MAX }),
   container_image_mib_max: settings.integer({ min: 1, max: 1_048_576, fallback: 8_192 }),
   ship_logs: settings.boolean({ fallback: true }),
+  show_output: settings.choice(["auto", "on", "off"], { fallback: "auto" }),
 } as const;
 
 export type AgentConfig = Readonly<{
@@ -68,6 +69,8 @@ export type AgentConfig = Readonly<{
   containerImageMibMax: number;
   /** Whether what workloads print leaves this host. */
   shipLogs: boolean;
+  /** Why nobody at the hub is shown what steps say: the setting as it stands; undefined: they are, if they ask. */
+  outputStays: string | undefined;
 }>;
 
 /** Throws INVALID_ARGUMENT `CONFIG_INVALID` that names every problem. */
@@ -97,8 +100,15 @@ export function readConfig(
     containerRegistries: values.container_registries,
     containerImageMibMax: values.container_image_mib_max,
     shipLogs: values.ship_logs,
+    outputStays: outputStays(values),
   };
   return { values: config, warnings: [...warnings, ...unknownRules(values.deny)] };
+}
+
+/** What is said of output in general holds for that of steps, where nothing is said of it. */
+function outputStays(values: SettingValues<typeof SPECS>): string | undefined {
+  if (values.show_output === "off") return "show_output: off";
+  return values.show_output === "auto" && !values.ship_logs ? "ship_logs: false" : undefined;
 }
 
 /** A rule that nothing understands would be a lock that is open. */

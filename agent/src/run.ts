@@ -24,13 +24,14 @@ import { agentFigures } from "./figures.ts";
 import { type FlyingHost, startRecorder } from "./flight.ts";
 import { lateFetch } from "./link/late-fetch.ts";
 import { type Link, startLink } from "./link/link.ts";
-import type { FetchPort, Identity, IdentityPort } from "./link/port.ts";
+import type { FetchPort, Identity, IdentityPort, OutputPort } from "./link/port.ts";
 import { isAdopting } from "./local/adopting.ts";
 import { instanceDirectories } from "./local/directories.ts";
 import { workplaceOf } from "./local/workplace.ts";
 import { UsageReport } from "./metering/report.ts";
 import { Sampler, type SamplerDeps } from "./metering/sampler.ts";
 import { type AgentMetrics, createMetrics } from "./metrics.ts";
+import { showOutput } from "./output/show.ts";
 import { servePages } from "./pages.ts";
 import type { Measured } from "./reconcile/conditions.ts";
 import { Engine } from "./reconcile/engine.ts";
@@ -188,7 +189,9 @@ async function runOn(
   else claim(workplace, identity);
   const acting = isFenced ? [] : startActing(ground, engine, drivers, outbox);
   const control = controlOn(ground, engine, drivers, fetch, fence);
-  const parts = { identity: identityPort, control, report, telemetry: telemetry.report, recorder };
+  const output = outputOn(ground, engine);
+  const told = { report, telemetry: telemetry.report, output };
+  const parts = { identity: identityPort, control, ...told, recorder };
   const link = startLink({ ...parts, clock, random, log, watch: metrics }, isFenced);
   late.fetch = link.fetch;
   late.link = link;
@@ -282,6 +285,11 @@ function engineOn(ground: Ground, drivers: Drivers, fetch: FetchPort, outbox: Ou
     hubNow: hubTime.now,
     intervalMs: config.reconcileIntervalMs,
   });
+}
+
+function outputOn({ store, clock, log, config }: Ground, { outputs }: Engine): OutputPort {
+  const deps = { store, outputs, clock, log, stays: config.outputStays };
+  return { show: (ask, signal) => showOutput(deps, ask, signal) };
 }
 
 function controlOn(

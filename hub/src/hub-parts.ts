@@ -15,6 +15,7 @@ import { CellBells } from "./app/cell-bells.ts";
 import type { AppDeps, Endpoints } from "./app/deps.ts";
 import { type Keyring, openKeyring } from "./app/keyring.ts";
 import { Outcasts } from "./app/outcasts.ts";
+import { OutputViews } from "./app/output-views.ts";
 import { Rehearsals } from "./app/rehearsals.ts";
 import { VendorBells } from "./app/vendor-bells.ts";
 import { createVendor, hasVendor } from "./app/vendors.ts";
@@ -85,6 +86,7 @@ export async function openParts(
     cellBells: new CellBells(),
     actionBells: new CellBells(),
     rehearsals: new Rehearsals(host.clock),
+    outputViews: new OutputViews(host.clock),
     undeleteDays: config.undeleteDays,
     outcasts: new Outcasts(),
     telemetry: startTelemetryThread({

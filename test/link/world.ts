@@ -43,6 +43,7 @@ import { idOf, uuidV7 } from "@holdfast/shared/ids.ts";
 import { encodeJoinToken, parseJoinToken } from "@holdfast/shared/join-token.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { fingerprintOf } from "../../agent/src/link/renewal.ts";
+import { OutputViews } from "../../hub/src/app/output-views.ts";
 import type { AdmissionBounds } from "../../hub/src/link/admission.ts";
 import { startIdentityServer } from "../../hub/src/link/identity-server.ts";
 import type { LinkTiming } from "../../hub/src/link/limits.ts";
@@ -120,9 +121,10 @@ export class MemoryHub implements LinkHub {
   readonly results: ActionResult[] = [];
   readonly rehearsals: Rehearsal[] = [];
   ringAction: (cell: { vendorId: string; cellId: string }) => void = () => undefined;
-  ask:
-    | ((cell: { vendorId: string; cellId: string }, id: string, candidate: Envelope) => boolean)
-    | undefined;
+  ask: Parameters<LinkHub["onRehearsal"]>[0] | undefined;
+  readonly views = new OutputViews(systemClock);
+  readonly outputTold = this.views.answered.bind(this.views);
+  readonly onShowOutput = this.views.attach.bind(this.views);
   keySets: Envelope[] = [];
   freshnessMs = 3_600_000;
   freshnessNotes = 0;
@@ -198,10 +200,7 @@ export class MemoryHub implements LinkHub {
 
   async openStream() {
     const page = { reason: OpenedReason.NEW_EPOCH, epoch: 1n, incarnation: this.incarnation };
-    return [
-      create(OpenedSchema, { ...page, more: true }),
-      create(OpenedSchema, { ...page, more: false }),
-    ];
+    return [true, false].map((more) => create(OpenedSchema, { ...page, more }));
   }
 
   async ingest(_: AgentSession, batch: SignedBatch): Promise<BatchAck | Fenced> {

@@ -45,6 +45,7 @@ const AGENT_PARTS = [
     "entitlement",
     "local",
     "metering",
+    "output",
     "reconcile",
     "secrets",
     "telemetry",

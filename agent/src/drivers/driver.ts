@@ -123,6 +123,11 @@ export type DriverContext = Readonly<{
   /** Absolute; its instances' directories are below. Marks of live work name it. */
   stateDir: string;
   directories(instanceId: string): InstanceDirectories;
+  /**
+   * In steps and `prepare` of an attempt: one line of what is done now, such as how far a download is, a few a second at
+   * most, for people who ask to see it. Kept for a while without the secrets of the rendering. Never throws or waits.
+   */
+  say?(line: string): void;
 }>;
 
 export type StepContext = DriverContext &
@@ -271,8 +276,11 @@ export interface Driver {
   readingsKept(at: number, context: DriverContext): Promise<void>;
   /** The last lines of a copy's output, oldest first. */
   logs(live: Live, lines: number, context: DriverContext): Promise<readonly string[]>;
-  /** Every log that is here, also of copies that have ended. Cheap: asked twice a second. */
-  logFiles(context: DriverContext): Promise<readonly LogFile[]>;
+  /**
+   * Every log that is here, or those of one instance, also of copies that have ended. Cheap: asked twice a second, and
+   * for an instance at every step.
+   */
+  logFiles(context: DriverContext, instanceId?: string): Promise<readonly LogFile[]>;
   /** What was written from a place on, at most so many bytes. Never rejects for what is gone. */
   readLog(file: LogFile, at: LogPlace, bytesMax: number, context: DriverContext): Promise<LogRead>;
   /** Takes the copy's secrets out of its lines; undefined if they are not known any more. */

@@ -6,6 +6,7 @@
 import { type BigIntStats, readdirSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { redacted } from "@holdfast/shared/redaction.ts";
 import type { DriverContext, LogFile, LogPlace, LogRead, Redactor } from "./driver.ts";
 import { foldersOf } from "./folders.ts";
 import { type CopyKind, resourceOf } from "./handles.ts";
@@ -18,9 +19,15 @@ export const LOG_FILES_SEEN_MAX = 2_000;
 const INSTANCE_PREFIX = "ins_";
 const LOG_NAME = /^(.+)\.log(?:\.([1-9]\d{0,8}))?$/;
 
-export function logFilesIn(kind: CopyKind, { stateDir }: DriverContext): readonly LogFile[] {
+export function logFilesIn(
+  kind: CopyKind,
+  { stateDir }: DriverContext,
+  instanceId?: string,
+): readonly LogFile[] {
   const instances = join(stateDir, "instances");
-  return foldersOf(instances)
+  const folders =
+    instanceId === undefined ? foldersOf(instances) : [instanceId.slice(INSTANCE_PREFIX.length)];
+  return folders
     .flatMap((folder) => {
       return logFilesOf(kind, join(instances, folder, "logs"), INSTANCE_PREFIX + folder);
     })
@@ -96,9 +103,7 @@ export function redactorOf(file: LogFile, context: DriverContext): Redactor | un
 export function redactorFrom(home: string): Redactor | undefined {
   const secrets = knownSecretsIn(home);
   if (secrets === undefined) return undefined;
-  const redact = (line: string) =>
-    secrets.reduce((text, secret) => text.replaceAll(secret, "[redacted]"), line);
-  return { isNeeded: secrets.length > 0, redact };
+  return { isNeeded: secrets.length > 0, redact: (line) => redacted(line, secrets) };
 }
 
 /** Without making it again where it is gone. */

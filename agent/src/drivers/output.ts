@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { redacted, secretWords } from "@holdfast/shared/redaction.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
 
 /** Of one line; more is cut, with a mark. */
@@ -12,8 +13,6 @@ export const LINE_CHARS_MAX = 2_000;
 export const MESSAGE_LINES_MAX = 3;
 export const MESSAGE_LINE_CHARS_MAX = 200;
 const MESSAGE_BYTES = 16_384;
-/** Shorter secrets would hide half of the output. */
-const SECRET_CHARS_MIN = 4;
 const SECRET_FILES_BYTES_MAX = 1_048_576;
 const CUT = "… [cut]";
 
@@ -61,8 +60,7 @@ export function messageIn(lines: readonly string[]): string {
 export function redactor(runDir: string): (line: string) => string {
   const secrets = secretsIn(runDir);
   return (line) => {
-    const clean = secrets.reduce((text, secret) => text.replaceAll(secret, "[redacted]"), line);
-    return escapeControls(clean);
+    return escapeControls(redacted(line, secrets));
   };
 }
 
@@ -74,15 +72,15 @@ function secretsIn(runDir: string): readonly string[] {
   return knownSecretsIn(runDir) ?? [];
 }
 
-/** Longest first, so that no rest of one is left where it holds another; undefined once the directory is gone. */
+/** Undefined once the directory is gone. */
 export function knownSecretsIn(runDir: string): readonly string[] | undefined {
   const folder = join(runDir, "secrets");
   try {
-    return readdirSync(folder)
-      .flatMap((name) => tailOf(join(folder, name), SECRET_FILES_BYTES_MAX).toString().split("\n"))
-      .map((line) => line.trim())
-      .filter((secret) => secret.length >= SECRET_CHARS_MIN)
-      .sort((a, b) => b.length - a.length);
+    return secretWords(
+      readdirSync(folder).map((name) =>
+        tailOf(join(folder, name), SECRET_FILES_BYTES_MAX).toString(),
+      ),
+    );
   } catch {
     return undefined;
   }

@@ -13,6 +13,7 @@ import {
   type Leave,
   LinkService,
   type Rehearse,
+  type ShowOutput,
   type Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { causeChain, Fault } from "@holdfast/shared/fault.ts";
@@ -30,6 +31,7 @@ const REHEARSALS_MAX = 16;
 export type ConnectionEvents = Readonly<{
   welcomed(spreadMs: number): void;
   askedToLeave(spreadMs: number): void;
+  outputAsked(ask: ShowOutput): void;
   lost(kind: LostKind, reason: string, message: string): void;
 }>;
 
@@ -96,6 +98,8 @@ export class Connection {
         return control.act(message.value, (value) => this.#write({ case: "actionResult", value }));
       case "rehearse":
         return void this.#rehearse(message.value);
+      case "showOutput":
+        return this.#events.outputAsked(message.value);
       case "leave":
         return this.#events.askedToLeave(spreadMsOf(message.value));
       default:

@@ -2,6 +2,7 @@
  * Runs the effects of the session reducer: connections, timers, renewal. Nothing in here can stop or disturb
  * a workload: what fails is logged and reported, and tried again.
  */
+import type { ShowOutput } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { type Recorder, type Track, unrecorded } from "@holdfast/shared/flight/machine.ts";
@@ -10,7 +11,15 @@ import { Connection } from "./connection.ts";
 import type { Ticket } from "./credentials.ts";
 import { fetchArtefact, fetchRelease, fetchSecret } from "./fetch.ts";
 import { clientIdentityOf, type HubClient, hubClient, type KeepaliveTiming } from "./hub-client.ts";
-import type { ControlPort, FetchPort, IdentityPort, ReportPort, TelemetryPort } from "./port.ts";
+import { OutputTellers } from "./output-tellers.ts";
+import type {
+  ControlPort,
+  FetchPort,
+  IdentityPort,
+  OutputPort,
+  ReportPort,
+  TelemetryPort,
+} from "./port.ts";
 import { renewCertificate, timesOf } from "./renewal.ts";
 import { ReportPump } from "./report-pump.ts";
 import {
@@ -30,6 +39,8 @@ export type LinkDeps = Readonly<{
   report: ReportPort;
   /** Without it nothing but usage is told. */
   telemetry?: TelemetryPort;
+  /** Without it no output is shown. */
+  output?: OutputPort;
   clock: Clock;
   random: Random;
   log: Log;
@@ -67,6 +78,7 @@ class RunningLink implements Link {
   readonly #deps: LinkDeps;
   readonly #statuses: StatusPump;
   readonly #reports: ReportPump;
+  readonly #outputs: OutputTellers;
   readonly #timers = new Map<TimerName, AbortController>();
   readonly #tickets = new Map<string, Ticket>();
   readonly #stop = new AbortController();
@@ -84,6 +96,7 @@ class RunningLink implements Link {
     this.#state = initialSession(linkEndpoints.length, timesOf(certificate));
     this.#statuses = new StatusPump(deps.control, deps.log);
     this.#reports = new ReportPump(deps);
+    this.#outputs = new OutputTellers(deps.output, deps.log);
     this.fetch = {
       fetchRelease: (digest, signal) => fetchRelease(this.#connected(), digest, signal),
       fetchArtefact: (digest, offset, signal) =>
@@ -100,7 +113,8 @@ class RunningLink implements Link {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.dispatch({ type: "stop" });
-    await Promise.all([this.#statuses.stop(), this.#reports.stop(), this.#renewal]);
+    const streams = [this.#statuses.stop(), this.#reports.stop(), this.#outputs.stop()];
+    await Promise.all([...streams, this.#renewal]);
   }
 
   drain(): void {
@@ -149,6 +163,7 @@ class RunningLink implements Link {
       client = this.#clientTo(endpoint);
       const events = {
         welcomed: (spreadMs: number) => this.#welcomed(connection, spreadMs),
+        outputAsked: (ask: ShowOutput) => this.#outputAsked(ask),
         askedToLeave: (spreadMs: number) => {
           this.#deps.watch?.linkLost("asked_to_leave");
           this.dispatch({ type: "asked-to-leave", connection, spreadMs });
@@ -213,10 +228,15 @@ class RunningLink implements Link {
     this.#reports.connected(open.client);
   }
 
+  #outputAsked(ask: ShowOutput): void {
+    if (this.#connection !== undefined) this.#outputs.show(this.#connection.client, ask);
+  }
+
   #disconnect(): void {
     this.#isUp = false;
     this.#statuses.disconnected();
     this.#reports.disconnected();
+    this.#outputs.disconnected();
     this.#connection?.close();
     this.#connection = undefined;
     this.#draining?.close();

@@ -10,6 +10,8 @@ import type {
   Offer,
   Open,
   Opened,
+  OutputPart,
+  ShowOutput,
   TelemetryAck,
   Welcome,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
@@ -90,6 +92,15 @@ export interface TelemetryPort {
   /** The next message; undefined if there is none now. Rung by the report's batchBell. */
   next(): Telemetry | undefined;
   acked(ack: TelemetryAck): void;
+}
+
+/** What steps of attempts said, for who asks. */
+export interface OutputPort {
+  /**
+   * Goes on until all is told or the signal aborts, the first part at once. What is thrown before the first part refuses
+   * the question, and is told with its reason and message.
+   */
+  show(ask: ShowOutput, signal: AbortSignal): AsyncIterable<OutputPart>;
 }
 
 /** What the rest of the agent asks of the link. */

@@ -25,7 +25,8 @@ import { Interrupted, outside, type Work } from "./work.ts";
 export async function runAttempt(work: Work, target: Target, record: AttemptRecord): Promise<void> {
   work.journal.note(record);
   work.changed();
-  await drive(new AttemptRun(work, record, []), target);
+  const run = new AttemptRun(work, record, []);
+  await drive(run, target).finally(() => run.output.end());
 }
 
 /** Goes on where a crash or a shutdown left an attempt. */
@@ -35,6 +36,11 @@ export async function resumeAttempt(
   record: AttemptRecord,
 ): Promise<void> {
   const run = new AttemptRun(work, record, attempts.listJournal(work.store, work.instanceId));
+  await goOn(run, target).finally(() => run.output.end());
+}
+
+async function goOn(run: AttemptRun, target: Target | undefined): Promise<void> {
+  const { record } = run;
   const isSame = target !== undefined && sameGeneration(target, record);
   if (record.phase === "CLEANING") return await cleanUp(run);
   if (record.phase === "UNDOING") return await undo(run);

@@ -83,6 +83,7 @@ export async function bring(
   for (const step of steps) await run.run(step);
   const replaced = new Set(run.record.restart?.replaced);
   const { handle, outputs } = await waitUntilReady(run, wanted, replaced);
+  await run.output.settle(id);
   run.work.log.debug({ resource: id, copy: handle }, "ready");
   ready.set(id, { rendering, wanted, outputs });
   run.tell(id, undefined);
@@ -113,7 +114,7 @@ async function leave(work: Work, rendering: Rendering): Promise<Ready> {
 
 /** Once for each digest; after a crash again. */
 async function prepared(
-  { run: { work }, prepared: known }: Brought,
+  { run: { work, output }, prepared: known }: Brought,
   rendering: Rendering,
 ): Promise<Wanted> {
   const { resourceId: id, kind, digest } = rendering;
@@ -122,9 +123,11 @@ async function prepared(
     wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets),
   );
   if (known.has(digest)) return wanted;
+  const voice = output.voice(`${id}/prepare`);
+  voice.learn(wanted.secrets);
   await outside(`prepare ${id}`, () =>
     within(work, PREPARE_MS_MAX, `prepare ${id}`, (context) =>
-      driverOf(work, kind).prepare(wanted, context),
+      driverOf(work, kind).prepare(wanted, { ...context, say: voice.line }),
     ),
   );
   known.add(digest);

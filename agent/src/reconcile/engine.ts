@@ -9,6 +9,7 @@ import { BlueprintSchema } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.
 import { InstanceStatusSchema } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { Doorbell } from "@holdfast/shared/doorbell.ts";
 import { causeChain } from "@holdfast/shared/fault.ts";
+import { StepOutputs } from "../output/outputs.ts";
 import * as assignments from "../store/assignments.ts";
 import * as attempts from "../store/attempts.ts";
 import type { VersionedStatus } from "../store/statuses.ts";
@@ -30,6 +31,7 @@ export class Engine {
   readonly snapshots: Snapshots;
   readonly orders: Orders;
   readonly kept: KeptLooks;
+  readonly outputs: StepOutputs;
   readonly #deps: EngineDeps;
   readonly #stop = new AbortController();
   #looking: Promise<void> = Promise.resolve();
@@ -44,6 +46,7 @@ export class Engine {
     this.statusBell = new Doorbell(deps.clock);
     this.snapshots = new Snapshots(deps.clock, deps.drivers, deps.context);
     this.orders = new Orders(deps);
+    this.outputs = new StepOutputs(deps.context);
     this.kept = new KeptLooks(deps, (instanceId) => this.#changed(instanceId));
     for (const each of statuses.list(deps.store)) {
       this.#statuses.set(each.status.instanceId, each);
@@ -97,6 +100,7 @@ export class Engine {
       snapshots: this.snapshots,
       orders: this.orders,
       kept: this.kept,
+      outputs: this.outputs,
       signal: this.#stop.signal,
       doing: new Map(),
       changed: () => undefined,

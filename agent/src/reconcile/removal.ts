@@ -7,6 +7,7 @@
 import { rm } from "node:fs/promises";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { Live, Step, StepOutcome } from "../drivers/driver.ts";
+import { outputFolder } from "../output/outputs.ts";
 import type { AttemptRecord } from "../store/attempts.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Hold } from "./decide.ts";
@@ -99,6 +100,8 @@ export async function removeInstance(
     const { reason, message } = error;
     journal.note({ ...run.record, reason, message });
     throw new Fault("UNAVAILABLE", reason, message, { cause: error });
+  } finally {
+    await run.output.end();
   }
 }
 
@@ -109,7 +112,7 @@ async function end(run: AttemptRun, state: RemovalState): Promise<void> {
   if (!state.isMeasured) await outside("measure", () => usage.measure(instanceId));
   state.isMeasured = true;
   for (const step of await outside("observe", () => endingSteps(work))) {
-    await once(run, step, () => run.order(step));
+    await once(run, step, () => run.order(step, step.id));
   }
   await once(run, DROP, () => dropAll(work));
   await outside("measure", () => usage.measure(instanceId));
@@ -187,7 +190,7 @@ async function dropAll(work: Work): Promise<StepOutcome> {
     throw new Fault("UNAVAILABLE", "STILL_THERE", message);
   }
   const { run, logs, seatsFile } = context.directories(instanceId);
-  for (const path of [run, logs, seatsFile, outputsFile(seatsFile)]) {
+  for (const path of [run, logs, seatsFile, outputsFile(seatsFile), outputFolder(run)]) {
     await rm(path, { recursive: true, force: true });
   }
   return {};

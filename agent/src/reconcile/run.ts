@@ -6,8 +6,12 @@
 import { Fault } from "@holdfast/shared/fault.ts";
 import { compareGenerations, formatGeneration } from "@holdfast/shared/generation.ts";
 import { HAS_ACTED, type Step, type StepOrder, type StepOutcome } from "../drivers/driver.ts";
+import { AttemptOutput } from "../output/attempt-output.ts";
+import { ORDERED } from "../output/outputs.ts";
 import * as assignments from "../store/assignments.ts";
 import type { AttemptRecord, Committed, JournalEntry, Rendering } from "../store/attempts.ts";
+import * as attempts from "../store/attempts.ts";
+import * as pastAttempts from "../store/past-attempts.ts";
 import { refuseUnordered } from "./destruction.ts";
 import { cut, type StepEnd, withStep } from "./shown-steps.ts";
 import { bounded } from "./snapshots.ts";
@@ -22,6 +26,7 @@ type Timed<Order> = Order & Readonly<{ msMax?: number }>;
 
 export class AttemptRun {
   readonly work: Work;
+  readonly output: AttemptOutput;
   #record: AttemptRecord;
   #entries: JournalEntry[];
   /** Why its branches are to stop, if they are. */
@@ -31,6 +36,10 @@ export class AttemptRun {
     this.work = work;
     this.#record = record;
     this.#entries = [...entries];
+    const { instanceId } = work;
+    const isNew = entries.length === 0;
+    const kept = keptOutputs(work).filter((id) => id !== record.id || !isNew);
+    this.output = new AttemptOutput(work, { instanceId, attempt: record.id }, kept);
   }
 
   get record(): AttemptRecord {
@@ -83,6 +92,7 @@ export class AttemptRun {
   async run(step: Step): Promise<void> {
     this.tell(step.resourceId, step.summary);
     await this.#waitFor(step.notBefore ?? 0);
+    await this.output.notice(step.kind);
     if (this.#entries.length >= JOURNAL_STEPS_MAX) {
       throw new Interrupted("failed", "STEPS_MAX", `more than ${JOURNAL_STEPS_MAX} steps`);
     }
@@ -94,6 +104,7 @@ export class AttemptRun {
   /** Steps that a crash cut off are run again: drivers find what they did. */
   async finishBegun(): Promise<void> {
     const begun = this.#entries.filter(({ state }) => state === "BEGUN");
+    for (const { step } of begun) await this.output.notice(step.kind);
     const ends = await Promise.allSettled(
       begun.map(async ({ position, step }) => {
         await this.#effect(position, step).catch((error: unknown) => {
@@ -109,6 +120,7 @@ export class AttemptRun {
   /** A step that is in the journal already. */
   async runPlanned(position: number, step: Step): Promise<void> {
     await this.#waitFor(step.notBefore ?? 0);
+    await this.output.notice(step.kind);
     this.#append({ position, state: "BEGUN", step });
     await this.#effect(position, step);
   }
@@ -119,7 +131,10 @@ export class AttemptRun {
     const cut = new AbortController();
     const over = step.mayBeCut === true ? this.#watch(cut) : () => undefined;
     try {
-      const { message = "", outputs } = await outside(step.id, () => this.order(step, cut.signal));
+      this.output.begin(step);
+      const { message = "", outputs } = await outside(step.id, () =>
+        this.order(step, step.id, cut.signal),
+      );
       const end = { message, durationMs: took(), ...(outputs !== undefined && { outputs }) };
       this.#append({ position, state: "DONE", step }, end);
     } catch (error) {
@@ -149,19 +164,22 @@ export class AttemptRun {
     return () => done.abort("over");
   }
 
-  /** One order to its driver, with its own time limit. */
+  /** One order to its driver, with its own time limit. `stepId`: whose output is what it says. */
   async order(
     order: Timed<StepOrder> & Pick<Step, "destroys">,
+    stepId: string,
     cut?: AbortSignal,
   ): Promise<StepOutcome> {
     refuseUnordered(this.work, this.#record.generation, order);
     const driver = driverOf(this.work, order.kind);
     const { resourceId, kind, verb, input } = order;
+    const voice = this.output.voice(stepId);
     return await bounded(
       this.work.clock,
       order.msMax ?? STEP_MS_MAX,
       `${resourceId} ${verb}`,
-      (signal) => driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal)),
+      (signal) =>
+        driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal, voice)),
       cut === undefined ? this.work.signal : AbortSignal.any([this.work.signal, cut]),
     ).finally(() => this.work.snapshots.spoil(kind));
   }
@@ -246,6 +264,13 @@ export class AttemptRun {
       await clock.sleep(Math.min(left, WAIT_MS), signal);
     }
   }
+}
+
+/** Attempts that are told of, by id. */
+function keptOutputs({ store, instanceId }: Work): readonly number[] {
+  const last = attempts.find(store, instanceId);
+  const all = [...(last === undefined ? [] : [last]), ...pastAttempts.list(store, instanceId)];
+  return [ORDERED, ...all.map(({ id }) => id)];
 }
 
 /** Whoever did not answer in time may still be at it. */

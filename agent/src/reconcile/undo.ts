@@ -14,6 +14,8 @@ const UNDO_BACKOFF = { baseMs: 200, capMs: 5_000 };
 
 /** Ends the attempt, or returns at once when the agent shuts down: the next start goes on. */
 export async function undo(run: AttemptRun): Promise<void> {
+  // The last words of what is undone, while its secrets are known.
+  await run.output.look();
   const touched = run.entries.filter(({ state }) => state !== "PLANNED" && state !== "UNDONE");
   const fixed = touched.find(
     ({ step, state, hasActed = false }) =>
@@ -58,7 +60,7 @@ async function undoOne(run: AttemptRun, entry: JournalEntry): Promise<string | u
   const { clock, random, signal } = run.work;
   for (let failures = 0; ; failures++) {
     try {
-      await outside(`undo ${step.id}`, () => run.order(order));
+      await outside(`undo ${step.id}`, () => run.order(order, step.id));
       run.append({ position, state: "UNDONE", step });
       return undefined;
     } catch (error) {

@@ -7,6 +7,8 @@ import type { ArtefactRef } from "../artefacts/cache.ts";
 import type { Addressee } from "../assignments/judge.ts";
 import type { ConsentPort } from "../consent/port.ts";
 import type { Driver, DriverContext, Live, StepContext, Wanted } from "../drivers/driver.ts";
+import type { StepVoice } from "../output/attempt-output.ts";
+import type { StepOutputs } from "../output/outputs.ts";
 import type { Secrets } from "../secrets/secrets.ts";
 import * as attempts from "../store/attempts.ts";
 import type { Store } from "../store/database.ts";
@@ -68,6 +70,7 @@ export type Work = EngineDeps &
     snapshots: Snapshots;
     orders: Orders;
     kept: Pick<KeptLooks, "of" | "ring">;
+    outputs: StepOutputs;
     signal: AbortSignal;
     /** What the attempt under way does or waits for, by resource. Of the moment: never stored, nothing depends on it. */
     doing: Map<string, string>;
@@ -143,15 +146,17 @@ export function servingCopy(copies: readonly Live[], digest: string): Live | und
 }
 
 /** Renderings by digest, as the store keeps them: the wanted ones and the committed ones. */
-export function stepContext(work: Work, signal: AbortSignal): StepContext {
+export function stepContext(work: Work, signal: AbortSignal, voice?: StepVoice): StepContext {
   const wanted = async (digest: string): Promise<Wanted> => {
     const rendering = attempts.findRendering(work.store, work.instanceId, digest);
     if (rendering !== undefined) {
-      return await wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+      const found = await wantedOf(rendering, work.instanceId, work.artefacts.pathOf, work.secrets);
+      voice?.learn(found.secrets);
+      return found;
     }
     throw new Fault("INTERNAL", "RENDERING_LOST", `no rendering with digest ${digest}`);
   };
-  return { ...work.context, signal, wanted };
+  return { ...work.context, signal, wanted, ...(voice && { say: voice.line }) };
 }
 
 /** The committed rendering of a resource, to plan with; undefined if it is not committed. */

@@ -14,13 +14,22 @@ export type Followed<Answer> = (
   options: Readonly<{ signal: AbortSignal; timeoutMs: number }>,
 ) => AsyncIterable<Answer>;
 
-/** Calls `seen` for each answer from the token on until the signal; reconnects by itself. */
+/** Said by whoever has seen the last of it. */
+export const OVER = "over";
+
+/** Whether it may be another matter in a moment. */
+export function isPassing({ code }: Fault): boolean {
+  return ["UNAVAILABLE", "CANCELLED", "INTERNAL"].includes(code);
+}
+
+/** Calls `seen` for each answer from the token on until the signal, or until it says OVER; reconnects by itself. */
 export async function follow<Answer extends { pageToken: string }>(
   terminal: Terminal,
   hub: HubClient,
   from: string,
   open: Followed<Answer>,
-  seen: (answer: Answer) => void | Promise<void>,
+  seen: (answer: Answer) => unknown,
+  mayTryAgain: (error: Fault, token: string) => boolean = isPassing,
 ): Promise<void> {
   let token = from;
   for (let failures = 0; !terminal.signal.aborted; ) {
@@ -28,19 +37,19 @@ export async function follow<Answer extends { pageToken: string }>(
     const stop = () => silence.abort();
     terminal.signal.addEventListener("abort", stop, { once: true });
     try {
-      await hub.call(async () => {
+      const last = await hub.call(async () => {
         const stream = open(token, { signal: silence.signal, timeoutMs: 0 });
         for await (const answer of guarded(stream, terminal, silence)) {
           failures = 0;
-          await seen(answer);
+          if ((await seen(answer)) === OVER) return OVER;
           token = answer.pageToken === "" ? token : answer.pageToken;
         }
+        return undefined;
       });
+      if (last === OVER) return;
     } catch (error) {
       if (terminal.signal.aborted) return;
-      const isPassing =
-        error instanceof Fault && ["UNAVAILABLE", "CANCELLED", "INTERNAL"].includes(error.code);
-      if (!isPassing) throw error;
+      if (!(error instanceof Fault) || !mayTryAgain(error, token)) throw error;
       if (failures === 0) terminal.err(`${error.message}; trying again\n`);
     } finally {
       terminal.signal.removeEventListener("abort", stop);

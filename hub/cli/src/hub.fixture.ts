@@ -26,6 +26,8 @@ import {
   InstanceService,
   type RehearseInstanceRequest,
   type RehearseInstanceResponseSchema,
+  type WatchOutputRequest,
+  type WatchOutputResponseSchema,
 } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import { MemberService } from "@holdfast/proto/holdfast/api/v1/member_pb.js";
 import { ReleaseService } from "@holdfast/proto/holdfast/api/v1/release_pb.js";
@@ -71,6 +73,10 @@ export function refusal(
   ]);
 }
 
+async function* none(): AsyncGenerator<never> {
+  yield* [];
+}
+
 export type SecretAnswers = Readonly<{
   prepareSecret?(
     request: PrepareSecretRequest,
@@ -86,6 +92,9 @@ export type ActionAnswers = Readonly<{
   rehearseInstance?(
     request: RehearseInstanceRequest,
   ): MessageInitShape<typeof RehearseInstanceResponseSchema>;
+  watchOutput?(
+    request: WatchOutputRequest,
+  ): AsyncIterable<MessageInitShape<typeof WatchOutputResponseSchema>>;
 }>;
 
 export class TestHub {
@@ -261,6 +270,7 @@ export class TestHub {
     });
     router.service(InstanceService, {
       rehearseInstance: (request) => this.actions.rehearseInstance?.(request) ?? {},
+      watchOutput: (request) => this.actions.watchOutput?.(request) ?? none(),
       getInstance: ({ instance }) => ({ instance: this.#instance(instance) }),
       listInstances: ({ pageToken }) => {
         // Pages of one, so that paging is seen.

@@ -5,7 +5,12 @@ import { TelemetryClass } from "@holdfast/proto/holdfast/model/v1/telemetry_pb.j
 import { escapeControls, escapeLine } from "@holdfast/shared/text.ts";
 
 /** Time, resource, text. */
-export function lineText({ time, resource, text, cutBytes }: LogRecord): string {
+export function lineText({
+  time,
+  resource,
+  text,
+  cutBytes,
+}: Pick<LogRecord, "time" | "resource" | "text" | "cutBytes">): string {
   const cut = cutBytes === 0n ? "" : ` … [${counted(cutBytes)} bytes cut]`;
   return `${timeText(time)}  ${escapeControls(resource)}  ${escapeLine(text)}${cut}\n`;
 }
@@ -25,6 +30,11 @@ export function missingText(note: MissingRecord): string {
   const whose = resource === "" ? "" : ` of ${escapeControls(resource)}`;
   const span = `between ${timeText(startTime)} and ${timeText(endTime)}`;
   return `-- ${amount}${whose} are missing ${span} (${escapeControls(reason)})\n`;
+}
+
+/** Of output that is kept for a while, and only the last of it. */
+export function goneText(lost: bigint): string {
+  return `-- ${counted(lost)} lines before these are not kept any more\n`;
 }
 
 function bytesOf(bytes: bigint, thing: string): string {

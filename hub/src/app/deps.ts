@@ -13,6 +13,7 @@ import type { Blobs } from "./blobs.ts";
 import { type Call, isStaff, principalOf } from "./caller.ts";
 import type { CellBells } from "./cell-bells.ts";
 import type { Outcasts } from "./outcasts.ts";
+import type { OutputViews } from "./output-views.ts";
 import type { Rehearsals } from "./rehearsals.ts";
 
 /** The hub's keys for one vendor. */
@@ -47,6 +48,7 @@ export type AppDeps = Readonly<{
   /** Ring where an order was made. */
   actionBells: CellBells;
   rehearsals: Rehearsals;
+  outputViews: OutputViews;
   /** For how long an instance can be undeleted where its plan does not say. */
   undeleteDays: number;
   outcasts: Outcasts;

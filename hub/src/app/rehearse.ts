@@ -28,6 +28,7 @@ import { read, takenBack } from "./mutation.ts";
 import { signedAssignment } from "./offer.ts";
 import { REHEARSE_MS_MAX } from "./rehearsals.ts";
 import { updateObject } from "./standard.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** An agent's own journal has fewer steps. */
 const STEPS_MAX = 1_000;
@@ -63,7 +64,9 @@ export async function rehearseInstance(
     isNew: (await find(tx, INSTANCES, keyOf(assignment), false)).length === 0,
     agent: (await presence.ofCells(tx, [cellId])).get(cellId),
   }));
-  if (answer === undefined) throw unreachable(instance, after.agent);
+  if (answer === undefined) {
+    throw unreachable(instance.spec?.cell ?? "", after.agent, "a rehearsal");
+  }
   return responseOf(answer, instance, after.isNew);
 }
 
@@ -75,23 +78,6 @@ function candidateOf(deps: AppDeps, vendorId: string, assignment: Assignment): E
   const expireTime = timestampFromMs(deps.clock.now() + REHEARSE_MS_MAX);
   const payload = toBinary(CandidateSchema, create(CandidateSchema, { assignment, expireTime }));
   return signEnvelope("rehearsal", payload, [deps.keysOf(vendorId).assignmentKey]);
-}
-
-function unreachable({ spec }: Instance, agent: presence.Presence | undefined): Fault {
-  const cell = spec?.cell ?? "";
-  if (agent === undefined) {
-    return new Fault("FAILED_PRECONDITION", "NO_AGENT", `cell ${cell}: no agent has joined it`, {
-      next: `holdfast cell token ${cell}`,
-    });
-  }
-  const next = "holdfast get agents";
-  if (agent.connected) {
-    const message = `cell ${cell}: its agent is connected to another replica of the hub; try again there`;
-    return new Fault("UNAVAILABLE", "AGENT_ELSEWHERE", message, { next });
-  }
-  const since = agent.since === null ? "" : ` since ${agent.since.toISOString()}`;
-  const message = `cell ${cell}: its agent is not connected${since}; a rehearsal needs it`;
-  return new Fault("UNAVAILABLE", "AGENT_OFFLINE", message, { next });
 }
 
 function responseOf(

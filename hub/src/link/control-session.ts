@@ -14,6 +14,7 @@ import {
   type Held,
   type Hello,
   HelloSchema,
+  type ShowOutput,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import { ActionKind } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
@@ -158,6 +159,11 @@ export class ControlSession {
     this.#write({ case: "rehearse", value: { id, assignment } }).catch((error: unknown) =>
       this.end(asEnd(error)),
     );
+  }
+
+  /** The answer comes on a stream of its own; without one the caller gives up in time. */
+  showOutput(value: ShowOutput): void {
+    this.#write({ case: "showOutput", value }).catch((error: unknown) => this.end(asEnd(error)));
   }
 
   /** Nothing of the instance is left at the agent. */

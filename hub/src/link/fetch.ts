@@ -31,7 +31,7 @@ export type FetchDeps = Readonly<{
 }>;
 
 /** A fenced or frozen agent has nothing more to do that it could need anything for. */
-async function activeAgent(hub: LinkHub, caller: VerifiedAgent): Promise<AgentSession> {
+export async function activeAgent(hub: LinkHub, caller: VerifiedAgent): Promise<AgentSession> {
   const session = await hub.admit(caller, undefined);
   if (session.active) return session;
   throw new Fault("PERMISSION_DENIED", "AGENT_FENCED", "another agent has taken over this cell");

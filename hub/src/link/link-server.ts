@@ -26,6 +26,7 @@ import {
   LINK_TIMING,
   type LinkTiming,
 } from "./limits.ts";
+import { type OutputCall, tellOutput } from "./output.ts";
 import type { LinkHub } from "./port.ts";
 import { expelReports, type ReportCall, type ReportStream, report } from "./report.ts";
 import { type ListenerTls, listenSecurely } from "./secure-listener.ts";
@@ -94,7 +95,9 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
   const running = new Set<Promise<void>>();
   const stopped = new AbortController();
   const reports = new Map<string, ReportStream>();
-  addHandlers(grpc.server, deps, { sessions, reports, running, timing, stopped: stopped.signal });
+  const outputs = new Map<OutputCall, ReportStream>();
+  const serving = { sessions, reports, outputs, running, timing, stopped: stopped.signal };
+  addHandlers(grpc.server, deps, serving);
   const stops = [
     deps.hub.onCellChanged((cell, fresh) => sessions.ring(cell, fresh)),
     deps.hub.onAction((cell) => sessions.activeIn(cell)?.order()),
@@ -103,9 +106,15 @@ export async function startLinkServer(deps: LinkServerDeps): Promise<LinkServer>
       session?.rehearse(id, candidate);
       return session !== undefined;
     }),
+    deps.hub.onShowOutput((cell, show) => {
+      const session = sessions.activeIn(cell);
+      session?.showOutput(show);
+      return session !== undefined;
+    }),
     deps.hub.onExpelled((expelled) => {
       sessions.expel(expelled);
-      expelReports(reports, expelled);
+      expelReports(reports.values(), expelled);
+      expelReports(outputs.values(), expelled);
     }),
   ];
   const listener = await listenSecurely({
@@ -156,6 +165,7 @@ export async function within(work: Promise<unknown>, msMax: number, clock: Clock
 type Serving = Readonly<{
   sessions: Sessions;
   reports: Map<string, ReportStream>;
+  outputs: Map<OutputCall, ReportStream>;
   /** Streams whose handler has not ended. */
   running: Set<Promise<void>>;
   timing: LinkTiming;
@@ -175,7 +185,7 @@ function tracked(running: Set<Promise<void>>, work: Promise<void>): Promise<void
 function addHandlers(
   server: ReturnType<typeof createGrpcServer>["server"],
   deps: LinkServerDeps,
-  { sessions, reports, running, timing, stopped }: Serving,
+  { sessions, reports, outputs, running, timing, stopped }: Serving,
 ): void {
   const { log, clock, watch = UNWATCHED } = deps;
   const certificates = new AgentCertificates(CERTIFICATES_MAX);
@@ -184,10 +194,12 @@ function addHandlers(
     certificates.verify(certificateOf(call), deps.authorities(), clock.now());
   const afterwards = (work: (stopped: AbortSignal) => Promise<void>) =>
     void tracked(running, work(stopped));
-  const shared = { ...deps, watch, timing, sessions, afterwards, reports, callerOf: caller };
+  const streams = { sessions, reports, outputs };
+  const shared = { ...deps, watch, timing, afterwards, ...streams, callerOf: caller };
   server.addService(grpcService(LinkService), {
     control: streaming(log, (call: ControlCall) => tracked(running, control(call, shared))),
     report: streaming(log, (call: ReportCall) => tracked(running, report(call, shared))),
+    tellOutput: streaming(log, (call: OutputCall) => tellOutput(call, shared)),
     fetchRelease: unary(log, (call: Parameters<typeof fetchRelease>[0]) =>
       fetchRelease(call, shared),
     ),

@@ -15,6 +15,9 @@ import type {
   Hello,
   Open,
   Opened,
+  OutputAnswer,
+  OutputPart,
+  ShowOutput,
   StatusReport,
 } from "@holdfast/proto/holdfast/link/v1/link_pb.js";
 import type {
@@ -66,6 +69,16 @@ export type News = Readonly<{
 
 export type Peer = Readonly<{ address: string }>;
 
+/** Where what an agent tells goes, part by part. */
+export type OutputTaker = Readonly<{
+  /** Aborted once nobody looks any more. */
+  left: AbortSignal;
+  /** Resolves when the viewer has taken it, or has gone. */
+  take(part: OutputPart): Promise<void>;
+  /** Nothing more comes. */
+  ended(): void;
+}>;
+
 type Cell = Readonly<{ vendorId: string; cellId: string }>;
 
 export interface LinkHub {
@@ -87,6 +100,8 @@ export interface LinkHub {
   /** Also one that is held, which ends later. */
   actionEnded(session: AgentSession, result: ActionResult): Promise<void>;
   rehearsed(session: AgentSession, rehearsal: Rehearsal): Promise<void>;
+  /** An agent begins to tell what steps said. Throws NOT_FOUND `UNASKED` if nobody waits for it. */
+  outputTold(session: AgentSession, answer: OutputAnswer): OutputTaker;
   /** Pages of at most 1,000 series. */
   openStream(session: AgentSession, open: Open): Promise<readonly Opened[]>;
   /** Checks signature and chain, then ingests in one statement. */
@@ -106,6 +121,8 @@ export interface LinkHub {
   onAction(ring: (cell: Cell) => void): () => void;
   /** Takes how to ask an agent; false if it is not connected here. Returns how to stop. */
   onRehearsal(send: (cell: Cell, id: string, candidate: Envelope) => boolean): () => void;
+  /** Takes how to ask an agent for output of steps; false if it is not connected here. Returns how to stop. */
+  onShowOutput(send: (cell: Cell, show: ShowOutput) => boolean): () => void;
   /** Says at once whose streams are to end. Returns how to stop listening. */
   onExpelled(listener: (expelled: Expelled) => void): () => void;
 }

@@ -44,10 +44,10 @@ export type ReportStream = Readonly<{ caller: VerifiedAgent; end(fault: Fault): 
 
 /** Ends those of agents that are no longer welcome; a fenced one opens another, to deliver what it still has. */
 export function expelReports(
-  reports: ReadonlyMap<string, ReportStream>,
+  streams: Iterable<ReportStream>,
   { vendorId, cellId, below, fault }: Expelled,
 ): void {
-  for (const { caller, end } of reports.values()) {
+  for (const { caller, end } of streams) {
     const isOfCell = caller.vendorId === vendorId && caller.cellId === cellId;
     if (isOfCell && (below === undefined || caller.fencing < below)) end(fault);
   }

@@ -59,12 +59,13 @@ async function ensureLoaded(
     await keep(host, there.Id, ownName, context);
     return readyOf(there, ownName);
   }
+  context.say?.(`image: loading ${artefact}`);
   await host.dock.ask(
     `image of ${artefact}`,
     context.signal,
     async (docker) => {
       const progress = await docker.loadImage(Readable.from(withoutNames(file)));
-      await followed(docker, progress);
+      await followed(docker, progress, context);
     },
     "stream",
   );
@@ -89,12 +90,13 @@ async function ensurePulled(
     const isOwn = there.RepoTags.includes(ownNameOf(there.Id));
     return readyOf(there, isOwn ? ownNameOf(there.Id) : "");
   }
+  context.say?.(`image: pulling ${reference}`);
   await host.dock.ask(
     `image ${reference}`,
     context.signal,
     async (docker) => {
       const progress = await docker.pull(reference, authconfig === undefined ? {} : { authconfig });
-      await followed(docker, progress, host.imageBytesMax);
+      await followed(docker, progress, context, host.imageBytesMax);
     },
     "stream",
   );
@@ -254,17 +256,29 @@ function accountOf(wanted: Wanted, secret: string, reference: string) {
 
 type Progress = Readonly<{
   id?: string;
+  status?: string;
   error?: string;
-  progressDetail?: Readonly<{ total?: number }>;
+  progressDetail?: Readonly<{ current?: number; total?: number }>;
 }>;
+
+/** Between two lines of how far it is. */
+const PROGRESS_MS = 1_000;
+const MIB = 1_048_576;
 
 /** To the end of what the engine does; given up where its layers add up to more than is allowed. */
 function followed(
   docker: Docker,
   stream: NodeJS.ReadableStream,
+  { clock, say }: DriverContext,
   bytesMax = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   const totals = new Map<string, number>();
+  const done = new Map<string, number>();
+  let saidAt = clock.monotonic();
+  const tell = () => {
+    saidAt = clock.monotonic();
+    say?.(`image: ${mib(done)} of ${mib(totals)} MiB in ${totals.size} layers`);
+  };
   return new Promise((resolve, reject) => {
     const giveUp = (error: Error) => {
       (stream as NodeJS.ReadableStream & { destroy(): void }).destroy();
@@ -273,12 +287,23 @@ function followed(
     docker.modem.followProgress(
       stream,
       (error) => (error ? reject(refusedInStream("image", error.message)) : resolve()),
-      ({ id = "", error, progressDetail }: Progress) => {
+      ({ id = "", status = "", error, progressDetail }: Progress) => {
         if (error !== undefined) return giveUp(refusedInStream("image", error));
-        totals.set(id, Math.max(progressDetail?.total ?? 0, totals.get(id) ?? 0));
-        const bytes = [...totals.values()].reduce((sum, each) => sum + each, 0);
-        if (bytes > bytesMax) giveUp(tooLarge(bytes, bytesMax));
+        const { current, total } = progressDetail ?? {};
+        if (total !== undefined) totals.set(id, Math.max(total, totals.get(id) ?? 0));
+        if (current !== undefined) done.set(id, Math.max(current, done.get(id) ?? 0));
+        if (id === "" && status !== "") say?.(`image: ${status}`);
+        else if (clock.monotonic() - saidAt >= PROGRESS_MS) tell();
+        if (bytesOf(totals) > bytesMax) giveUp(tooLarge(bytesOf(totals), bytesMax));
       },
     );
   });
+}
+
+function bytesOf(layers: ReadonlyMap<string, number>): number {
+  return [...layers.values()].reduce((sum, each) => sum + each, 0);
+}
+
+function mib(layers: ReadonlyMap<string, number>): string {
+  return (bytesOf(layers) / MIB).toFixed(1);
 }

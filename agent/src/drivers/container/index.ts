@@ -72,9 +72,12 @@ export function containerDriver(host: ContainerHost): Driver {
       const copy = await findCopy(host, key.instanceId, handle, context);
       return copy === undefined ? [] : await lastOutput(host, copy, context, lines);
     },
-    logFiles: async (context) => {
-      await host.followers.follow(host, context);
-      return logFilesIn(DRIVER_KIND, context);
+    logFiles: async (context, instanceId) => {
+      const following = host.followers.follow(host, context);
+      // A step does not wait for the engine to find out what it prints.
+      if (instanceId === undefined) await following;
+      else following.catch((error: unknown) => notFollowed(error, context));
+      return logFilesIn(DRIVER_KIND, context, instanceId);
     },
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
     redactor: ({ key, handle }, context) => redactorFrom(givenDirOf(host, key, handle, context)),
@@ -87,6 +90,10 @@ export function containerDriver(host: ContainerHost): Driver {
 function readinessOf({ readiness }: ContainerSpec): Readiness {
   const { deadlineMs, intervalMs } = readiness ?? READY_AT_ONCE;
   return { deadlineMs, intervalMs };
+}
+
+function notFollowed(error: unknown, { log }: DriverContext): void {
+  log.debug({ error: causeChain(error) }, "the output of containers is not followed now");
 }
 
 async function runStep(

@@ -80,7 +80,7 @@ export function jobDriver(host: ProgramHost): Driver {
     readings: (context) => readAll(host, context),
     readingsKept: async (at, context) => endedOf(host.kind).forget(at, context),
     logs: async (live, lines, context) => linesOf(live, lines, context),
-    logFiles: async (context) => logFilesIn(host.kind, context),
+    logFiles: async (context, instanceId) => logFilesIn(host.kind, context, instanceId),
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
     redactor: redactorOf,
     drop: (instanceId, context) =>

@@ -76,7 +76,7 @@ export function processDriver(host: ProcessHost): Driver {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
     },
-    logFiles: async (context) => logFilesIn(host.kind, context),
+    logFiles: async (context, instanceId) => logFilesIn(host.kind, context, instanceId),
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
     redactor: redactorOf,
     drop: (instanceId, context) =>

@@ -1,6 +1,6 @@
-/** `holdfast instance start|stop|resize|why`: what can be typed. */
+/** `holdfast instance start|stop|resize|why|output`: what can be typed. */
 import type { Command } from "commander";
-import { collect, dryRun, hub, timeout } from "./options.ts";
+import { collect, count, dryRun, hub, timeout } from "./options.ts";
 import { note, noun, type Registration, type Typed } from "./registration.ts";
 
 export const registerInstance: Registration = (program, typed) => {
@@ -11,6 +11,17 @@ export const registerInstance: Registration = (program, typed) => {
     .action(async (name, options) => {
       note(typed, "instance", name);
       await (await import("../commands/why.ts")).why(typed.terminal, name, options);
+    });
+  hub(instance.command("output"))
+    .description("what the steps of an attempt said: jobs, downloads, what does not get ready")
+    .argument("<instance>", "name or id")
+    .option("--attempt <id>", "one of the last five (default: the newest; see: describe)", count)
+    .option("--step <id>", "a step such as worker/start, or a resource")
+    .option("--last-action", "of the last restart or run-job rather than of an attempt")
+    .option("-f, --follow", "go on until the attempt has ended")
+    .action(async (name, options) => {
+      note(typed, "instance", name);
+      await (await import("../commands/output.ts")).output(typed.terminal, name, options);
     });
   change(instance.command("start"), typed, "run it", async (name, options) => {
     await (await import("../commands/instance.ts")).start(typed.terminal, name, options);

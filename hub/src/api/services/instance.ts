@@ -11,6 +11,7 @@ import { INSTANCE } from "../../app/kinds/instance.ts";
 import { rehearseInstance } from "../../app/rehearse.ts";
 import { listObjects } from "../../app/standard.ts";
 import { undeleteInstance } from "../../app/undelete.ts";
+import { watchOutput } from "../../app/watch-output.ts";
 import type { UseCases } from "../dispatch.ts";
 import { deleteMethod, get } from "../standard-methods.ts";
 
@@ -28,6 +29,7 @@ export function instanceUseCases(deps: AppDeps): UseCases<typeof InstanceService
     updateInstance: (call, request) => updateInstance(deps, call, request),
     undeleteInstance: (call, request) => undeleteInstance(deps, call, request),
     rehearseInstance: (call, request) => rehearseInstance(deps, call, request),
+    watchOutput: (call, request) => watchOutput(deps, call, request),
     deleteInstance: deleteMethod(
       deps,
       INSTANCE,

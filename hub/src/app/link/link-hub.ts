@@ -95,6 +95,7 @@ export function linkHub(deps: AppDeps, watch: LinkHubWatch = UNWATCHED): LinkHub
     async rehearsed(session, rehearsal) {
       if (!deps.rehearsals.answered(session, rehearsal)) throw unasked(rehearsal.id);
     },
+    outputTold: (session, answer) => deps.outputViews.answered(session, answer),
     openStream: (session, open) => openings.ask(session.vendorId, { session, open }),
     ingest: (session, batch) => ingest(deps, session, batch, (counts) => watch.usageTaken(counts)),
     told: (session, telemetry) => told(deps, session, telemetry, watch.kept),
@@ -104,6 +105,7 @@ export function linkHub(deps: AppDeps, watch: LinkHubWatch = UNWATCHED): LinkHub
     onCellChanged: (ring) => deps.cellBells.listen(ring),
     onAction: (ring) => deps.actionBells.listen(ring),
     onRehearsal: (send) => deps.rehearsals.attach(send),
+    onShowOutput: (send) => deps.outputViews.attach(send),
     onExpelled: (listener) => deps.outcasts.listen(listener),
   };
 }

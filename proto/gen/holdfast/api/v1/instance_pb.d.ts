@@ -12,6 +12,7 @@ import type { Generation } from "../../model/v1/condition_pb.js";
 import type { Attempt, Drift, Finalizer, ResourceStatus } from "../../model/v1/status_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { StepClass } from "../../model/v1/action_pb.js";
+import type { OutputLine } from "../../model/v1/output_pb.js";
 
 /**
  * Describes the file holdfast/api/v1/instance.proto.
@@ -795,6 +796,110 @@ export declare type RehearsedStep = Message<"holdfast.api.v1.RehearsedStep"> & {
 export declare const RehearsedStepSchema: GenMessage<RehearsedStep>;
 
 /**
+ * @generated from message holdfast.api.v1.WatchOutputRequest
+ */
+export declare type WatchOutputRequest = Message<"holdfast.api.v1.WatchOutputRequest"> & {
+  /**
+   * Id or name.
+   *
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * Whose; needed where several tenants use the name.
+   *
+   * @generated from field: string tenant = 2;
+   */
+  tenant: string;
+
+  /**
+   * Id of the attempt, one of the last five; 0: the newest one that was begun.
+   *
+   * @generated from field: uint64 attempt = 3;
+   */
+  attempt: bigint;
+
+  /**
+   * A step such as worker/start, or a resource for all steps of it; empty: all.
+   *
+   * @generated from field: string step = 4;
+   */
+  step: string;
+
+  /**
+   * Go on until the attempt has ended.
+   *
+   * @generated from field: bool follow = 5;
+   */
+  follow: boolean;
+
+  /**
+   * Where to go on; empty: from the beginning.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+
+  /**
+   * Rather of the newest restart or run of a job that an action asked for.
+   *
+   * @generated from field: bool last_action = 7;
+   */
+  lastAction: boolean;
+};
+
+/**
+ * Describes the message holdfast.api.v1.WatchOutputRequest.
+ * Use `create(WatchOutputRequestSchema)` to create a new message.
+ */
+export declare const WatchOutputRequestSchema: GenMessage<WatchOutputRequest>;
+
+/**
+ * @generated from message holdfast.api.v1.WatchOutputResponse
+ */
+export declare type WatchOutputResponse = Message<"holdfast.api.v1.WatchOutputResponse"> & {
+  /**
+   * 0: of an action.
+   *
+   * @generated from field: uint64 attempt = 1;
+   */
+  attempt: bigint;
+
+  /**
+   * None in a sign of life, which comes at least every 15 s.
+   *
+   * @generated from field: repeated holdfast.model.v1.OutputLine lines = 2;
+   */
+  lines: OutputLine[];
+
+  /**
+   * Lines that came before these and are not kept any more.
+   *
+   * @generated from field: uint64 lost = 3;
+   */
+  lost: bigint;
+
+  /**
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+
+  /**
+   * The attempt has ended, and this was the last of it.
+   *
+   * @generated from field: bool ended = 5;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message holdfast.api.v1.WatchOutputResponse.
+ * Use `create(WatchOutputResponseSchema)` to create a new message.
+ */
+export declare const WatchOutputResponseSchema: GenMessage<WatchOutputResponse>;
+
+/**
  * @generated from service holdfast.api.v1.InstanceService
  */
 export declare const InstanceService: GenService<{
@@ -868,6 +973,17 @@ export declare const InstanceService: GenService<{
     methodKind: "unary";
     input: typeof RehearseInstanceRequestSchema;
     output: typeof RehearseInstanceResponseSchema;
+  },
+  /**
+   * What the steps of one of the last attempts said, asked of the agent now and kept nowhere here; asking is an event.
+   * Of a pooled instance nobody but the vendor sees any.
+   *
+   * @generated from rpc holdfast.api.v1.InstanceService.WatchOutput
+   */
+  watchOutput: {
+    methodKind: "server_streaming";
+    input: typeof WatchOutputRequestSchema;
+    output: typeof WatchOutputResponseSchema;
   },
 }>;
 

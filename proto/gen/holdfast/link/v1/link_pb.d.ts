@@ -14,6 +14,7 @@ import type { Generation } from "../../model/v1/condition_pb.js";
 import type { InstanceStatus } from "../../model/v1/status_pb.js";
 import type { SignedBatch, Verdict } from "../../model/v1/reading_pb.js";
 import type { Telemetry } from "../../model/v1/telemetry_pb.js";
+import type { OutputLine } from "../../model/v1/output_pb.js";
 
 /**
  * Describes the file holdfast/link/v1/link.proto.
@@ -328,6 +329,12 @@ export declare type ControlResponse = Message<"holdfast.link.v1.ControlResponse"
      */
     value: Leave;
     case: "leave";
+  } | {
+    /**
+     * @generated from field: holdfast.link.v1.ShowOutput show_output = 8;
+     */
+    value: ShowOutput;
+    case: "showOutput";
   } | { case: undefined; value?: undefined };
 };
 
@@ -438,6 +445,71 @@ export declare type Rehearse = Message<"holdfast.link.v1.Rehearse"> & {
  * Use `create(RehearseSchema)` to create a new message.
  */
 export declare const RehearseSchema: GenMessage<Rehearse>;
+
+/**
+ * Somebody asks what steps of an attempt said. The agent answers by TellOutput.
+ *
+ * @generated from message holdfast.link.v1.ShowOutput
+ */
+export declare type ShowOutput = Message<"holdfast.link.v1.ShowOutput"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string instance_id = 2;
+   */
+  instanceId: string;
+
+  /**
+   * Id of the attempt; 0: the newest one that was begun.
+   *
+   * @generated from field: uint64 attempt = 3;
+   */
+  attempt: bigint;
+
+  /**
+   * A step, or a resource for all steps of it; empty: all.
+   *
+   * @generated from field: string step = 4;
+   */
+  step: string;
+
+  /**
+   * Go on until the attempt has ended.
+   *
+   * @generated from field: bool follow = 5;
+   */
+  follow: boolean;
+
+  /**
+   * From an OutputPart, to go on behind it; empty: from the beginning.
+   *
+   * @generated from field: string position = 6;
+   */
+  position: string;
+
+  /**
+   * Who asks, for the agent's own log.
+   *
+   * @generated from field: string principal = 7;
+   */
+  principal: string;
+
+  /**
+   * Rather of the newest restart or run of a job that an action asked for.
+   *
+   * @generated from field: bool last_action = 8;
+   */
+  lastAction: boolean;
+};
+
+/**
+ * Describes the message holdfast.link.v1.ShowOutput.
+ * Use `create(ShowOutputSchema)` to create a new message.
+ */
+export declare const ShowOutputSchema: GenMessage<ShowOutput>;
 
 /**
  * The hub is about to end this session; come back within the spread.
@@ -899,6 +971,131 @@ export declare type FetchSecretResponse = Message<"holdfast.link.v1.FetchSecretR
 export declare const FetchSecretResponseSchema: GenMessage<FetchSecretResponse>;
 
 /**
+ * @generated from message holdfast.link.v1.TellOutputRequest
+ */
+export declare type TellOutputRequest = Message<"holdfast.link.v1.TellOutputRequest"> & {
+  /**
+   * @generated from oneof holdfast.link.v1.TellOutputRequest.message
+   */
+  message: {
+    /**
+     * @generated from field: holdfast.link.v1.OutputAnswer answer = 1;
+     */
+    value: OutputAnswer;
+    case: "answer";
+  } | {
+    /**
+     * @generated from field: holdfast.link.v1.OutputPart part = 2;
+     */
+    value: OutputPart;
+    case: "part";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message holdfast.link.v1.TellOutputRequest.
+ * Use `create(TellOutputRequestSchema)` to create a new message.
+ */
+export declare const TellOutputRequestSchema: GenMessage<TellOutputRequest>;
+
+/**
+ * First message of TellOutput.
+ *
+ * @generated from message holdfast.link.v1.OutputAnswer
+ */
+export declare type OutputAnswer = Message<"holdfast.link.v1.OutputAnswer"> & {
+  /**
+   * Of the ShowOutput.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * UPPER_SNAKE, of a refusal; empty: parts follow.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message holdfast.link.v1.OutputAnswer.
+ * Use `create(OutputAnswerSchema)` to create a new message.
+ */
+export declare const OutputAnswerSchema: GenMessage<OutputAnswer>;
+
+/**
+ * At most 1 MiB.
+ *
+ * @generated from message holdfast.link.v1.OutputPart
+ */
+export declare type OutputPart = Message<"holdfast.link.v1.OutputPart"> & {
+  /**
+   * 0: of an action.
+   *
+   * @generated from field: uint64 attempt = 1;
+   */
+  attempt: bigint;
+
+  /**
+   * None in a sign of life, which comes at least every 15 s.
+   *
+   * @generated from field: repeated holdfast.model.v1.OutputLine lines = 2;
+   */
+  lines: OutputLine[];
+
+  /**
+   * Lines that came before these and are not kept any more.
+   *
+   * @generated from field: uint64 lost = 3;
+   */
+  lost: bigint;
+
+  /**
+   * @generated from field: string position = 4;
+   */
+  position: string;
+
+  /**
+   * The attempt has ended, and this was the last of it.
+   *
+   * @generated from field: bool ended = 5;
+   */
+  ended: boolean;
+
+  /**
+   * Nothing follows.
+   *
+   * @generated from field: bool last = 6;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message holdfast.link.v1.OutputPart.
+ * Use `create(OutputPartSchema)` to create a new message.
+ */
+export declare const OutputPartSchema: GenMessage<OutputPart>;
+
+/**
+ * @generated from message holdfast.link.v1.TellOutputResponse
+ */
+export declare type TellOutputResponse = Message<"holdfast.link.v1.TellOutputResponse"> & {
+};
+
+/**
+ * Describes the message holdfast.link.v1.TellOutputResponse.
+ * Use `create(TellOutputResponseSchema)` to create a new message.
+ */
+export declare const TellOutputResponseSchema: GenMessage<TellOutputResponse>;
+
+/**
  * @generated from enum holdfast.link.v1.OpenedReason
  */
 export enum OpenedReason {
@@ -978,6 +1175,17 @@ export declare const LinkService: GenService<{
     methodKind: "unary";
     input: typeof FetchSecretRequestSchema;
     output: typeof FetchSecretResponseSchema;
+  },
+  /**
+   * What steps said, for one ShowOutput, on a stream of its own: who reads it slowly holds up nothing else. The hub says
+   * nothing on it, and ends it when nobody looks any more.
+   *
+   * @generated from rpc holdfast.link.v1.LinkService.TellOutput
+   */
+  tellOutput: {
+    methodKind: "bidi_streaming";
+    input: typeof TellOutputRequestSchema;
+    output: typeof TellOutputResponseSchema;
   },
 }>;
 
