@@ -115,7 +115,10 @@ export class DriftKeeper {
     if (isSame) return;
     this.#forgetChanged(compared, adopted);
     this.#adoptions = adoptions.list(store, instanceId);
-    const findings = await this.#findings(compared, this.#adoptions);
+    // What is open is never beyond the cut: by it the policy decides.
+    const findings = (await this.#findings(compared, this.#adoptions)).toSorted(
+      (a, b) => Number(a.isAdopted) - Number(b.isAdopted),
+    );
     this.#view = {
       ...{ policy, note },
       findings: findings.slice(0, DIFFERENCES_MAX),

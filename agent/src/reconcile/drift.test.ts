@@ -8,7 +8,7 @@ import { ConditionStatus } from "@holdfast/proto/holdfast/model/v1/condition_pb.
 import { DriftSchema, type InstanceStatus } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ConsentPort } from "../consent/port.ts";
-import type { Driver } from "../drivers/driver.ts";
+import type { Driver, Step } from "../drivers/driver.ts";
 import type { DriftJson } from "../local/report.ts";
 import { driftLines } from "../local/show-drift.ts";
 import {
@@ -287,7 +287,71 @@ describe("what is told", () => {
       ...{ resource: "worker", path, desired: 1, applied: 1, live: 2, isAdopted: false },
     });
     expect(driftText([of("a"), of("b"), of("c"), of("d")], 2)).toMatch(/^worker: a is .*; 3 more$/);
-    expect(DIFFERENCES_MAX).toBeLessThanOrEqual(50);
+  });
+});
+
+describe("more differences than are told", () => {
+  const COUNT = DIFFERENCES_MAX + 7;
+  const two = { resources: [{ id: "db" }, { id: "worker" }] };
+  /** Each field of `db` is changed where its program is; of `worker` one. */
+  const manyOf: Driver["drift"] = (live, applied) => {
+    const found = fileDriver().drift(live, applied);
+    const count = found.length > 0 && live.key.resourceId === "db" ? COUNT : found.length;
+    const of = (n: number) => ({ path: `env.F${n}`, applied: n, live: -n });
+    return Array.from({ length: count }, (_, n) => of(n));
+  };
+  const meddleWith = async (id: string) => {
+    const copy = world.copies().find(({ file: { resourceId } }) => resourceId === id);
+    const folder = join(world.stateDir, "instances", instanceId().slice("ins_".length), "run");
+    const changed = { ...copy?.file, argv: ["node", "other.mjs"] };
+    writeFileSync(join(folder, copy?.handle ?? ""), JSON.stringify(changed));
+    await look();
+  };
+
+  it("are cut and counted, and what is open is never hidden by what was accepted", async () => {
+    await agent.end();
+    agent = world.begin({ driver: { ...fileDriver(), drift: manyOf } });
+    await offer(1n, DriftPolicy.HOLD, two);
+    await agent.until(serves(1n));
+    await meddleWith("db");
+    const { drift, conditions } = await agent.until(says("DRIFT_HELD"));
+    expect([drift?.differences.length, drift?.leftOut]).toEqual([DIFFERENCES_MAX, 7]);
+    const told = conditions.find(({ type }) => type === "Drifted")?.message;
+    expect(told).toContain(`${COUNT - 3} more`);
+    expect(await order(ActionKind.ADOPT_DRIFT, "a1", "db")).toMatchObject({ reason: "ADOPTED" });
+    await agent.until(says("ADOPTED"));
+    await meddleWith("worker");
+    const held = await agent.until(says("DRIFT_HELD"));
+    expect(held.drift?.differences[0]).toMatchObject({ resource: "worker", adopted: false });
+    expect(held.drift?.leftOut).toBe(8);
+    await offer(2n, DriftPolicy.HOLD, { ...two, release: 1 });
+    const waits = await agent.until(({ attempt }) => attempt?.reason === "DRIFT_HELD");
+    expect(waits.committedGeneration?.number).toBe(1n);
+  });
+});
+
+describe("what could only be brought back with a step that cannot be taken back", () => {
+  it.each<[string, Partial<Step>]>([
+    ["is irreversible", { class: "irreversible" }],
+    ["destroys data", { destroys: ["data"] }],
+  ])("and %s, is refused as an order, and left alone by the policy", async (_, grave) => {
+    await agent.end();
+    const inner = fileDriver();
+    const revert: Driver["revert"] = (live, applied) =>
+      inner.revert(live, applied).map((step) => ({ ...step, ...grave }));
+    agent = world.begin({ driver: { ...inner, revert } });
+    await running(DriftPolicy.REVERT);
+    await meddle("node", "other.mjs");
+    const { drift } = await agent.until(says("DRIFTED"));
+    expect(drift?.note).toMatch(/^worker: DRIFT_IRREVERSIBLE: .*make a release that says so$/);
+    const { state, reason, message } = await order(ActionKind.REVERT_DRIFT, "a1", "worker");
+    expect({ state, reason }).toEqual({ state: ActionState.REFUSED, reason: "DRIFT_IRREVERSIBLE" });
+    expect(message).toContain("cannot be taken back, so nobody does it unasked");
+    expect(agent.driver.orders).not.toContain("worker/rewrite");
+    expect(argvNow()).toEqual(["node", "other.mjs"]);
+    // It may still be accepted as it is.
+    expect(await order(ActionKind.ADOPT_DRIFT, "a2")).toMatchObject({ reason: "ADOPTED" });
+    await agent.until(says("ADOPTED"));
   });
 });
 
