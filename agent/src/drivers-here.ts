@@ -63,14 +63,12 @@ export async function programDrivers({
   const { containerSocket } = config;
   if (containerSocket === undefined) return programs;
   const { containerDriver, containerHost } = await import("./drivers/container/index.ts");
-  return [
-    ...programs,
-    containerDriver(containerHost(groundOf(host.process), containerSocket, config)),
-  ];
+  return [...programs, containerDriver(containerHost(groundOf(host), containerSocket, config))];
 }
 
-function groundOf({ procDir, kill }: ProgramGround): ContainerGround {
+function groundOf({ process: { procDir, kill }, uid }: Ground["host"]): ContainerGround {
   return {
+    uid,
     dial: dialHere,
     uptimeMs: () => uptimeMs(procDir),
     handlesSignal: (pid, signal) => handlesSignal(procDir, pid, signal),

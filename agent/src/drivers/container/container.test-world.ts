@@ -68,7 +68,7 @@ export function createWorld(
     endProcess: (pid: number) => void process.kill(pid, "SIGKILL"),
     portProblem: async () => undefined,
     ephemeralPortMin: () => 32_768,
-    memoryDir,
+    ...{ memoryDir, uid: process.getuid?.() ?? 0 },
   };
   const config = {
     containerMounts: [mountable],

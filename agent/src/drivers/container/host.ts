@@ -25,6 +25,8 @@ export type ContainerGround = Readonly<{
   ephemeralPortMin(): number;
   /** A file system in memory, for secrets: /dev/shm. */
   memoryDir: string;
+  /** The agent's own account. */
+  uid: number;
 }>;
 
 export type ContainerHost = ContainerGround &

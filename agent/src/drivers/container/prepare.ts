@@ -20,7 +20,7 @@ export async function prepareStart(
   context: DriverContext,
 ): Promise<void> {
   const spec = renderedSpecOf(wanted.spec);
-  resolveMounts(host, spec.mounts, context);
+  resolveMounts(host, spec, context);
   checkGiven(host, wanted, spec);
   await refuseUnsuitable(host, spec, context.signal);
   await refuseTakenPorts(host, wanted.key, portsOf(spec), context);

@@ -1,6 +1,6 @@
 /** What no container is started with, judged by the agent whatever the hub checked (rows 39 to 44 of the bad-input table). */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the syntax of expressions
-import { symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
 import type { JsonObject } from "../driver.ts";
@@ -75,6 +75,55 @@ describeOnEngine("a container's start is refused before anything is changed", (i
       world.wanted({ with: { mounts: [{ source: source(), path: "/in" }] } }),
     );
     expect(found.reason).toBe(reason);
+  });
+
+  const WORKLOAD = 65_532;
+  /** `conf` in a folder that others than root may change. */
+  const within = (folder: string, change: (path: string) => void) => {
+    const path = join(world.mountable, folder);
+    mkdirSync(join(path, "conf"), { recursive: true });
+    change(path);
+    return { mounts: [{ source: join(path, "conf"), path: "/in" }] };
+  };
+
+  it.each<[string, (path: string) => void, string]>([
+    ["belongs to a workload", (path) => chownSync(path, WORKLOAD, 0), "belongs to uid 65532"],
+    ["is open to a group", (path) => chmodSync(path, 0o775), "has mode 0775"],
+    ["is open to all", (path) => chmodSync(path, 0o757), "has mode 0757"],
+    [
+      "is like /tmp, where the source itself belongs to a workload",
+      (path) => {
+        chmodSync(path, 0o1777);
+        chownSync(join(path, "conf"), WORKLOAD, 0);
+      },
+      "has mode 1777",
+    ],
+  ])(
+    "a host path that can be swapped before the engine takes it: its folder %s",
+    async (_, change, says) => {
+      const found = await refusal(world, world.wanted({ with: within("app", change) }));
+      expect(found).toMatchObject({
+        reason: "MOUNT_NOT_ALLOWED",
+        message: expect.stringContaining(says),
+      });
+      expect(found.message).toContain("only root and the agent may be able to put another folder");
+    },
+  );
+
+  it("a host path in a container that runs as the agent", async () => {
+    const { containerDriver } = await import("./index.ts");
+    const driver = () => containerDriver({ ...world.host, uid: WORKLOAD });
+    const mounts = [{ source: world.mountable, path: "/in" }];
+    const found = await refusal({ ...world, driver }, world.wanted({ with: { mounts } }));
+    expect(found.message).toContain("runs as the agent's own account (65532)");
+  });
+
+  it("but not a source that itself belongs to the workload, nor one of root's in a folder like /tmp", async () => {
+    const owned = within("own", (path) => chownSync(join(path, "conf"), WORKLOAD, 0));
+    const shared = within("shared", (path) => chmodSync(path, 0o1777));
+    for (const with_ of [owned, shared]) {
+      await world.driver().prepare(world.wanted({ with: with_ }), world.context);
+    }
   });
 
   it("and mounts what is allowed, read-only", async () => {

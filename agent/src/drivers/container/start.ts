@@ -109,7 +109,7 @@ async function make(
   context: DriverContext,
 ): Promise<Copy> {
   const { key } = wanted;
-  const mounts = resolveMounts(host, spec.mounts, context);
+  const mounts = resolveMounts(host, spec, context);
   const image = await ensureImage(host, wanted, spec.image, context);
   const taken = await publishedPorts(host, context);
   const copies = await findCopies(host, context);
