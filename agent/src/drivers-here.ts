@@ -2,8 +2,8 @@
 import type { AgentConfig } from "./config.ts";
 import { dialHere } from "./drivers/ask.ts";
 import { claimedDriver, type Fence } from "./drivers/claimed.ts";
-import type { ContainerGround } from "./drivers/container/index.ts";
 import type { Driver } from "./drivers/driver.ts";
+import type { ContainerGround } from "./drivers/engine/host.ts";
 import { fileDriver, fileHost } from "./drivers/file/index.ts";
 import type { ProgramGround } from "./drivers/host-process/host.ts";
 import { programHost } from "./drivers/host-process/host.ts";
@@ -50,20 +50,23 @@ const NO_SOCKET = "container_socket is not set in the agent's configuration";
 /** A file system in memory on every Linux, that others of the host see only as far as they may. */
 const MEMORY_DIR = "/dev/shm";
 
-/** Those whose copies run by themselves. The container driver is loaded only where the customer names an engine. */
+/** Those whose copies run by themselves. What asks an engine is loaded only where the customer names one. */
 export async function programDrivers({
   host,
   config,
   wake,
 }: Pick<Ground, "host" | "config" | "wake">): Promise<readonly Driver[]> {
-  const programs = [
-    processDriver(processHost(host.process, host.uid, config, wake)),
-    jobDriver(programHost("job", host.process, host.uid, config, wake)),
-  ];
+  const processes = processDriver(processHost(host.process, host.uid, config, wake));
+  const jobs = programHost("job", host.process, host.uid, config, wake);
   const { containerSocket } = config;
-  if (containerSocket === undefined) return programs;
-  const { containerDriver, containerHost } = await import("./drivers/container/index.ts");
-  return [...programs, containerDriver(containerHost(groundOf(host), containerSocket, config))];
+  if (containerSocket === undefined) return [processes, jobDriver(jobs)];
+  const [{ containerDriver }, { asContainers }, { containerHost }] = await Promise.all([
+    import("./drivers/container/index.ts"),
+    import("./drivers/job/in-container.ts"),
+    import("./drivers/engine/host.ts"),
+  ]);
+  const engine = containerHost(groundOf(host), containerSocket, config);
+  return [processes, jobDriver(jobs, asContainers(engine)), containerDriver(engine)];
 }
 
 function groundOf({ process: { procDir, kill }, uid }: Ground["host"]): ContainerGround {

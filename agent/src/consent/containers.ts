@@ -3,11 +3,15 @@
  * name. Without a word of the customer neither. The driver looks again, at what a path is once its links are resolved.
  */
 import { hostPathProblem, isAtOrBelow } from "@holdfast/shared/blueprint/kinds/container-mounts.ts";
+import { driversFor } from "@holdfast/shared/blueprint/kinds/kinds.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { JsonObject, JsonValue } from "../drivers/driver.ts";
 import type { ConsentRequest } from "./port.ts";
 
-export const CONTAINER = "container";
+/** Also a job that runs as one. */
+export function isContainer(resource: ConsentRequest["resources"][number]): boolean {
+  return driversFor(resource).includes("container");
+}
 
 export type ContainerReach = Readonly<{
   /** Folders of the host below which a release may mount. */
@@ -22,8 +26,9 @@ export function judgeContainers(
   { resources }: Pick<ConsentRequest, "resources">,
   reach: ContainerReach,
 ): Readonly<{ rule: string; message: string }> | undefined {
-  for (const { id, kind, spec } of resources) {
-    if (kind !== CONTAINER) continue;
+  for (const resource of resources) {
+    if (!isContainer(resource)) continue;
+    const { id, spec } = resource;
     const message = mountProblem(spec, reach.mounts);
     if (message !== undefined) return { rule: "mount-denied", message: `${id}.${message}` };
     const problem = registryProblem(spec, reach.registries);

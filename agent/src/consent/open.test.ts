@@ -140,15 +140,27 @@ describe("the open policy", () => {
     expect(judgedContainer({ image: other })).toMatchObject({ rule: "registry-denied" });
   });
 
+  it("looks at jobs in containers as at containers", () => {
+    const image = { artefact: "tools" };
+    const other = { reference: `registry.example.com/other@sha256:${"a".repeat(64)}` };
+    const mounts = [{ source: "/srv/other", path: "/in" }];
+    const program = { image, argv: ["/bin/migrate"], user: "1000:1000" };
+    expect(judgedContainer(program, "job")).toMatchObject({ verdict: "allowed" });
+    expect(judgedContainer({ image, mounts }, "job")).toMatchObject({ rule: "mount-denied" });
+    expect(judgedContainer({ image: other }, "job")).toMatchObject({ rule: "registry-denied" });
+    const denied = judgedContainer(program, "job", ["kind:container"]);
+    expect(denied).toMatchObject({ verdict: "vetoed", rule: "deny kind:container" });
+  });
+
   it("looks at the variables of containers, too", () => {
     expect(judgedContainer({ env: { LD_PRELOAD: "/x.so" } })).toMatchObject({ rule: "env-deny" });
   });
 });
 
-function judgedContainer(spec: JsonObject) {
+function judgedContainer(spec: JsonObject, kind = "container", deny: readonly string[] = []) {
   const reach = { mounts: ["/srv/etl"], registries: ["registry.example.com/etl"] };
-  return openPolicy([], [], [], reach).judge({
+  return openPolicy(deny, [], [], reach).judge({
     ...{ instanceId: `ins_${"0".repeat(32)}`, product: "etl", stepsDigest: "", steps: [] },
-    resources: [{ id: "web", kind: "container", spec }],
+    resources: [{ id: "web", kind, spec }],
   });
 }

@@ -3,11 +3,12 @@
  * whatever the hub checked, and hold for every kind of resource that has these fields.
  */
 import { filePathProblem, isAbsolute } from "@holdfast/shared/blueprint/kinds/file-path.ts";
+import { driversFor } from "@holdfast/shared/blueprint/kinds/kinds.ts";
 import { isInnerPath, PROCESS_RUNTIMES } from "@holdfast/shared/blueprint/kinds/process-argv.ts";
 import { envNameProblem } from "@holdfast/shared/blueprint/kinds/process-env.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import type { JsonObject, JsonValue } from "../drivers/driver.ts";
-import { CONTAINER, type ContainerReach, judgeContainers, NO_REACH } from "./containers.ts";
+import { type ContainerReach, isContainer, judgeContainers, NO_REACH } from "./containers.ts";
 import type { ConsentPort, ConsentRequest } from "./port.ts";
 
 type Denial = Readonly<{ rule: string; message: string }>;
@@ -42,17 +43,21 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
   if (product !== undefined) {
     return { rule: `deny ${product}`, message: `product ${shown(request.product)} is denied here` };
   }
-  const kinds = [...request.resources, ...request.steps.map((step) => ({ ...step, id: step.id }))];
+  const needed = request.resources.flatMap((resource) =>
+    driversFor(resource).map((kind) => ({ id: resource.id, kind })),
+  );
+  const kinds = [...needed, ...request.steps];
   for (const { id, kind } of kinds) {
     const rule = matching(deny, "kind", kind);
     if (rule === undefined) continue;
     return { rule: `deny ${rule}`, message: `${id}: kind ${shown(kind)} is denied here` };
   }
   const extraEnv = deny.filter((each) => each.startsWith("env:")).map((each) => each.slice(4));
-  for (const { id, kind, spec } of request.resources) {
+  for (const resource of request.resources) {
+    const { id, spec } = resource;
     const denial =
       judgeEnvironment(id, spec["env"], extraEnv) ??
-      (kind === CONTAINER ? undefined : judgeCommand(id, spec)) ??
+      (isContainer(resource) ? undefined : judgeCommand(id, spec)) ??
       judgeDirectory(id, spec);
     if (denial !== undefined) return denial;
   }
@@ -61,9 +66,10 @@ function judgeDenied(request: ConsentRequest, deny: readonly string[]): Denial |
 
 /** An account is reach: without a word of the customer a release has the agent's own and no other. */
 function judgeUsers({ resources }: ConsentRequest, users: readonly string[]): Denial | undefined {
-  for (const { id, kind, spec } of resources) {
+  for (const resource of resources) {
     // Numbers inside of a container, which are no accounts of the host.
-    if (kind === CONTAINER) continue;
+    if (isContainer(resource)) continue;
+    const { id, spec } = resource;
     for (const field of ["user", "owner"] as const) {
       const account = spec[field];
       if (account === undefined || users.some((each) => each === account)) continue;

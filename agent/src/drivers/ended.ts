@@ -6,6 +6,7 @@ import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DriverContext, DriverReading, JsonValue, ResourceKey } from "./driver.ts";
 import { foldersOf } from "./folders.ts";
+import type { CopyKind } from "./handles.ts";
 import { objectOf, readJson, replaceJson } from "./json-file.ts";
 
 type LastValue = readonly [counter: string, Readonly<{ source: string; value: bigint }>];
@@ -33,7 +34,8 @@ type Ended = Readonly<{
 const ENDED_READINGS_MAX = 30_000;
 const ENDED_BYTES_MAX = 16_777_216;
 
-export function endedReadings(file: string): EndedReadings {
+export function endedReadings(kind: CopyKind): EndedReadings {
+  const file = `${kind}-ended.json`;
   return {
     keep: (key, values, at, context) => keep(file, key, values, at, context),
     offer: (context) => offer(file, context),

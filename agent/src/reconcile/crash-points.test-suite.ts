@@ -11,8 +11,8 @@
  *
  * The first crash is enumerated. The second, and those in which the workloads die with the agent, are sampled by the
  * seed that the tests print (SECOND_CRASHES, POWER_CUTS of them); HOLDFAST_CRASH_POINTS=all enumerates them too, which
- * is a part of the nightly. A failed check
- * says where the agent died.
+ * is a part of the nightly. A driver whose work is slow may have its first crashes sampled, too (`firstCrashesPace`),
+ * where another suite of the same driver enumerates them. A failed check says where the agent died.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -35,6 +35,8 @@ export type CrashResource = Readonly<{
 export type CrashScenario = Readonly<{
   /** A new object each time, as each life of an agent has one. */
   driver(): Driver;
+  /** Those that its resources need besides. */
+  others?(): readonly Driver[];
   /** Its state directory also holds the agent's store. */
   context: DriverContext;
   /** As blueprints have them, expressions included. The versions must render to different specs. Absent: none is sick. */
@@ -78,7 +80,9 @@ export function describeCrashPoints(
   kind: string,
   create: () => Promise<CrashScenario> | CrashScenario,
   upgrades: readonly Upgrade[] = ["good", "sick"],
+  firstCrashesPace = 1,
 ): void {
+  const pace = process.env["HOLDFAST_CRASH_POINTS"] === "all" ? 1 : firstCrashesPace;
   describe(`crash points: ${kind}`, () => {
     let world: CrashWorld | undefined;
     const begin = async (): Promise<CrashWorld> => {
@@ -92,8 +96,9 @@ export function describeCrashPoints(
       "an upgrade that is %s ends well wherever the agent dies, dies again, or dies with all workloads",
       async (upgrade) => {
         const its = await begin();
-        const recoveries = await firstCrashes(its, upgrade);
-        expect(recoveries.length).toBeGreaterThanOrEqual(POINTS_MIN);
+        const recoveries = await firstCrashes(its, upgrade, pace);
+        expect(recoveries.length * pace).toBeGreaterThanOrEqual(POINTS_MIN);
+        if (pace > 1) return;
         await secondCrashes(its, upgrade, recoveries);
         if (its.hasPower) await powerCuts(its, upgrade, recoveries.length);
       },
@@ -101,11 +106,15 @@ export function describeCrashPoints(
   });
 }
 
-/** At every point once. How many points the recovery from each had. */
-async function firstCrashes(its: CrashWorld, upgrade: Upgrade): Promise<readonly number[]> {
+/** At every point once, or at each so many-th, from one on that the seed gives. How many points each recovery had. */
+async function firstCrashes(
+  its: CrashWorld,
+  upgrade: Upgrade,
+  pace: number,
+): Promise<readonly number[]> {
   const recoveries: number[] = [];
-  for (;;) {
-    const points = await its.survive(upgrade, [recoveries.length]);
+  for (let point = seed() % pace; ; point += pace) {
+    const points = await its.survive(upgrade, [point]);
     if (points === undefined) return recoveries;
     recoveries.push(points);
   }
@@ -131,10 +140,13 @@ async function powerCuts(its: CrashWorld, upgrade: Upgrade, points: number): Pro
 /** Evenly over all of them, from a place that the seed gives; all where that is asked for. */
 export function sampled<Item>(items: readonly Item[], count: number): readonly Item[] {
   if (process.env["HOLDFAST_CRASH_POINTS"] === "all") return items;
-  const seed = Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
   const pace = Math.max(1, Math.floor(items.length / count));
-  const first = seed % pace;
+  const first = seed() % pace;
   return items.filter((_, n) => n % pace === first).slice(0, count);
+}
+
+function seed(): number {
+  return Number(process.env["HOLDFAST_TEST_SEED"] ?? 1);
 }
 
 class CrashWorld {

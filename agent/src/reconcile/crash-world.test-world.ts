@@ -164,7 +164,10 @@ export function beginLife(
     clock: context.clock,
     random: context.random,
     log: context.log,
-    drivers: new Map([[kind, trippedDriver(its.driver(), wire, open)]]),
+    drivers: new Map([
+      ...(its.others?.() ?? []).map((each) => [each.kind, each] as const),
+      [kind, trippedDriver(its.driver(), wire, open)],
+    ]),
     missingDrivers: new Map(),
     context: { ...context, signal: stop.signal },
     artefacts: artefactsOf(its),

@@ -4,6 +4,7 @@
  */
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { Freshness } from "@holdfast/proto/holdfast/model/v1/assignment_pb.js";
+import { driversFor } from "@holdfast/shared/blueprint/kinds/kinds.ts";
 import type { Hole } from "@holdfast/shared/blueprint/render.ts";
 import { canonicalJson } from "@holdfast/shared/blueprint/rendered-digest.ts";
 import { sha256 } from "@holdfast/shared/digest.ts";
@@ -82,10 +83,11 @@ function givenText({ given }: Target): string {
 
 /** A driver, a secret, an instance that is missing: holds, not failures. */
 export function findHold(work: Work, target: Target): Hold | undefined {
-  for (const { id, kind } of target.templates) {
-    const why = work.missingDrivers.get(kind) ?? (work.drivers.has(kind) ? undefined : "unknown");
-    if (why !== undefined) {
-      return { reason: "DRIVER_MISSING", message: `${id}: driver ${kind}: ${why}` };
+  for (const template of target.templates) {
+    for (const kind of driversFor(template)) {
+      const why = work.missingDrivers.get(kind) ?? (work.drivers.has(kind) ? undefined : "unknown");
+      if (why === undefined) continue;
+      return { reason: "DRIVER_MISSING", message: `${template.id}: driver ${kind}: ${why}` };
     }
   }
   for (const use of target.secretUses) {

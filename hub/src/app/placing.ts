@@ -7,6 +7,7 @@ import { CellKind } from "@holdfast/proto/holdfast/api/v1/cell_pb.js";
 import type { Placement } from "@holdfast/proto/holdfast/api/v1/instance_pb.js";
 import type { PlanSpec } from "@holdfast/proto/holdfast/api/v1/plan_pb.js";
 import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.js";
+import { driversFor } from "@holdfast/shared/blueprint/kinds/kinds.ts";
 import { Fault, type Violation } from "@holdfast/shared/fault.ts";
 import { NIL_UUID } from "@holdfast/shared/ids.ts";
 import type { Amounts, Decision, PlacementRequest, Refusal } from "../domain/placement.ts";
@@ -45,7 +46,7 @@ export function requestOf({ tenantId, terms, blueprint, wish, nowMs }: Asked): P
     kinds: kinds.map((kind) => (kind === CellKind.BYOA ? "byoa" : "hosted")),
     region: wish?.region ?? "",
     labels: [...Object.entries(terms.cells?.labels ?? {}), ...Object.entries(wish?.labels ?? {})],
-    drivers: [...new Set(blueprint?.resources.map(({ kind }) => kind) ?? [])],
+    drivers: [...new Set(blueprint?.resources.flatMap(driversFor) ?? [])],
     asks: asksOf(terms),
     nowMs,
   };

@@ -117,7 +117,7 @@ function checkIdentity(blueprint: Blueprint): Violation[] {
   }
   for (const [i, { kind, spec }] of blueprint.resources.entries()) {
     const rules = kindRules(kind);
-    const { field, is } = rules?.artefactForm ?? DIRECTORY;
+    const { field, is } = rules?.artefactForm?.(spec ?? {}) ?? DIRECTORY;
     for (const name of rules?.artefactsOf(spec ?? {}) ?? []) {
       const artefact = blueprint.artefacts.find((each) => each.name === name);
       if (artefact === undefined) continue;
@@ -235,7 +235,7 @@ function checkResource(
   for (const name of rules.artefactsOf(spec)) {
     if (artefacts.some((each) => each.name === name)) continue;
     const known = artefacts.map((each) => each.name).join(", ") || "none is declared";
-    const { field } = rules.artefactForm ?? DIRECTORY;
+    const { field } = rules.artefactForm?.(spec) ?? DIRECTORY;
     found.push({ path: `${path}.spec.${field}`, message: `got ${shown(name)}; allowed: ${known}` });
   }
   return found;

@@ -5,12 +5,12 @@ import { afterAll, beforeAll, describe, it } from "vitest";
 import { describeDriverContract } from "../contract.test-suite.ts";
 import type { DriverScenario } from "../contract.test-world.ts";
 import type { Live, StepOrder } from "../driver.ts";
+import { containerName } from "../engine/marks.ts";
+import { renderedSpecOf } from "../engine/spec.ts";
+import { ensureVolumes } from "../engine/volumes.ts";
 import { createWorld, INSTANCE } from "./container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
-import { containerName } from "./marks.ts";
-import { renderedSpecOf } from "./spec.ts";
-import { ensureVolumes } from "./volumes.ts";
 
 const BEFORE_START = "container made, never started";
 const WITHOUT_FOLDER = "container started, its run directory lost";

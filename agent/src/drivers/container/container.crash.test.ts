@@ -10,8 +10,8 @@ import {
 import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
 import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import type { JsonObject } from "../driver.ts";
+import { findCopies } from "../engine/copies.ts";
 import { createWorld, getFrom } from "./container.test-world.ts";
-import { findCopies } from "./copies.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
 import { volumeName } from "./marks.ts";

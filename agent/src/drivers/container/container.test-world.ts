@@ -16,13 +16,13 @@ import type {
   StepOutcome,
   Wanted,
 } from "../driver.ts";
+import { findCopies } from "../engine/copies.ts";
+import { removeCopy } from "../engine/end.ts";
+import { type ContainerHost, containerHost } from "../engine/host.ts";
 import { handlesSignal, uptimeMs } from "../host-process/proc.ts";
-import { findCopies } from "./copies.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
-import { type ContainerHost, containerHost } from "./host.ts";
 import { type ImageChange, writeImage } from "./images.test-world.ts";
 import { containerDriver } from "./index.ts";
-import { removeCopy } from "./stop.ts";
 
 export const INSTANCE = `ins_${"a".repeat(32)}`;
 const DEADLINE_MS = 60_000;
@@ -138,7 +138,9 @@ async function forgetRest(
 }
 
 async function inspectOf({ dock }: ContainerHost, live: Live, context: DriverContext) {
-  const found = (await findCopies({ dock }, context)).find(({ handle }) => handle === live.handle);
+  const found = (await findCopies({ dock, kind: "container" }, context)).find(
+    ({ handle }) => handle === live.handle,
+  );
   return await dock.ask("inspect", context.signal, (docker) =>
     docker.getContainer(found?.id ?? "").inspect(),
   );

@@ -11,8 +11,8 @@ import type { CrashScenario } from "../../reconcile/crash-points.test-suite.ts";
 import { beginLife, CRASH_INSTANCE, type Life } from "../../reconcile/crash-world.test-world.ts";
 import * as attempts from "../../store/attempts.ts";
 import type { Driver, JsonObject, Live } from "../driver.ts";
+import { findCopies } from "../engine/copies.ts";
 import { describeOnEngine, eventually, type World } from "./container.test-world.ts";
-import { findCopies } from "./copies.ts";
 import { fillDisk, mountDisk, unmount } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
 

@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import type { Dial } from "../ask.ts";
-import { Dock } from "./dock.ts";
+import { Dock } from "../engine/dock.ts";
 import { BUSYBOX } from "./images.test-world.ts";
 
 const START_MS_MAX = 60_000;

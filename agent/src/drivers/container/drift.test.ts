@@ -5,10 +5,10 @@
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Live, Wanted } from "../driver.ts";
+import { containerName, instanceName } from "../engine/marks.ts";
 import { createWorld, eventually, INSTANCE, type World } from "./container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
-import { containerName, instanceName } from "./marks.ts";
 
 const why = whyNoDocker();
 let engine: DockerWorld | undefined;

@@ -3,11 +3,11 @@
  * its place in the instance's network, and that it is not paused. All else of it cannot be changed while it lives.
  */
 import type { Difference, JsonObject, JsonValue, Live, Step, Wanted } from "../driver.ts";
+import { limitsOf, policyOf } from "../engine/create.ts";
+import type { Docker } from "../engine/dock.ts";
+import type { ContainerSpec } from "../engine/spec.ts";
 import { objectOf } from "../json-file.ts";
-import { limitsOf, policyOf } from "./create.ts";
-import type { Docker } from "./dock.ts";
-import { DRIVER_KIND } from "./host.ts";
-import type { ContainerSpec } from "./spec.ts";
+import { DRIVER_KIND } from "./steps.ts";
 
 export const RESTORE = "restore";
 /** A few questions to the engine. */

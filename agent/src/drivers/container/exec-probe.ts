@@ -6,9 +6,9 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { escapeControls } from "@holdfast/shared/text.ts";
 import { type Answer, withDeadline } from "../ask.ts";
 import type { DriverContext } from "../driver.ts";
-import type { Copy } from "./copies.ts";
-import { framesIn } from "./frames.ts";
-import type { ContainerHost } from "./host.ts";
+import type { Copy } from "../engine/copies.ts";
+import { framesIn } from "../engine/frames.ts";
+import type { ContainerHost } from "../engine/host.ts";
 
 /** Of what it says the end is kept. */
 const OUTPUT_BYTES_MAX = 4_096;

@@ -7,13 +7,13 @@ import type { ReadinessProbe } from "@holdfast/shared/blueprint/kinds/process-pr
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Answer } from "../ask.ts";
 import type { DriverContext, Health, Live, Wanted } from "../driver.ts";
+import { findCopy, inspect } from "../engine/copies.ts";
+import { logFolders } from "../engine/followers.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { type HealthNote, writeHealth } from "../engine/notes.ts";
 import { droppedIn } from "../logs.ts";
-import { findCopy, inspect } from "./copies.ts";
 import { requestsLeftOut } from "./drift.ts";
-import { logFolders } from "./followers.ts";
-import type { ContainerHost } from "./host.ts";
 import { describeExit } from "./live.ts";
-import { type HealthNote, writeHealth } from "./notes.ts";
 import { type Probed, probe } from "./probe.ts";
 
 const RUNS: Answer = { ok: true, message: "running; it declares no readiness probe" };

@@ -16,27 +16,26 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { endedReadings } from "../ended.ts";
+import { type Copy, findCopies, findCopy } from "../engine/copies.ts";
+import { givenDirOf } from "../engine/given.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { pruneImages } from "../engine/image.ts";
+import { endMeter, readingsOf, sampleMeter } from "../engine/meter.ts";
+import { lastOutput } from "../engine/output.ts";
+import type { ContainerSpec } from "../engine/spec.ts";
+import { whyMissing } from "../engine/suitable.ts";
 import { logFilesIn, readLog, redactorFrom } from "../log-reader.ts";
-import { type Copy, findCopies, findCopy } from "./copies.ts";
 import { driftOf, RESTORE, restoreSteps } from "./drift.ts";
-import { givenDirOf } from "./given.ts";
 import { healthOf } from "./health.ts";
-import { type ContainerHost, DRIVER_KIND } from "./host.ts";
-import { pruneImages } from "./image.ts";
 import { destroyVolumes, keptVolumes } from "./kept.ts";
 import { liveOf } from "./live.ts";
-import { ENDED_READINGS, endMeter, readingsOf, sampleMeter } from "./meter.ts";
-import { lastOutput } from "./output.ts";
 import { prepareStart } from "./prepare.ts";
 import { fieldsOf, restoreCopy, watchEngine } from "./restore.ts";
 import { signalResource } from "./signal.ts";
-import type { ContainerSpec } from "./spec.ts";
 import { startCopy } from "./start.ts";
-import { restartSteps, stepsFor } from "./steps.ts";
+import { DRIVER_KIND, restartSteps, stepsFor } from "./steps.ts";
 import { dropInstance, stopCopy } from "./stop.ts";
-import { whyMissing } from "./suitable.ts";
-
-export { type ContainerGround, type ContainerHost, containerHost } from "./host.ts";
 
 /** Of a spec without a probe: ready once it runs. */
 const READY_AT_ONCE: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
@@ -67,7 +66,7 @@ export function containerDriver(host: ContainerHost): Driver {
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
     readings: (context) => readAll(host, context),
-    readingsKept: async (at, context) => ENDED_READINGS.forget(at, context),
+    readingsKept: async (at, context) => endedReadings(DRIVER_KIND).forget(at, context),
     logs: async ({ key, handle }, lines, context) => {
       const copy = await findCopy(host, key.instanceId, handle, context);
       return copy === undefined ? [] : await lastOutput(host, copy, context, lines);
@@ -136,7 +135,7 @@ async function readAll(
     if (copy.exit !== undefined) endMeter(copy, copy.exit.at, context);
     return [];
   });
-  return [...read.flat(), ...ENDED_READINGS.offer(context)];
+  return [...read.flat(), ...endedReadings(DRIVER_KIND).offer(context)];
 }
 
 async function comparedOf(host: ContainerHost, copy: Copy, context: DriverContext): Promise<Live> {

@@ -5,11 +5,11 @@
 import { readdir } from "node:fs/promises";
 import { bytesIn } from "../disk-usage.ts";
 import type { DriverContext, KeptData } from "../driver.ts";
+import type { Docker } from "../engine/dock.ts";
+import { isGone } from "../engine/faults.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { LABEL } from "../engine/marks.ts";
 import { isInstanceId } from "../names.ts";
-import type { Docker } from "./dock.ts";
-import { isGone } from "./faults.ts";
-import type { ContainerHost } from "./host.ts";
-import { LABEL } from "./marks.ts";
 
 type Dock = Pick<ContainerHost, "dock">;
 

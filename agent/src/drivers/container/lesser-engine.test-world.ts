@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { JsonObject } from "../driver.ts";
-import { Dock } from "./dock.ts";
+import { Dock } from "../engine/dock.ts";
 import type { DockerWorld } from "./docker.test-world.ts";
 
 export type Lesser = Readonly<{

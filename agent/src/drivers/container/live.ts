@@ -3,12 +3,12 @@ import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Generation } from "@holdfast/shared/generation.ts";
 import { cut, escapeControls } from "@holdfast/shared/text.ts";
 import type { DriverContext, Live } from "../driver.ts";
+import type { Copy } from "../engine/copies.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { hostName } from "../engine/marks.ts";
+import { readExit, writeExit } from "../engine/notes.ts";
+import { lastOutput } from "../engine/output.ts";
 import { messageIn } from "../output.ts";
-import type { Copy } from "./copies.ts";
-import type { ContainerHost } from "./host.ts";
-import { hostName } from "./marks.ts";
-import { readExit, writeExit } from "./notes.ts";
-import { lastOutput } from "./output.ts";
 
 /** A container that was made and whose start nobody sees takes this long at most; then it never happened. */
 const START_MS_MAX = 30_000;

@@ -11,12 +11,12 @@ import { systemClock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dialHere } from "../ask.ts";
+import { Dock } from "../engine/dock.ts";
+import { isGone, isTaken } from "../engine/faults.ts";
+import { containerName } from "../engine/marks.ts";
 import { createWorld, INSTANCE, type World } from "./container.test-world.ts";
-import { Dock } from "./dock.ts";
 import { whyNoDocker } from "./docker.test-world.ts";
-import { isGone, isTaken } from "./faults.ts";
 import { writeImage } from "./images.test-world.ts";
-import { containerName } from "./marks.ts";
 
 const CONFIG = `
 [engine]

@@ -5,8 +5,8 @@
 import type { Random } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, ResourceKey } from "../driver.ts";
-import { findCopies } from "./copies.ts";
-import { type ContainerHost, LOOPBACK } from "./host.ts";
+import { findCopies } from "../engine/copies.ts";
+import { type ContainerHost, LOOPBACK } from "../engine/host.ts";
 
 /** Free ports are chosen from here on. */
 const FREE_PORT_MIN = 20_000;

@@ -1,18 +1,14 @@
 /** Tries all that can fail in a start before anything is changed, the loading of the image included. */
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
-import { checkGiven } from "./given.ts";
-import type { ContainerHost } from "./host.ts";
-import { ensureImage } from "./image.ts";
-import { resolveMounts } from "./mounts.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { prepareMaking } from "../engine/make.ts";
+import { portsOf, renderedSpecOf } from "../engine/spec.ts";
 import { refuseTakenPorts } from "./ports.ts";
-import { portsOf, renderedSpecOf } from "./spec.ts";
-import { refuseUnsuitable } from "./suitable.ts";
 
 /**
- * Throws what the start would: INVALID_ARGUMENT `SPEC_INVALID`; FAILED_PRECONDITION `ENGINE_UNSUITABLE`, `LIMIT_UNSUPPORTED`,
- * `GPU_MISSING`, `SECRET_MISSING`, `MOUNT_MISSING`, `PORT_IN_USE`, `HEALTH_CHECK_MISSING`; PERMISSION_DENIED `MOUNT_NOT_ALLOWED`; and
- * what ensureImage does.
+ * Throws what the start would: INVALID_ARGUMENT `SPEC_INVALID`; FAILED_PRECONDITION `PORT_IN_USE`, `HEALTH_CHECK_MISSING`;
+ * and what prepareMaking does.
  */
 export async function prepareStart(
   host: ContainerHost,
@@ -20,11 +16,8 @@ export async function prepareStart(
   context: DriverContext,
 ): Promise<void> {
   const spec = renderedSpecOf(wanted.spec);
-  resolveMounts(host, spec, context);
-  checkGiven(host, wanted, spec);
-  await refuseUnsuitable(host, spec, context.signal);
   await refuseTakenPorts(host, wanted.key, portsOf(spec), context);
-  const image = await ensureImage(host, wanted, spec.image, context);
+  const image = await prepareMaking(host, wanted, spec, context);
   const asksImage = spec.readiness?.image !== undefined || spec.liveness?.image !== undefined;
   if (!asksImage || image.hasHealthCheck) return;
   const message = "readiness.image, liveness.image: the image declares no health check";

@@ -8,14 +8,14 @@ import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { cut, escapeControls } from "@holdfast/shared/text.ts";
 import { type Answer, answerOf, askPort, withDeadline } from "../ask.ts";
 import type { DriverContext } from "../driver.ts";
+import type { Copy } from "../engine/copies.ts";
+import type { Docker } from "../engine/dock.ts";
+import { givenDirOf } from "../engine/given.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { instanceName } from "../engine/marks.ts";
+import type { ContainerSpec } from "../engine/spec.ts";
 import { redactor } from "../output.ts";
-import type { Copy } from "./copies.ts";
-import type { Docker } from "./dock.ts";
 import { probeByProgram } from "./exec-probe.ts";
-import { givenDirOf } from "./given.ts";
-import type { ContainerHost } from "./host.ts";
-import { instanceName } from "./marks.ts";
-import type { ContainerSpec } from "./spec.ts";
 
 const SAID_CHARS_MAX = 200;
 

@@ -4,14 +4,14 @@
  */
 import { inputOf } from "../copy-input.ts";
 import type { DriverContext, JsonObject, StepContext, StepOrder, StepOutcome } from "../driver.ts";
-import { type Copy, findCopy, inspect } from "./copies.ts";
-import { limitsOf, policyOf } from "./create.ts";
+import { type Copy, findCopy, inspect } from "../engine/copies.ts";
+import { limitsOf, policyOf } from "../engine/create.ts";
+import { isSettled, isTaken } from "../engine/faults.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { hostName, instanceName, LABEL } from "../engine/marks.ts";
+import { ensureNetwork } from "../engine/network.ts";
+import { renderedSpecOf } from "../engine/spec.ts";
 import { fieldsIn } from "./drift.ts";
-import { isSettled, isTaken } from "./faults.ts";
-import type { ContainerHost } from "./host.ts";
-import { hostName, instanceName, LABEL } from "./marks.ts";
-import { ensureNetwork } from "./network.ts";
-import { renderedSpecOf } from "./spec.ts";
 
 /** undefined for a container that does not run. */
 export async function fieldsOf(
@@ -45,7 +45,7 @@ export async function restoreCopy(
   return { handle, message: "brought back" };
 }
 
-type Container = ReturnType<import("./dock.ts").Docker["getContainer"]>;
+type Container = ReturnType<import("../engine/dock.ts").Docker["getContainer"]>;
 
 async function join(
   host: ContainerHost,

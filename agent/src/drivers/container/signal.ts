@@ -7,10 +7,10 @@ import { Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import { inputOf } from "../copy-input.ts";
 import type { DriverContext, StepContext, StepOrder, StepOutcome } from "../driver.ts";
-import { type Copy, findCopies, inspect } from "./copies.ts";
-import { isGone, isSettled } from "./faults.ts";
-import { givenDirOf, writeSeats } from "./given.ts";
-import type { ContainerHost } from "./host.ts";
+import { type Copy, findCopies, inspect } from "../engine/copies.ts";
+import { isGone, isSettled } from "../engine/faults.ts";
+import { givenDirOf, writeSeats } from "../engine/given.ts";
+import type { ContainerHost } from "../engine/host.ts";
 
 /** Those by which programs are told to look again. */
 const NOTICES: readonly string[] = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH"];

@@ -3,23 +3,17 @@
  * started. A crash between any two is mended by running the same order again: a container of that name is started if
  * it never was, and otherwise taken over as it is.
  */
-import { causeChain, Fault } from "@holdfast/shared/fault.ts";
+import { causeChain } from "@holdfast/shared/fault.ts";
 import { inputOf } from "../copy-input.ts";
 import type { DriverContext, StepContext, StepOrder, StepOutcome, Wanted } from "../driver.ts";
-import { type Copy, findCopies, findCopy } from "./copies.ts";
-import { containerOf } from "./create.ts";
-import { isGone, isSettled, isTaken, portTaken } from "./faults.ts";
-import { writeGiven } from "./given.ts";
-import type { ContainerHost } from "./host.ts";
-import { ensureImage } from "./image.ts";
+import { type Copy, findCopies, findCopy } from "../engine/copies.ts";
+import { endCopy, removeCopy } from "../engine/end.ts";
+import { isGone, portTaken } from "../engine/faults.ts";
+import type { ContainerHost } from "../engine/host.ts";
+import { launchContainer, makeContainer } from "../engine/make.ts";
+import { type ContainerSpec, portsOf, renderedSpecOf } from "../engine/spec.ts";
 import { outputsOf } from "./live.ts";
-import { beginMeter } from "./meter.ts";
-import { resolveMounts } from "./mounts.ts";
-import { ensureNetwork } from "./network.ts";
 import { choosePorts, portInUse, publishedPorts } from "./ports.ts";
-import { type ContainerSpec, portsOf, renderedSpecOf } from "./spec.ts";
-import { endCopy, removeCopy } from "./stop.ts";
-import { ensureVolumes } from "./volumes.ts";
 
 /** Ports that the engine refuses, or images that go in this very moment, before giving up. */
 const TRIES_MAX = 10;
@@ -101,60 +95,33 @@ function takenOver(copy: Copy): StepOutcome {
   return { handle, outputs: outputsOf(copy), message };
 }
 
-/** The container and all that it needs, without starting it. */
+/** The container with ports that nobody has, without starting it. */
 async function make(
   host: ContainerHost,
-  { wanted, spec, handle, restarts }: Start,
+  start: Start,
   refused: ReadonlySet<number>,
   context: DriverContext,
 ): Promise<Copy> {
-  const { key } = wanted;
-  const mounts = resolveMounts(host, spec, context);
-  const image = await ensureImage(host, wanted, spec.image, context);
   const taken = await publishedPorts(host, context);
   const copies = await findCopies(host, context);
   const used = [
     ...taken.map(({ port }) => port),
     ...copies.flatMap(({ ports }) => Object.values(ports)),
   ];
-  const ports = choosePorts(portsOf(spec), new Set([...used, ...refused]), {
+  const ports = choosePorts(portsOf(start.spec), new Set([...used, ...refused]), {
     random: context.random,
     portMax: host.ephemeralPortMin(),
   });
-  const given = writeGiven(host, wanted, spec, handle, context);
-  await host.turns.take(key.instanceId, async () => {
-    const network = await ensureNetwork(host, key.instanceId, context);
-    await ensureVolumes(host, key, spec, context);
-    const { stateDir } = context;
-    const options = containerOf({
-      ...{ stateDir, wanted, spec, handle, restarts, image, ports, network, given, mounts },
-    });
-    try {
-      await host.dock.ask(handle, context.signal, (docker) => docker.createContainer(options));
-    } catch (error) {
-      if (!isTaken(error)) throw error;
-    }
-  });
-  const made = await findCopy(host, key.instanceId, handle, context);
-  if (made !== undefined) return made;
-  const message = `${handle}: another container has its name and not its labels`;
-  throw new Fault("ALREADY_EXISTS", "CONTAINER_NAME_TAKEN", message);
+  return await makeContainer(host, { ...start, ports }, context);
 }
 
 async function launch(
   host: ContainerHost,
-  { wanted, spec, handle }: Start,
+  start: Start,
   copy: Copy,
   context: DriverContext,
 ): Promise<StepOutcome> {
-  // Again, since memory is empty after the host was switched off.
-  writeGiven(host, wanted, spec, handle, context);
-  try {
-    await host.dock.ask(handle, context.signal, (docker) => docker.getContainer(copy.id).start());
-  } catch (error) {
-    if (!isSettled(error)) throw error;
-  }
-  beginMeter(host, copy);
+  await launchContainer(host, start, copy, context);
   const message = `started as container ${copy.id.slice(0, 12)}`;
-  return { handle, outputs: outputsOf(copy), message };
+  return { handle: start.handle, outputs: outputsOf(copy), message };
 }

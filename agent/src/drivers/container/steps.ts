@@ -1,8 +1,9 @@
 /** The plan of one container resource: that of every kind with copies, told what a container spec says. */
 import { type CopyRules, planCopies, planRestart } from "../copy-plan.ts";
 import type { Driver } from "../driver.ts";
-import { DRIVER_KIND } from "./host.ts";
-import { portsOf, START_MS_MAX, specOf } from "./spec.ts";
+import { portsOf, START_MS_MAX, specOf } from "../engine/spec.ts";
+
+export const DRIVER_KIND = "container";
 
 const CONTAINERS: CopyRules = {
   kind: DRIVER_KIND,

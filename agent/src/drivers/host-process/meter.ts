@@ -6,8 +6,8 @@
  */
 import { join } from "node:path";
 import type { DriverContext, DriverReading, JsonObject, JsonValue } from "../driver.ts";
-import { type EndedReadings, endedReadings } from "../ended.ts";
-import { type CopyKind, kindOf } from "../handles.ts";
+import { endedReadings } from "../ended.ts";
+import { kindOf } from "../handles.ts";
 import { objectOf, readJson, replaceJson } from "../json-file.ts";
 import { type GroupUsage, usageOf } from "./cgroup.ts";
 import type { Copy } from "./copies.ts";
@@ -35,11 +35,6 @@ type Meter = Readonly<{
   /** Its last values are in the file of the ended. */
   ended: boolean;
 }>;
-
-/** The last values of ended copies, until the metering has them; each kind has its own. */
-export function endedOf(kind: CopyKind): EndedReadings {
-  return endedReadings(`${kind}-ended.json`);
-}
 
 const KIB_MS_PER_MIB_S = 1024n * 1000n;
 
@@ -141,7 +136,7 @@ export function endMeter(copy: Copy, at: number, context: DriverContext): void {
   const sampled = readMeter(copy.runDir);
   if (sampled === undefined || sampled.ended) return;
   const meter = lastOf(sampled, copy);
-  endedOf(kindOf(copy.handle)).keep(copy.key, Object.entries(valuesOf(meter)), at, context);
+  endedReadings(kindOf(copy.handle)).keep(copy.key, Object.entries(valuesOf(meter)), at, context);
   replaceJson(join(copy.runDir, "meter.json"), { ...meter, ended: true });
 }
 

@@ -4,21 +4,19 @@
  */
 import { Fault } from "@holdfast/shared/fault.ts";
 import type { DriverContext, StepContext, Wanted } from "../driver.ts";
-import { findCopies } from "../host-process/copies.ts";
 import { pause } from "../host-process/end.ts";
-import type { ProgramHost } from "../host-process/host.ts";
-import { sampleMeter } from "../host-process/meter.ts";
-import { writeHealth } from "../host-process/record.ts";
-import { overuseOf } from "../host-process/watch.ts";
 import type { Job, RunEnd } from "./ledger.ts";
 import { nextMove, type Rules } from "./next.ts";
-import { beginRun, endRun, type Part, settleRun } from "./run.ts";
+import { beginRun, endRun, settleRun } from "./run.ts";
+import { isAway, type Look, type Part, type Runner, type SeenRun } from "./runner.ts";
 import type { JobSpec } from "./spec.ts";
-import { isAlive, type SeenRun, seenRun, standingOf } from "./standing.ts";
+import { standingOf } from "./standing.ts";
 
 /** Between two looks at one that runs. Of a child of this agent the end is heard of at once. */
 const LOOK_MS_FIRST = 20;
 const LOOK_MS_MAX = 1_000;
+/** For an engine that does not answer. */
+const AWAY_MS_MAX = 60_000;
 /** Starts that came to nothing, one after the other, such as for want of disk. */
 const UNBEGUN_MAX = 3;
 
@@ -28,7 +26,7 @@ type Task = Readonly<{ wanted: Wanted; spec: JobSpec; part: Part }>;
 
 /** Throws CANCELLED `AGENT_STOPPING` when the agent ends; what runs goes on, and is found again. */
 export async function carryOut(
-  host: ProgramHost,
+  runner: Runner,
   begun: Job,
   task: Task,
   context: StepContext,
@@ -38,9 +36,9 @@ export async function carryOut(
   let job = begun;
   let unbegun = 0;
   for (let lookMs = LOOK_MS_FIRST; ; ) {
-    const { settled, seen } = await lookAt(host, job, task, context);
+    const { settled, seen } = await lookAt(runner, job, task, context);
     job = settled;
-    const standing = seen && standingOf(seen, host.procDir, context);
+    const standing = seen && standingOf(seen);
     const now = context.clock.now();
     const move = nextMove(standing, rules, now);
     if (move.do === "nothing") {
@@ -50,10 +48,10 @@ export async function carryOut(
     }
     if (move.do === "end") {
       if (seen !== undefined && move.at <= now) {
-        job = await endRun(host, job, part, seen, move.why, context);
+        job = await endRun(job, part, seen, move.why, context);
         continue;
       }
-      await waitForEnd(host, seen, Math.min(lookMs, move.at - now), context);
+      await waitForEnd(seen, Math.min(lookMs, move.at - now), context);
       lookMs = Math.min(lookMs * 2, LOOK_MS_MAX);
       continue;
     }
@@ -64,7 +62,7 @@ export async function carryOut(
     if (standing?.phase === "unbegun" && ++unbegun > UNBEGUN_MAX) throw notBegun(job);
     const isAgain = standing?.phase === "unbegun";
     const number = isAgain ? standing.number : job.runs;
-    job = await beginRun(host, job, { ...task, run: { number, try: move.try } }, context);
+    job = await beginRun(runner, job, { ...task, run: { number, try: move.try } }, context);
     lookMs = LOOK_MS_FIRST;
   }
 }
@@ -77,48 +75,43 @@ function rulesOf(spec: JobSpec, part: Part): Rules {
 }
 
 async function lookAt(
-  host: ProgramHost,
+  runner: Runner,
   job: Job,
   { spec, part }: Pick<Task, "spec" | "part">,
   context: DriverContext,
 ): Promise<Readonly<{ settled: Job; seen: SeenRun | undefined }>> {
   const run = job[part];
-  if (run === undefined || run.end !== undefined) {
-    return { settled: job, seen: run && seenRun(job, run, [], context) };
-  }
-  const seen = seenRun(job, run, await findCopies(host, context), context);
-  await watch(host, seen, spec, context);
-  const settled = settleRun(host, job, part, seen, spec, context);
-  const last = settled[part];
-  return { settled, seen: last === undefined ? seen : { ...seen, run: last } };
+  if (run === undefined) return { settled: job, seen: undefined };
+  const seen = (await lookPatiently(runner, job, context)).see(job, run);
+  if (run.end !== undefined) return { settled: job, seen };
+  await seen.watch(spec);
+  const settled = settleRun(job, part, seen, spec, context);
+  return { settled, seen: { ...seen, run: settled[part] ?? run } };
 }
 
-/** What a look is good for besides: its meter, and limits that no control group keeps. */
-export async function watch(
-  { procDir }: ProgramHost,
-  seen: SeenRun,
-  { limits }: Pick<JobSpec, "limits">,
-  context: DriverContext,
-): Promise<void> {
-  const { copy, runDir } = seen;
-  if (copy === undefined || !isAlive(seen)) return;
-  if (copy.running) sampleMeter(procDir, copy);
-  const overuse = await overuseOf(procDir, copy, limits, context);
-  if (overuse === "") return;
-  writeHealth(runDir, { wasReady: false, failures: 0, failing: true, overuse });
+/** What runs goes on while its engine is started anew, and so does the wait for it. */
+async function lookPatiently(runner: Runner, job: Job, context: DriverContext): Promise<Look> {
+  const deadline = context.clock.monotonic() + AWAY_MS_MAX;
+  for (;;) {
+    try {
+      return await runner.look([job], context);
+    } catch (error) {
+      if (!isAway(error) || context.clock.monotonic() > deadline) throw error;
+      await pause(LOOK_MS_MAX, context);
+    }
+  }
 }
 
 async function waitForEnd(
-  { children }: ProgramHost,
   seen: SeenRun | undefined,
   ms: number,
   context: DriverContext,
 ): Promise<void> {
-  const process = seen?.copy?.process;
-  const ended = process && children.ended(process);
   const done = new AbortController();
   const { clock, signal } = context;
-  const late = clock.sleep(Math.max(1, ms), AbortSignal.any([done.signal, signal]));
+  const stop = AbortSignal.any([done.signal, signal]);
+  const late = clock.sleep(Math.max(1, ms), stop);
+  const ended = seen?.ended(stop);
   await Promise.race(ended === undefined ? [late] : [late, ended]);
   done.abort("over");
   await pause(0, context);

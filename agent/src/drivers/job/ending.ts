@@ -1,12 +1,7 @@
-/** How a run ended, in one line for people, and the last lines of what it said. */
-
-import type { DriverContext } from "../driver.ts";
-import { usageOf } from "../host-process/cgroup.ts";
-import type { Copy } from "../host-process/copies.ts";
-import { lastLines, logPath } from "../logs.ts";
-import { messageOf } from "../output.ts";
-import { type Ending, type Job, type Run, runHandle, SAID_LINES_MAX } from "./ledger.ts";
-import { type Notes, statusText } from "./supervisor.ts";
+/** How a run ended, in one line for people. */
+import type { Ending, Outcome, Run, RunEnd } from "./ledger.ts";
+import type { FoundEnd, StandingRun } from "./runner.ts";
+import { statusText } from "./supervisor.ts";
 
 const ENDED_BY: Record<Ending, string> = {
   deadline: "was ended at its deadline",
@@ -16,48 +11,30 @@ const ENDED_BY: Record<Ending, string> = {
   halted: "was ended by a halt while it ran: whether it did its work is not known",
 };
 
-/** Before its secrets are gone. */
-export function describeUnseen(
-  { run, runDir, copy }: Readonly<{ run: Run; runDir: string; copy: Copy | undefined }>,
-  notes: Notes | undefined,
-  context: DriverContext,
-): string {
-  const instanceId = copy?.key.instanceId;
-  const logs = instanceId === undefined ? undefined : context.directories(instanceId).logs;
-  const said = logs === undefined ? "" : messageOf(logPath(logs, copy?.handle ?? ""), runDir);
-  const how = howEnded(run, notes, copy);
-  return said === "" ? how : `${how}: ${said}`;
+/** Of a run that is not alive and has begun: as it was written down, or as it is found now. */
+export function endOf(seen: StandingRun): RunEnd {
+  const { run } = seen;
+  if (run.end !== undefined) return run.end;
+  const found = seen.found();
+  const how = howEnded(run, found, seen.overuse);
+  const message = found.said === "" ? how : `${how}: ${found.said}`;
+  return { at: found.at, outcome: outcomeOf(run, found), message };
 }
 
-function howEnded(run: Run, notes: Notes | undefined, copy: Copy | undefined): string {
-  if (run.ending === "limits" && copy?.health?.overuse !== undefined) return copy.health.overuse;
-  if (run.ending !== undefined) return ENDED_BY[run.ending];
-  if (notes?.status !== undefined) {
-    return `ended with ${statusText(notes.status)}${forWantOfMemory(copy)}`;
-  }
-  if (forWantOfMemory(copy) !== "") return `was ended by the kernel${forWantOfMemory(copy)}`;
-  const who = copy?.ofEarlierBoot === true ? "the host was switched off" : "all of it was killed";
-  return `${who} while it ran: whether it did its work is not known`;
+function outcomeOf({ ending }: Run, found: FoundEnd): Outcome {
+  // Nothing is wrong with it: like one that was cut off with its host.
+  if (ending === "halted") return "unknown";
+  if (ending !== undefined || found.wantOfMemory !== undefined) return "failed";
+  if (found.status === undefined) return "unknown";
+  return found.status === 0 ? "done" : "failed";
 }
 
-/** The kernel counts whom it ended so in the run's own group. */
-export function isForWantOfMemory(copy: Copy | undefined): boolean {
-  return copy?.record !== undefined && usageOf(copy.record.groups).oomKills > 0;
-}
-
-function forWantOfMemory(copy: Copy | undefined): string {
-  if (!isForWantOfMemory(copy)) return "";
-  const limit = copy?.record?.kept.find(({ amount }) => amount === "limits.memoryMib");
-  return ` for want of memory (${limit?.what ?? "a limit above its own"})`;
-}
-
-/** Without the run's secrets. */
-export function saidBy(
-  { instance, handle }: Pick<Job, "instance" | "handle">,
-  { number }: Run,
-  runDir: string,
-  context: DriverContext,
-): readonly string[] {
-  const path = logPath(context.directories(instance).logs, runHandle(handle, number));
-  return lastLines(path, runDir, SAID_LINES_MAX);
+function howEnded({ ending }: Run, found: FoundEnd, overuse: string | undefined): string {
+  const { status, wantOfMemory, lost } = found;
+  if (ending === "limits" && overuse !== undefined) return overuse;
+  if (ending !== undefined) return ENDED_BY[ending];
+  const memory = wantOfMemory === undefined ? "" : ` for want of memory (${wantOfMemory})`;
+  if (status !== undefined) return `ended with ${statusText(status)}${memory}`;
+  if (memory !== "") return `was ended by the kernel${memory}`;
+  return `${lost}: whether it did its work is not known`;
 }

@@ -1,5 +1,5 @@
 /**
- * The driver of kind `job`: programs of a release that run to their end, each under a supervisor that notes it. Found
+ * The driver of kind `job`: programs of a release that run to their end, as processes of the host or in containers. Found
  * again by what is written down and by marks; it runs argument lists, and nothing that is not in a verified artefact.
  */
 import { accessSync, constants, existsSync } from "node:fs";
@@ -19,25 +19,29 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
-import { countOf } from "../handles.ts";
-import { pruneGroups } from "../host-process/cgroup.ts";
-import { type Copy, findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
-import { dropInstance } from "../host-process/end.ts";
+import { endedReadings } from "../ended.ts";
 import { onHost, whyNoProc } from "../host-process/ground.ts";
 import type { ProgramHost } from "../host-process/host.ts";
-import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
-import { prepareProgram } from "../host-process/prepare.ts";
-import { readExit, writeExit } from "../host-process/record.ts";
-import { removeRemains } from "../host-process/remains.ts";
-import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
-import { lastLines, logPath, tendLogs } from "../logs.ts";
+import { logFilesIn, readLog } from "../log-reader.ts";
+import { lastLines, logPath } from "../logs.ts";
 import { healthOf } from "./health.ts";
-import { findJobs, jobDir, jobHandleOf, readJob, runHandle } from "./ledger.ts";
+import { findJobs, type Job, jobDir, readJob, runHandle } from "./ledger.ts";
 import { liveOf } from "./live.ts";
+import { asProcesses } from "./on-host.ts";
+import {
+  eachOf,
+  isAway,
+  type Look,
+  type Runner,
+  type Runners,
+  runnerOf,
+  type StandingRun,
+  UNSEEN,
+} from "./runner.ts";
 import { DRIVER_KIND, renderedSpecOf } from "./spec.ts";
 import { lostJobs } from "./standing.ts";
 import { haltOrders, restartSteps, stepsFor } from "./steps.ts";
-import { readNotes, SHELL } from "./supervisor.ts";
+import { SHELL } from "./supervisor.ts";
 import {
   armJob,
   forgetJob,
@@ -53,20 +57,19 @@ import {
 /** The step that comes before waits for the end itself; what is left is a look. */
 const READINESS: Readiness = { deadlineMs: 30_000, intervalMs: 200 };
 
-/** A run's folder, with its secrets, stays so long after its end; the job itself stays. */
-const RUN_KEPT_MS = 600_000;
-
-export function jobDriver(host: ProgramHost): Driver {
+/** `containers`: where the customer names an engine. */
+export function jobDriver(host: ProgramHost, containers?: Runner): Driver {
+  const runners: Runners = { process: asProcesses(host), container: containers };
   return {
     kind: DRIVER_KIND,
     isAtomic: false,
     runsToEnd: true,
     missing: async () => whyMissing(host.procDir),
     check: checkJobSpec,
-    observe: (context, scope = "all") => lookAt(host, scope, context),
-    prepare: async (wanted) => {
+    observe: (context, scope = "all") => lookAt(runners, scope, context),
+    prepare: async (wanted, context) => {
       const spec = renderedSpecOf(wanted.spec);
-      prepareProgram(host, wanted, spec, spec.undo === undefined ? [] : [spec.undo.argv]);
+      await runnerOf(runners, spec).prepare(wanted, spec, context);
     },
     steps: stepsFor,
     restart: restartSteps,
@@ -74,17 +77,26 @@ export function jobDriver(host: ProgramHost): Driver {
     // Between its runs nothing of a job stands anywhere, and what a run has done belongs to whom it was done to.
     drift: () => [],
     revert: () => [],
-    run: (order, context) => onHost(order.resourceId, () => runStep(host, order, context)),
-    health: (live, wanted, context) => healthOf(host, live, wanted, context),
+    run: (order, context) => onHost(order.resourceId, () => runStep(runners, order, context)),
+    health: (live, wanted, context) => healthOf(runners, live, wanted, context),
     readiness: () => READINESS,
-    readings: (context) => readAll(host, context),
-    readingsKept: async (at, context) => endedOf(host.kind).forget(at, context),
-    logs: async (live, lines, context) => linesOf(live, lines, context),
-    logFiles: async (context, instanceId) => logFilesIn(host.kind, context, instanceId),
+    readings: (context) => readAll(runners, context),
+    readingsKept: async (at, context) => endedReadings(DRIVER_KIND).forget(at, context),
+    logs: async (live, lines, context) => linesOf(runners, live, lines, context),
+    logFiles: async (context, instanceId) => {
+      for (const runner of eachOf(runners)) await unlessAway(runner.takeOutput(context), undefined);
+      return logFilesIn(DRIVER_KIND, context, instanceId);
+    },
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
-    redactor: redactorOf,
+    redactor: (file, context) => {
+      const found = eachOf(runners).map((runner) => runner.redactor(file, context));
+      return found.find((redactor) => redactor !== undefined);
+    },
     drop: (instanceId, context) =>
-      onHost(instanceId, () => dropInstance(host, instanceId, context)),
+      onHost(instanceId, async () => {
+        // Those in containers first: what they left in folders goes with the rest.
+        for (const runner of eachOf(runners).toReversed()) await runner.drop(instanceId, context);
+      }),
     // What a job leaves in data/ is found and removed by the driver of processes, whose folder that is.
     kept: async () => [],
     destroy: async () => undefined,
@@ -101,42 +113,65 @@ function whyMissing(procDir: string): string | undefined {
 }
 
 async function lookAt(
-  host: ProgramHost,
+  runners: Runners,
   scope: LookScope,
   context: DriverContext,
 ): Promise<readonly Live[]> {
-  const find = scope === "all" ? findSettledCopies : findRecordedCopies;
-  const copies = await find(host, context);
   const jobs = findJobs(context);
-  return [...jobs, ...lostJobs(jobs, copies)]
-    .map((job) => liveOf(job, copies, host.procDir, context))
-    .sort((a, b) => a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1));
+  const found: Live[] = [];
+  for (const runsAs of ["process", "container"] as const) {
+    const mine = jobs.filter((job) => job.runsAs === runsAs);
+    const look = await lookBy(runners[runsAs], mine, scope, context);
+    const lost = lostJobs(jobs, look.marked, runsAs);
+    found.push(...[...mine, ...lost].map((job) => liveOf(job, look)));
+  }
+  return found.sort((a, b) => a.startedAt - b.startedAt || (a.handle < b.handle ? -1 : 1));
+}
+
+async function lookBy(
+  runner: Runner | undefined,
+  jobs: readonly Job[],
+  scope: LookScope,
+  context: DriverContext,
+): Promise<Look<StandingRun>> {
+  const looked = runner?.look(jobs, context, scope);
+  return looked === undefined ? UNSEEN : await unlessAway<Look<StandingRun>>(looked, UNSEEN);
+}
+
+/** An engine that is away for a while takes nothing from jobs that do not run in it. */
+async function unlessAway<Found>(asked: Promise<Found>, otherwise: Found): Promise<Found> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isAway(error)) return otherwise;
+    throw error;
+  }
 }
 
 async function runStep(
-  host: ProgramHost,
+  runners: Runners,
   order: StepOrder,
   context: StepContext,
 ): Promise<StepOutcome> {
   switch (order.verb) {
     case "run":
-      return await runJob(host, order, context);
+      return await runJob(runners, order, context);
     case "undo":
-      return await undoJob(host, order, context);
+      return await undoJob(runners, order, context);
     case "arm":
       return await armJob(order, context);
     case "recall":
       return await recallJob(order, context);
     case "start":
-      return await startRun(host, order, context);
+      return await startRun(runners, order, context);
     case "stop":
-      return await stopRun(host, order, context);
+      return await stopRun(runners, order, context);
     case "settle":
-      return await settleJob(host, order, context);
+      return await settleJob(runners, order, context);
     case "forget":
-      return await forgetJob(host, order, context);
+      return await forgetJob(runners, order, context);
     case "halt":
-      return await haltJob(host, order, context);
+      return await haltJob(runners, order, context);
     case STANDING_VERBS.signal:
       return { message: "a job reads its files when it runs; nothing to tell" };
     default:
@@ -148,45 +183,29 @@ async function runStep(
   }
 }
 
-/** Runs that have ended are explained, so that no look has to search for them. */
 async function readAll(
-  host: ProgramHost,
+  runners: Runners,
   context: DriverContext,
 ): Promise<readonly DriverReading[]> {
-  const at = context.clock.now();
   const running: DriverReading[] = [];
-  for (const copy of await findSettledCopies(host, context)) {
-    const meter = copy.running ? sampleMeter(host.procDir, copy) : undefined;
-    if (meter !== undefined) running.push(...readingsOf(copy, meter, at));
-    else if (copy.members.length === 0 && copy.process !== undefined) {
-      const notes = readNotes(copy.runDir);
-      endMeter(copy, notes?.at ?? at, context);
-      if (existsSync(copy.runDir) && readExit(copy.runDir) === undefined) {
-        writeExit(copy.runDir, { at: notes?.at ?? at, code: notes?.status, signal: undefined });
-      }
-    }
-    tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
-    if (isLongOver(copy, at, context)) removeRemains(copy.runDir);
+  for (const runner of eachOf(runners)) {
+    running.push(...(await unlessAway(runner.readings(context), [])));
   }
-  pruneGroups(host.procDir, context.stateDir);
-  return [...running, ...endedOf(host.kind).offer(context)];
-}
-
-/** Its end is written down, and whoever ships its output has had the time to take the secrets out of it. */
-function isLongOver({ key, handle }: Copy, now: number, context: DriverContext): boolean {
-  const job = readJob(jobDir(context, key.instanceId, jobHandleOf(handle)));
-  const run = [job?.run, job?.undo].find((each) => each?.number === countOf(handle));
-  return run?.end !== undefined && now - run.end.at > RUN_KEPT_MS;
+  return [...running, ...endedReadings(DRIVER_KIND).offer(context)];
 }
 
 /** Of its newest run; once the run's secrets are gone, what was kept of it without them. */
-function linesOf({ key, handle }: Live, lines: number, context: DriverContext): readonly string[] {
+function linesOf(
+  runners: Runners,
+  { key, handle }: Live,
+  lines: number,
+  context: DriverContext,
+): readonly string[] {
   const job = readJob(jobDir(context, key.instanceId, handle));
   const run = job?.run;
   if (job === undefined || run === undefined) return [];
+  const home = runners[job.runsAs]?.homeOf(job, run.number, context);
+  if (home === undefined || !existsSync(join(home, "secrets"))) return job.said.slice(-lines);
   const { logs } = context.directories(key.instanceId);
-  const name = runHandle(handle, run.number);
-  const runDir = jobDir(context, key.instanceId, name);
-  if (!existsSync(join(runDir, "secrets"))) return job.said.slice(-lines);
-  return lastLines(logPath(logs, name), runDir, lines);
+  return lastLines(logPath(logs, runHandle(handle, run.number)), home, lines);
 }

@@ -91,7 +91,7 @@ export function createWorld(clock: Clock = systemClock, instanceId = INSTANCE): 
   writeFileSync(join(artefact, "job.mjs"), PROGRAM);
   writeFileSync(join(artefact, "quick"), QUICK, { mode: 0o755 });
   const changed: string[] = [];
-  const host = hostOf((instanceId) => changed.push(instanceId));
+  const host = programHostOf((instanceId) => changed.push(instanceId));
   const stop = new AbortController();
   const context = contextOf(stateDir, clock, stop.signal);
   const known = (...renderings: readonly Wanted[]): StepContext => ({
@@ -131,7 +131,7 @@ export function createWorld(clock: Clock = systemClock, instanceId = INSTANCE): 
   };
 }
 
-function hostOf(onChange: (instanceId: string) => void): ProgramHost {
+export function programHostOf(onChange: (instanceId: string) => void): ProgramHost {
   return {
     kind: "job",
     nodePath: process.execPath,

@@ -29,6 +29,8 @@ const WHENS = [
 export type JobEffect = JobSpec["effect"];
 const EFFECTS = ["none", "undone", "irreversible"] as const satisfies readonly JobEffect[];
 
+export type StopSettings = Readonly<{ signal: string; graceMs: number }>;
+
 /** One start of the job's program, or of its undo. */
 export type Run = Readonly<{
   /** From 0 on, over all runs of this job. */
@@ -41,6 +43,8 @@ export type Run = Readonly<{
   dueAt?: number;
   /** Its supervisor was started and is about to be given the word: from here on the program may have run. */
   isLaunched: boolean;
+  /** ms since the host was switched on when it was launched, where nothing else tells how long it runs. */
+  uptimeMs?: number;
   ending?: Ending;
   end?: RunEnd;
 }>;
@@ -57,6 +61,9 @@ export type Job = Readonly<{
   instance: string;
   resource: string;
   handle: string;
+  runsAs: "process" | "container";
+  /** How what runs is told to end; unknown of runs that nobody has written down. */
+  stop?: StopSettings;
   digest: string;
   /** `incarnation.number` */
   generation: string;
@@ -140,6 +147,8 @@ export function readJob(dir: string): Job | undefined {
   if (typeof runs !== "number" || !(runs >= 0 && runs <= RUNS_MAX)) return undefined;
   return {
     ...{ instance, resource, handle, digest, generation, beganAt, runs },
+    runsAs: found["runsAs"] === "container" ? "container" : "process",
+    ...stopIn(objectOf(found["stop"])),
     when: WHENS.find((each) => each === found["when"]) ?? "change",
     // Where it is not said, nothing may be assumed to be taken back.
     effect: EFFECTS.find((each) => each === found["effect"]) ?? "irreversible",
@@ -152,9 +161,15 @@ export function readJob(dir: string): Job | undefined {
   };
 }
 
+function stopIn(found: JsonObject | undefined): Pick<Job, "stop"> {
+  const { signal, graceMs } = found ?? {};
+  if (typeof signal !== "string" || typeof graceMs !== "number") return {};
+  return { stop: { signal, graceMs } };
+}
+
 function runIn(value: JsonValue | undefined): Run | undefined {
   const found = objectOf(value);
-  const { number, beganAt, dueAt } = found ?? {};
+  const { number, beganAt, dueAt, uptimeMs } = found ?? {};
   const tries = found?.["try"];
   if (typeof number !== "number" || !(number >= 0 && number <= RUNS_MAX)) return undefined;
   if (typeof beganAt !== "number" || typeof tries !== "number") return undefined;
@@ -164,6 +179,7 @@ function runIn(value: JsonValue | undefined): Run | undefined {
     ...{ number, beganAt, try: tries },
     ...(typeof dueAt === "number" && { dueAt }),
     isLaunched: found?.["isLaunched"] !== false,
+    ...(typeof uptimeMs === "number" && { uptimeMs }),
     ...(ending && { ending }),
     ...(end && { end }),
   };

@@ -1,22 +1,17 @@
 /** A job in the words of the driver contract: its phase, one line about it, and what its plans need to know. */
-import type { DriverContext, JsonObject, Live } from "../driver.ts";
-import type { Copy } from "../host-process/copies.ts";
+import type { JsonObject, Live } from "../driver.ts";
 import { generationOf } from "../host-process/ends.ts";
+import { endOf } from "./ending.ts";
 import { type Job, OUTCOMES } from "./ledger.ts";
 import type { Standing } from "./next.ts";
-import { endOf, seenRun, standingOf } from "./standing.ts";
+import type { Look, StandingRun } from "./runner.ts";
+import { standingOf } from "./standing.ts";
 
-export function liveOf(
-  job: Job,
-  copies: readonly Copy[],
-  procDir: string,
-  context: DriverContext,
-): Live {
-  const seen = job.run && seenRun(job, job.run, copies, context);
-  const standing = seen && standingOf(seen, procDir, context);
+export function liveOf(job: Job, look: Look<StandingRun>): Live {
+  const seen = job.run && look.see(job, job.run);
+  const standing = seen && standingOf(seen);
   const isOver = standing !== undefined && OUTCOMES.some((each) => each === standing.phase);
-  const message =
-    seen !== undefined && isOver ? endOf(seen, context).message : waiting(job, standing);
+  const message = seen !== undefined && isOver ? endOf(seen).message : waiting(job, standing);
   const phase = phaseOf(job, standing);
   return {
     key: { instanceId: job.instance, resourceId: job.resource },

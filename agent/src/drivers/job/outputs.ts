@@ -9,7 +9,6 @@ import type { JsonObject, JsonValue } from "../driver.ts";
 import { objectOf } from "../json-file.ts";
 import { knownSecretsIn } from "../output.ts";
 
-export const OUTPUTS_VARIABLE = "HOLDFAST_OUTPUTS";
 /** Of the whole file. */
 export const OUTPUTS_BYTES_MAX = 65_536;
 const PROBLEMS_MAX = 5;
@@ -20,10 +19,14 @@ export function outputsPath(cwd: string): string {
   return join(cwd, "outputs.json");
 }
 
-/** Of a run that ended well. Where nothing is declared the file is not looked at. */
-export function readOutputs(declared: JobSpec["outputs"], cwd: string, runDir: string): Read {
+/** Of a run that ended well. Where nothing is declared no file is looked for. `home` has its secrets. */
+export function readOutputs(
+  declared: JobSpec["outputs"],
+  gives: () => Readonly<{ path: string; home: string }>,
+): Read {
   if (Object.keys(declared).length === 0) return { outputs: {} };
-  const text = textOf(outputsPath(cwd));
+  const { path, home } = gives();
+  const text = textOf(path);
   if (text === undefined) {
     return { problem: `wrote no outputs, or more than ${OUTPUTS_BYTES_MAX} bytes` };
   }
@@ -31,7 +34,7 @@ export function readOutputs(declared: JobSpec["outputs"], cwd: string, runDir: s
   if (outputs === undefined) return { problem: "its outputs are no JSON object" };
   const problems = outputProblems(declared, outputs).slice(0, PROBLEMS_MAX);
   if (problems.length > 0) return { problem: `its outputs: ${problems.join("; ")}` };
-  const secrets = knownSecretsIn(runDir) ?? [];
+  const secrets = knownSecretsIn(home) ?? [];
   const told = Object.entries(outputs).find(([, value]) => {
     return secrets.some((secret) => String(value).includes(secret));
   });

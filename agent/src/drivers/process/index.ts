@@ -16,12 +16,13 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
+import { endedReadings } from "../ended.ts";
 import { pruneGroups } from "../host-process/cgroup.ts";
 import { findRecordedCopies, findSettledCopies } from "../host-process/copies.ts";
 import { dropInstance } from "../host-process/end.ts";
 import { driftOf } from "../host-process/fields.ts";
 import { onHost, whyNoProc } from "../host-process/ground.ts";
-import { endedOf, endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
+import { endMeter, readingsOf, sampleMeter } from "../host-process/meter.ts";
 import { logFilesIn, readLog, redactorOf } from "../log-reader.ts";
 import { lastLines, logPath, tendLogs } from "../logs.ts";
 import { healthOf } from "./health.ts";
@@ -71,7 +72,7 @@ export function processDriver(host: ProcessHost): Driver {
     health: (live, wanted, context) => healthOf(host, live, wanted, context),
     readiness: ({ spec }) => readinessOf(host.specs.of(spec)),
     readings: (context) => readAll(host, context),
-    readingsKept: async (at, context) => endedOf(host.kind).forget(at, context),
+    readingsKept: async (at, context) => endedReadings(host.kind).forget(at, context),
     logs: async (live, lines, context) => {
       const { logs, run } = context.directories(live.key.instanceId);
       return lastLines(logPath(logs, live.handle), join(run, live.handle), lines);
@@ -128,5 +129,5 @@ async function readAll(
     tendLogs(context.directories(copy.key.instanceId), copy.handle, context);
   }
   pruneGroups(host.procDir, context.stateDir);
-  return [...running, ...endedOf(host.kind).offer(context)];
+  return [...running, ...endedReadings(host.kind).offer(context)];
 }

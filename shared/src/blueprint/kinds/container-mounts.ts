@@ -11,6 +11,8 @@ export type ContainerTmpfs = Readonly<{ path: string; mib: number }>;
 
 /** Where the agent puts secrets and the seat list. */
 export const GIVEN_PATH = "/run/holdfast";
+/** Where a job writes what it gives out. */
+export const OUTPUTS_PATH = "/run/holdfast-outputs";
 
 const VOLUMES_MAX = 20;
 const MOUNTS_MAX = 20;
@@ -22,7 +24,7 @@ const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._@+-]{1,200}){1,30}$/;
 const PATH_RULE = "an absolute path without //, . and .. and a slash at its end";
 const INSIDE = { pattern: PATH, allowed: `${PATH_RULE}, other than /` };
 /** Of the kernel, the engine or the agent; a mount over them would be a way out or a trap. */
-const RESERVED_INSIDE = ["/proc", "/sys", "/dev", GIVEN_PATH];
+const RESERVED_INSIDE = ["/proc", "/sys", "/dev", GIVEN_PATH, OUTPUTS_PATH];
 /** What is below these belongs to the host as such, and /var/run and /run hold the engine's socket. */
 const NEVER_BELOW = [
   ...["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root"],

@@ -6,47 +6,27 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { invalid, type Violation } from "../../fault.ts";
 import { isPlainObject, Shape } from "../shape.ts";
-import { type ImageSource, readImage } from "./container-image.ts";
 import {
-  type ContainerMount,
-  type ContainerTmpfs,
-  type ContainerVolume,
-  readMounts,
-} from "./container-mounts.ts";
+  CONTAINER_COUNTERS,
+  type ContainerBody,
+  IMAGE_FORM,
+  imageArtefactsOf,
+  isOpenInContainer,
+  mayHoldContainerSecret,
+  readContainerBody,
+} from "./container-body.ts";
 import { type ContainerPort, readContainerPorts } from "./container-ports.ts";
-import {
-  type ContainerGpus,
-  type ContainerUser,
-  readContainerArgv,
-  readGpus,
-  readReadOnlyRoot,
-  readUser,
-  refuseReach,
-} from "./container-reach.ts";
-import type { KindRules, SpecPath, ValueType } from "./kind.ts";
-import {
-  isAmount,
-  type ProcessLimits,
-  type ProcessRequests,
-  readAmounts,
-} from "./process-limits.ts";
+import { readContainerArgv } from "./container-reach.ts";
+import type { KindRules, ValueType } from "./kind.ts";
+import { isAmount } from "./process-limits.ts";
 import {
   type LivenessProbe,
   type ReadinessProbe,
   readLiveness,
   readReadiness,
 } from "./process-probes.ts";
-import {
-  type RestartRules,
-  readEnv,
-  readRestart,
-  readSecretFiles,
-  readStop,
-  type StopRules,
-} from "./workload.ts";
+import { type RestartRules, readRestart, readStop, type StopRules } from "./workload.ts";
 
-/** Counters that the container driver keeps for each resource. */
-export const CONTAINER_COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as const;
 /**
  * Who starts a container again that has ended. `agent`: as a copy of its own, with the pauses of `restart`. The others
  * leave it to the engine, also while no agent runs, with the engine's own pauses.
@@ -54,30 +34,14 @@ export const CONTAINER_COUNTERS = ["cpu_ms", "uptime_s", "memory_mib_s"] as cons
 export const RESTART_POLICIES = ["agent", "on-failure", "always"] as const;
 
 /** A rendered spec with its defaults filled in. */
-export type ContainerSpec = Readonly<{
-  image: ImageSource;
-  /** Undefined: what the image itself runs. */
-  argv?: readonly string[];
-  env: Readonly<Record<string, string>>;
-  /** Name of the file below /run/holdfast/secrets to the name of the declared secret. */
-  secretFiles: Readonly<Record<string, string>>;
-  ports: Readonly<Record<string, ContainerPort>>;
-  volumes: Readonly<Record<string, ContainerVolume>>;
-  mounts: readonly ContainerMount[];
-  tmpfs: readonly ContainerTmpfs[];
-  readiness?: ReadinessProbe;
-  liveness?: LivenessProbe;
-  limits: ProcessLimits;
-  requests: ProcessRequests;
-  user: ContainerUser;
-  readOnlyRoot: boolean;
-  gpus?: ContainerGpus;
-  stop: StopRules;
-  restart: RestartRules & Readonly<{ policy: (typeof RESTART_POLICIES)[number] }>;
-}>;
-
-/** The engine refuses less. */
-const MEMORY_MIB_MIN = 6;
+export type ContainerSpec = ContainerBody &
+  Readonly<{
+    ports: Readonly<Record<string, ContainerPort>>;
+    readiness?: ReadinessProbe;
+    liveness?: LivenessProbe;
+    stop: StopRules;
+    restart: RestartRules & Readonly<{ policy: (typeof RESTART_POLICIES)[number] }>;
+  }>;
 
 /** All that is wrong with a template or a rendered spec; `path` names the spec in messages. */
 export function checkContainerSpec(spec: unknown, path: string): readonly Violation[] {
@@ -96,31 +60,15 @@ export function readContainerSpec(spec: unknown, path: string): ContainerSpec {
 
 function readShape(spec: unknown, path: string, found: Violation[]): ContainerSpec {
   const shape = new Shape(spec, path, found);
-  refuseReach(shape);
-  const image = readImage(shape);
-  const argv = shape.has("argv") ? readContainerArgv(shape) : undefined;
-  const env = readEnv(shape);
-  const secretFiles = readSecretFiles(shape);
+  const body = readContainerBody(shape);
   const ports = readContainerPorts(shape);
   const probes = { argvOf: readContainerArgv, mayAskImage: true };
   const readiness = readReadiness(shape, ports, probes);
   const liveness = readLiveness(shape, ports, probes);
-  const amounts = readAmounts(shape);
-  const { memoryMib } = amounts.limits;
-  if (memoryMib !== undefined && memoryMib < MEMORY_MIB_MIN) {
-    shape.add("limits.memoryMib", "out of range", memoryMib, `${MEMORY_MIB_MIN} or more`);
-  }
-  const gpus = readGpus(shape);
   const read: ContainerSpec = {
-    ...{ image, env, secretFiles, ports },
-    ...readMounts(shape),
-    ...(argv !== undefined && { argv }),
+    ...{ ...body, ports },
     ...(readiness && { readiness }),
     ...(liveness && { liveness }),
-    ...amounts,
-    user: readUser(shape),
-    readOnlyRoot: readReadOnlyRoot(shape),
-    ...(gpus && { gpus }),
     stop: readStop(shape),
     restart: readRestartPolicy(shape),
   };
@@ -134,18 +82,6 @@ function readRestartPolicy(shape: Shape): ContainerSpec["restart"] {
     policy = restart.choice("policy", RESTART_POLICIES) ?? policy;
   });
   return { ...pauses, policy };
-}
-
-/** What chooses code or reach is a constant of the release. */
-function isStatic(_: JsonObject, at: SpecPath): boolean {
-  const [field, index] = at;
-  if (isAmount(at) || field === "env" || field === "secretFiles") return false;
-  if (isCredentials(at)) return false;
-  return field !== "argv" || typeof index !== "number" || index === 0;
-}
-
-function isCredentials([field, name, ...deeper]: SpecPath): boolean {
-  return field === "image" && name === "credentials" && deeper.length === 0;
 }
 
 function portEntries(spec: JsonObject): readonly (readonly [string, unknown])[] {
@@ -167,8 +103,8 @@ function outputsOf(spec: JsonObject): ReadonlyMap<string, ValueType> {
 
 export const CONTAINER_KIND: KindRules = {
   kind: "container",
-  isStatic,
-  mayHoldSecret: (at) => at[0] === "secretFiles" || isCredentials(at),
+  isStatic: (_, at) => !isOpenInContainer(at),
+  mayHoldSecret: mayHoldContainerSecret,
   wantsInteger: isAmount,
   check: checkContainerSpec,
   outputsOf,
@@ -178,10 +114,7 @@ export const CONTAINER_KIND: KindRules = {
       const fixed = isPlainObject(port) ? port["fixed"] : undefined;
       return typeof fixed === "number" ? [{ name, port: fixed }] : [];
     }),
-  artefactsOf: ({ image }) => {
-    const artefact = isPlainObject(image) ? image["artefact"] : undefined;
-    return typeof artefact === "string" ? [artefact] : [];
-  },
-  artefactForm: { field: "image.artefact", is: "file" },
+  artefactsOf: imageArtefactsOf,
+  artefactForm: () => IMAGE_FORM,
   counters: CONTAINER_COUNTERS,
 };

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { documentWith, type Loose, violationsOf } from "../blueprint.fixture.ts";
 import { parseBlueprint } from "../draft.ts";
 import { checkJobSpec, JOB_KIND, outputProblems, readJobSpec } from "./job.ts";
+import { driversFor } from "./kinds.ts";
 
 const sound = (): Loose => ({
   artefact: "worker",
@@ -19,6 +20,13 @@ const nightly = (): Loose => ({
   when: { schedule: { cron: "30 2 * * *", timeZone: "Europe/Berlin" } },
 });
 
+const boxed = (): Loose => ({
+  image: { artefact: "worker" },
+  argv: ["/bin/migrate", "up"],
+  volumes: { rows: { path: "/data" } },
+  undo: { argv: ["/bin/migrate", "down"] },
+});
+
 function problemsOf(change: (spec: Loose) => void, from = sound): readonly string[] {
   const spec = from();
   change(spec);
@@ -28,6 +36,7 @@ function problemsOf(change: (spec: Loose) => void, from = sound): readonly strin
 describe("readJobSpec", () => {
   it("fills defaults in", () => {
     expect(readJobSpec(sound(), "spec")).toEqual({
+      runsAs: "process",
       artefact: "worker",
       argv: ["node", "migrate.mjs", "up"],
       env: { A: "1" },
@@ -129,6 +138,65 @@ describe("checkJobSpec", () => {
   ])("refuses a schedule with %s", (_, change, says) => {
     const found = problemsOf((spec) => change(spec.when.schedule), nightly);
     expect(found.join("\n")).toContain(says);
+  });
+});
+
+describe("a job in a container", () => {
+  it("takes the words of containers, and runs what its image says where nothing is said", () => {
+    expect(readJobSpec({ image: boxed().image, effect: "none" }, "spec")).toEqual({
+      runsAs: "container",
+      image: { artefact: "worker" },
+      ...{ env: {}, secretFiles: {}, volumes: {}, mounts: [], tmpfs: [] },
+      ...{ limits: {}, requests: {}, readOnlyRoot: true, user: { uid: 65_532, gid: 65_532 } },
+      stop: { signal: "SIGTERM", graceMs: 10_000, drainMs: 0 },
+      ...{ deadlineMs: 600_000, retries: 0, backoff: { baseMs: 1_000, capMs: 60_000 } },
+      ...{ effect: "none", when: { kind: "change" }, outputs: {} },
+    });
+  });
+
+  it("needs the driver of containers, and an archive that is one file", () => {
+    expect(driversFor({ kind: "job", spec: boxed() })).toEqual(["job", "container"]);
+    expect(driversFor({ kind: "job", spec: sound() })).toEqual(["job"]);
+    expect(JOB_KIND.artefactsOf(boxed())).toEqual(["worker"]);
+    expect(JOB_KIND.artefactForm?.(boxed())).toEqual({ field: "image.artefact", is: "file" });
+    expect(JOB_KIND.artefactForm?.(sound())).toEqual({ field: "artefact", is: "directory" });
+  });
+
+  it("keeps what chooses code or reach static", () => {
+    const isStatic = (...at: (string | number)[]) => JOB_KIND.isStatic(boxed(), at);
+    const closed = [
+      ...[isStatic("image", "reference"), isStatic("argv", 0), isStatic("undo", "argv", 0)],
+      ...[isStatic("mounts", 0, "source"), isStatic("user"), isStatic("volumes", "rows", "path")],
+    ];
+    expect(closed).not.toContain(false);
+    const open = [
+      ...[isStatic("argv", 1), isStatic("undo", "argv", 1), isStatic("env", "A")],
+      ...[isStatic("image", "credentials"), isStatic("limits", "memoryMib")],
+    ];
+    expect(open).not.toContain(true);
+  });
+
+  it.each<[string, (spec: Loose) => void, string]>([
+    ["two programs", (s) => (s.artefact = "worker"), "spec.artefact: two programs"],
+    ["an image by tag", (s) => (s.image = { reference: "r.example.com/a:1" }), "digest required"],
+    ["a wider profile", (s) => (s.privileged = true), "spec.privileged: not allowed"],
+    ["the user root", (s) => (s.user = "0"), "root is not in the restricted profile"],
+    ["a relative program", (s) => (s.argv = ["migrate"]), "not a program of the image"],
+    ["an undo by a relative program", (s) => (s.undo.argv = ["down"]), "spec.undo.argv[0]"],
+    ["a host path", (s) => (s.mounts = [{ source: "/etc", path: "/in" }]), "host path not allowed"],
+    [
+      "a volume over its outputs",
+      (s) => (s.volumes.rows.path = "/run/holdfast-outputs"),
+      "is not for mounts",
+    ],
+    ["CPU -1", (s) => (s.limits = { cpuMillis: -1 }), "limits.cpuMillis: out of range; got -1"],
+    ["memory of 4 MiB", (s) => (s.limits = { memoryMib: 4 }), "limits.memoryMib: out of range"],
+    ["a loader's variable", (s) => (s.env = { LD_PRELOAD: "x" }), "spec.env.LD_PRELOAD"],
+    ["a umask", (s) => (s.umask = "027"), "spec.umask: unknown field"],
+    ["a port", (s) => (s.ports = { http: { container: 80 } }), "spec.ports: unknown field"],
+    ["a restart policy", (s) => (s.restart = {}), "spec.restart: unknown field"],
+  ])("refuses %s in a container", (_, change, says) => {
+    expect(problemsOf(change, boxed).join("\n")).toContain(says);
   });
 });
 

@@ -1,10 +1,19 @@
 /**
- * The kind `job`: a program of the release that runs to its end, on the agent's host. Says what its spec may hold, and
- * has its author say what a return of the attempt makes of it: nothing to undo, an undo of its own, or no way back.
+ * The kind `job`: a program of the release that runs to its end, on the agent's host or, where it names an image, in a
+ * container of the host's engine. Says what its spec may hold, and has its author say what a return of the attempt makes of it: nothing to undo, an undo of its own, or no way back.
  */
 import type { JsonObject } from "@bufbuild/protobuf";
 import { invalid, type Violation } from "../../fault.ts";
 import { below, isPlainObject, Shape } from "../shape.ts";
+import {
+  type ContainerBody,
+  IMAGE_FORM,
+  imageArtefactsOf,
+  isOpenInContainer,
+  mayHoldContainerSecret,
+  readContainerBody,
+} from "./container-body.ts";
+import { readContainerArgv } from "./container-reach.ts";
 import { isScheduleText, type JobWhen, readWhen } from "./job-when.ts";
 import type { KindRules, SpecPath, ValueType } from "./kind.ts";
 import { readArgv } from "./process-argv.ts";
@@ -20,23 +29,29 @@ import { readStop, type StopRules } from "./workload.ts";
 
 export type JobOutputType = (typeof OUTPUT_TYPES)[number];
 
+/** Where a job runs, in the words of processes or of containers. */
+export type JobBody =
+  | (Readonly<{ runsAs: "process" }> & ProgramSpec)
+  | (Readonly<{ runsAs: "container" }> & ContainerBody);
+
 /** A rendered spec with its defaults filled in. */
-export type JobSpec = ProgramSpec &
-  Readonly<{
-    stop: StopRules;
-    /** Of one try. */
-    deadlineMs: number;
-    /** Further tries after one that failed. */
-    retries: number;
-    /** The pause before the first further try, and the longest. */
-    backoff: Readonly<{ baseMs: number; capMs: number }>;
-    /** What it leaves behind: nothing that matters, what `undo` takes back, or what nothing takes back. */
-    effect: "none" | "undone" | "irreversible";
-    undo?: Readonly<{ argv: readonly string[]; deadlineMs: number }>;
-    when: JobWhen;
-    /** What it writes to $HOLDFAST_OUTPUTS, by name. */
-    outputs: Readonly<Record<string, JobOutputType>>;
-  }>;
+export type JobSpec = JobBody & JobRules;
+
+export type JobRules = Readonly<{
+  stop: StopRules;
+  /** Of one try. */
+  deadlineMs: number;
+  /** Further tries after one that failed. */
+  retries: number;
+  /** The pause before the first further try, and the longest. */
+  backoff: Readonly<{ baseMs: number; capMs: number }>;
+  /** What it leaves behind: nothing that matters, what `undo` takes back, or what nothing takes back. */
+  effect: "none" | "undone" | "irreversible";
+  undo?: Readonly<{ argv: readonly string[]; deadlineMs: number }>;
+  when: JobWhen;
+  /** What it writes to $HOLDFAST_OUTPUTS, by name. */
+  outputs: Readonly<Record<string, JobOutputType>>;
+}>;
 
 export const JOB_DEADLINE_MS_MAX = 86_400_000;
 export const JOB_RETRIES_MAX = 20;
@@ -45,6 +60,7 @@ const DEADLINE_MS_DEFAULT = 600_000;
 const BACKOFF_MS_MAX = 3_600_000;
 export const JOB_OUTPUTS_MAX = 50;
 const OUTPUT_TYPES = ["string", "integer", "number", "boolean"] as const;
+const BODY_RULE = "artefact: NAME for a program on the host, or image for a container";
 const EFFECT_RULE = "one of effect: none, undo: {argv} and irreversible: true";
 
 /** All that is wrong with a template or a rendered spec; `path` names the spec in messages. */
@@ -64,7 +80,7 @@ export function readJobSpec(spec: unknown, path: string): JobSpec {
 
 function readShape(spec: unknown, path: string, found: Violation[]): JobSpec {
   const shape = new Shape(spec, path, found);
-  const program = readProgram(shape);
+  const body = readBody(shape);
   const stop = readStop(shape);
   if (stop.drainMs > 0) {
     shape.add("stop.drainMs", "a job has nothing to drain", stop.drainMs, "0");
@@ -73,10 +89,17 @@ function readShape(spec: unknown, path: string, found: Violation[]): JobSpec {
   const retries = shape.integer("retries", { min: 0, max: JOB_RETRIES_MAX }) ?? 0;
   const backoff = readBackoff(shape);
   const when = readWhen(shape);
-  const effect = readEffect(shape, when);
+  const effect = readEffect(shape, when, body);
   const outputs = readOutputs(shape, when);
   shape.finish();
-  return { ...program, stop, deadlineMs, retries, backoff, ...effect, when, outputs };
+  return { ...body, stop, deadlineMs, retries, backoff, ...effect, when, outputs };
+}
+
+function readBody(shape: Shape): JobBody {
+  if (!shape.has("image")) return { runsAs: "process", ...readProgram(shape) };
+  if (shape.has("artefact"))
+    shape.add("artefact", "two programs", shape.raw("artefact"), BODY_RULE);
+  return { runsAs: "container", ...readContainerBody(shape) };
 }
 
 function readDeadline(shape: Shape): number {
@@ -84,7 +107,7 @@ function readDeadline(shape: Shape): number {
   return shape.integer("deadlineMs", bounds) ?? DEADLINE_MS_DEFAULT;
 }
 
-function readBackoff(parent: Shape): JobSpec["backoff"] {
+function readBackoff(parent: Shape): JobRules["backoff"] {
   const shape = parent.object("backoff");
   const pause = { min: 10, max: BACKOFF_MS_MAX };
   const baseMs = shape?.integer("baseMs", pause) ?? 1_000;
@@ -95,7 +118,11 @@ function readBackoff(parent: Shape): JobSpec["backoff"] {
 }
 
 /** Nothing is assumed: what is not said would be found out on the way back. */
-function readEffect(shape: Shape, { kind }: JobWhen): Pick<JobSpec, "effect" | "undo"> {
+function readEffect(
+  shape: Shape,
+  { kind }: JobWhen,
+  { runsAs }: JobBody,
+): Pick<JobRules, "effect" | "undo"> {
   const none = shape.choice("effect", ["none"]);
   const undo = shape.object("undo");
   const irreversible = shape.raw("irreversible");
@@ -112,13 +139,13 @@ function readEffect(shape: Shape, { kind }: JobWhen): Pick<JobSpec, "effect" | "
     const rule = "effect: none or irreversible: true";
     shape.add("undo", "what runs after a commit is never undone", "", rule);
   }
-  const argv = readArgv(undo);
+  const argv = runsAs === "container" ? readContainerArgv(undo) : readArgv(undo);
   const deadlineMs = readDeadline(undo);
   undo.finish();
   return { effect: "undone", undo: { argv, deadlineMs } };
 }
 
-function readOutputs(shape: Shape, { kind }: JobWhen): JobSpec["outputs"] {
+function readOutputs(shape: Shape, { kind }: JobWhen): JobRules["outputs"] {
   const outputs: Record<string, JobOutputType> = {};
   const map = shape.object("outputs");
   for (const [name] of shape.entries("outputs", JOB_OUTPUTS_MAX)) {
@@ -136,11 +163,20 @@ function readOutputs(shape: Shape, { kind }: JobWhen): JobSpec["outputs"] {
 
 /** Expressions may also stand in the words of the undo, and for the hour of a schedule. */
 function isStatic(spec: JsonObject, at: SpecPath): boolean {
-  if (isOpenWord(spec, at) || isScheduleText(at)) return false;
+  if (isScheduleText(at)) return false;
   const [field, list, index] = at;
+  if (isContainer(spec)) {
+    const isUndoWord = field === "undo" && list === "argv" && typeof index === "number";
+    return !isOpenInContainer(at) && !(isUndoWord && index > 0);
+  }
+  if (isOpenWord(spec, at)) return false;
   const undo = spec["undo"];
   if (field !== "undo" || list !== "argv" || typeof index !== "number") return true;
   return !isPlainObject(undo) || choosesProgram(undo["argv"], index);
+}
+
+function isContainer(spec: Readonly<Record<string, unknown>>): boolean {
+  return spec["image"] !== undefined;
 }
 
 /** What has to run before anything else of an attempt. */
@@ -152,7 +188,7 @@ function goesFirst(spec: JsonObject): boolean {
 export const JOB_KIND: KindRules = {
   kind: "job",
   isStatic,
-  mayHoldSecret: ([field]) => field === "secretFiles",
+  mayHoldSecret: mayHoldContainerSecret,
   wantsInteger: isAmount,
   check: checkJobSpec,
   outputsOf: ({ outputs }) =>
@@ -164,14 +200,20 @@ export const JOB_KIND: KindRules = {
     ),
   portsOf: () => [],
   fixedPortsOf: () => [],
-  artefactsOf: (spec) => (typeof spec["artefact"] === "string" ? [spec["artefact"]] : []),
+  artefactsOf: (spec) => {
+    if (isContainer(spec)) return imageArtefactsOf(spec);
+    return typeof spec["artefact"] === "string" ? [spec["artefact"]] : [];
+  },
+  artefactForm: (spec) =>
+    isContainer(spec) ? IMAGE_FORM : { field: "artefact", is: "directory" as const },
+  alsoNeeds: (spec) => (isContainer(spec) ? ["container"] : []),
   counters: PROGRAM_COUNTERS,
   goesFirst,
 };
 
 /** Where `$HOLDFAST_OUTPUTS` says something of another type than was declared. */
 export function outputProblems(
-  declared: JobSpec["outputs"],
+  declared: JobRules["outputs"],
   given: Readonly<Record<string, unknown>>,
 ): readonly string[] {
   const missing = Object.keys(declared).filter((name) => !Object.hasOwn(given, name));

@@ -28,7 +28,9 @@ export type KindRules = Readonly<{
   pathsOf?(spec: JsonObject): readonly string[];
   artefactsOf(spec: JsonObject): readonly string[];
   /** The field that names the artefact, and what it has to be; `artefact` and a directory where nothing is said. */
-  artefactForm?: Readonly<{ field: string; is: "directory" | "file" }>;
+  artefactForm?(spec: JsonObject): Readonly<{ field: string; is: "directory" | "file" }>;
+  /** Kinds whose drivers it needs besides its own. */
+  alsoNeeds?(spec: Readonly<Record<string, unknown>>): readonly string[];
   /** Whether all resources that do not go first wait for it, whatever they depend on. */
   goesFirst?(spec: JsonObject): boolean;
   /** Counters that the driver keeps. */

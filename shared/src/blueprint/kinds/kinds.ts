@@ -12,3 +12,14 @@ export const KIND_NAMES: readonly string[] = KINDS.map(({ kind }) => kind);
 export function kindRules(kind: string): KindRules | undefined {
   return KINDS.find((each) => each.kind === kind);
 }
+
+/** The drivers that a resource needs: that of its kind first. */
+export function driversFor({
+  kind,
+  spec,
+}: Readonly<{
+  kind: string;
+  spec?: Readonly<Record<string, unknown>> | undefined;
+}>): readonly string[] {
+  return [kind, ...(kindRules(kind)?.alsoNeeds?.(spec ?? {}) ?? [])];
+}

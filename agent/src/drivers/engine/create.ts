@@ -3,7 +3,7 @@
  * privileges, no capabilities, the engine's default seccomp filter, namespaces of its own, a bounded log.
  */
 import type { ContainerMount } from "@holdfast/shared/blueprint/kinds/container-mounts.ts";
-import { GIVEN_PATH } from "@holdfast/shared/blueprint/kinds/container-mounts.ts";
+import { GIVEN_PATH, OUTPUTS_PATH } from "@holdfast/shared/blueprint/kinds/container-mounts.ts";
 import type { ResourceKey, Wanted } from "../driver.ts";
 import type { Docker } from "./dock.ts";
 import { GIVEN_SEATS, givenSecret } from "./given.ts";
@@ -24,6 +24,10 @@ export type Creation = Readonly<{
   given: string;
   /** With resolved sources. */
   mounts: readonly ContainerMount[];
+  /** Of the kind alone. */
+  variables?: Readonly<Record<string, string>>;
+  /** Folder of the host into which it may write what it gives out. */
+  outputs?: string;
 }>;
 
 /** Where the spec says nothing: more than a server needs, less than a fork bomb. */
@@ -135,11 +139,12 @@ function mountsOf(its: Creation): Docker.MountSettings[] {
     BindOptions: { Propagation: "rprivate" },
   });
   const paths = its.mounts.map(({ source, path, readOnly }) => bind(source, path, readOnly));
-  return [...volumes, ...paths, bind(its.given, GIVEN_PATH, true)];
+  const outputs = its.outputs === undefined ? [] : [bind(its.outputs, OUTPUTS_PATH, false)];
+  return [...volumes, ...paths, bind(its.given, GIVEN_PATH, true), ...outputs];
 }
 
 /** Ports as they are inside; secrets only as paths. */
-function environmentOf({ wanted, spec }: Creation): Readonly<Record<string, string>> {
+function environmentOf({ wanted, spec, variables }: Creation): Readonly<Record<string, string>> {
   const given: Record<string, string> = {
     HOLDFAST_RELEASE: wanted.releaseVersion,
     ...identityIn(wanted.key),
@@ -151,7 +156,7 @@ function environmentOf({ wanted, spec }: Creation): Readonly<Record<string, stri
   for (const name of Object.keys(spec.secretFiles)) {
     given[`HOLDFAST_SECRET_${variable(name)}_FILE`] = givenSecret(name);
   }
-  return { ...given, ...spec.env };
+  return { ...given, ...variables, ...spec.env };
 }
 
 function identityIn({ instanceId, resourceId }: ResourceKey) {

@@ -3,6 +3,7 @@
  * not run are looked at more closely: how they ended the engine still knows, also after the agent or itself was away.
  */
 import type { DriverContext } from "../driver.ts";
+import { resourceOf } from "../handles.ts";
 import type { Docker } from "./dock.ts";
 import { isGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
@@ -45,10 +46,28 @@ export type Copy = Marks &
 /** Looked at more closely at once, so that many crashed ones do not flood the engine. */
 const INSPECTED_AT_ONCE_MAX = 8;
 
-/** Oldest first. Rejects where the engine does not answer: unknown is not empty. */
-export async function findCopies(
+type CopyHost = Pick<ContainerHost, "dock" | "kind">;
+
+/** Of the host's kind, oldest first. Rejects where the engine does not answer: unknown is not empty. */
+export async function findCopies(host: CopyHost, context: DriverContext): Promise<readonly Copy[]> {
+  const isOwn = ({ handle }: Marks) => resourceOf(handle, host.kind) !== undefined;
+  return await findMarked(host, context, isOwn);
+}
+
+/** Whether any container of the instance is there, of whatever kind. */
+export async function hasContainers(
+  host: Pick<ContainerHost, "dock">,
+  instanceId: string,
+  context: DriverContext,
+): Promise<boolean> {
+  const isOf = ({ key }: Marks) => key.instanceId === instanceId;
+  return (await findMarked(host, context, isOf)).length > 0;
+}
+
+async function findMarked(
   host: Pick<ContainerHost, "dock">,
   context: DriverContext,
+  isMeant: (marks: Marks) => boolean,
 ): Promise<readonly Copy[]> {
   const filters = { label: [`${LABEL.state}=${context.stateDir}`] };
   const listed = await host.dock.ask("containers", context.signal, (docker) =>
@@ -57,14 +76,14 @@ export async function findCopies(
   const copies: Copy[] = [];
   for (let from = 0; from < listed.length; from += INSPECTED_AT_ONCE_MAX) {
     const some = listed.slice(from, from + INSPECTED_AT_ONCE_MAX);
-    const found = await Promise.all(some.map((info) => copyOf(host, info, context)));
+    const found = await Promise.all(some.map((info) => copyOf(host, info, context, isMeant)));
     copies.push(...found.flatMap((copy) => copy ?? []));
   }
   return copies.sort((a, b) => a.createdAt - b.createdAt || (a.handle < b.handle ? -1 : 1));
 }
 
 export async function findCopy(
-  host: Pick<ContainerHost, "dock">,
+  host: CopyHost,
   instanceId: string,
   handle: string,
   context: DriverContext,
@@ -73,15 +92,16 @@ export async function findCopy(
   return copies.find((copy) => copy.key.instanceId === instanceId && copy.handle === handle);
 }
 
-/** undefined: not ours, or gone between two questions. */
+/** undefined: not ours or not meant, or gone between two questions. */
 async function copyOf(
   host: Pick<ContainerHost, "dock">,
   info: Docker.ContainerInfo,
   context: DriverContext,
+  isMeant: (marks: Marks) => boolean,
 ): Promise<Copy | undefined> {
   const marks = marksIn(info.Labels, context.stateDir);
   const state = STATES.find((each) => each === info.State) ?? "exited";
-  if (marks === undefined) return undefined;
+  if (marks === undefined || !isMeant(marks)) return undefined;
   const runDir = runDirOf(marks.key, marks.handle, context);
   const known = { ...marks, id: info.Id, runDir, state, createdAt: info.Created * 1_000 };
   const rest = { ...known, engineRestarts: 0, exit: undefined, health: readHealth(runDir) };

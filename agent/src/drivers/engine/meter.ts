@@ -7,14 +7,12 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { DriverContext, DriverReading } from "../driver.ts";
 import { endedReadings } from "../ended.ts";
+import { kindOf } from "../handles.ts";
 import { readJson, replaceJson } from "../json-file.ts";
 import type { Copy } from "./copies.ts";
 import type { Docker } from "./dock.ts";
 import { isGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
-
-/** The last values of ended copies, until the metering has them. */
-export const ENDED_READINGS = endedReadings("container-ended.json");
 
 type Meter = Readonly<{
   /** Of the container's life: it, and how often the engine has started it again. */
@@ -129,10 +127,10 @@ function valuesOf({ source, summedSource, cpuMs, uptimeMs, memoryKibMs }: Meter)
 }
 
 /** Puts the last values of a copy that has ended where they outlive its directory. Safe to repeat. */
-export function endMeter({ key, runDir }: Copy, at: number, context: DriverContext): void {
+export function endMeter({ key, handle, runDir }: Copy, at: number, context: DriverContext): void {
   const meter = readMeter(runDir);
   if (meter === undefined || meter.ended) return;
-  ENDED_READINGS.keep(key, valuesOf(meter), at, context);
+  endedReadings(kindOf(handle)).keep(key, valuesOf(meter), at, context);
   write(runDir, { ...meter, ended: true });
 }
 

@@ -41,7 +41,11 @@ export class Followers {
 
   /** To the end of what a copy has written, where anybody reads logs at all. Never rejects. */
   async drain(host: ContainerHost, copy: Copy, context: DriverContext): Promise<void> {
-    if (!this.#isUsed) return;
+    if (this.#isUsed) await this.keep(host, copy, context);
+  }
+
+  /** The same, whoever reads it. */
+  async keep(host: ContainerHost, copy: Copy, context: DriverContext): Promise<void> {
     this.#begin(host, copy, context);
     const ended = this.#followed.get(copy.id)?.ended;
     if (ended === undefined) return;

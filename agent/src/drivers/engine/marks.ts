@@ -59,6 +59,12 @@ export function volumeName(stateDir: string, instanceId: string, volume: string)
   return `${instanceName(stateDir, instanceId)}-${volume}`;
 }
 
+/** Who keeps an image between its containers: something of an instance, or as a beginning, all of it. */
+export function imageHolder(stateDir: string, instanceId: string, handle?: string): string {
+  const instance = `${short(stateDir)}-${instanceId.slice("ins_".length)}-`;
+  return handle === undefined ? instance : `${instance}${short(handle)}`;
+}
+
 /** Of one copy in its instance's network, and of no other: what `outputs.host` gives out. */
 export function hostName(resourceId: string, handle: string): string {
   return `${resourceId}-${short(handle)}`;

@@ -1,10 +1,11 @@
 /**
- * What the container driver takes from its surroundings: the engine's socket, what the customer's configuration allows,
+ * What drivers of containers take from their surroundings: the engine's socket, what the customer's configuration allows,
  * and the agent's own place on the host. Handed in, since tests have an engine in a network of its own.
  */
 import type { AgentConfig } from "../../config.ts";
 import type { Dial } from "../ask.ts";
 import { AskedCopies } from "../asked.ts";
+import type { CopyKind } from "../handles.ts";
 import { Dock } from "./dock.ts";
 import { Followers } from "./followers.ts";
 import { ReadSpecs } from "./spec.ts";
@@ -31,6 +32,8 @@ export type ContainerGround = Readonly<{
 
 export type ContainerHost = ContainerGround &
   Readonly<{
+    /** Whose containers it has to do with. */
+    kind: CopyKind;
     dock: Dock;
     /** Folders of the host below which a release may mount. */
     mountRoots: readonly string[];
@@ -47,7 +50,6 @@ export type ContainerHost = ContainerGround &
     turns: Turns;
   }>;
 
-export const DRIVER_KIND = "container";
 export const LOOPBACK = "127.0.0.1";
 
 const BYTES_PER_MIB = 1_048_576;
@@ -59,6 +61,7 @@ export function containerHost(
 ): ContainerHost {
   return {
     ...ground,
+    kind: "container",
     ...{ socket, dock: new Dock(socket) },
     mountRoots: config.containerMounts,
     registries: config.containerRegistries,
@@ -66,4 +69,9 @@ export function containerHost(
     ...{ followers: new Followers(), asked: new AskedCopies(), specs: new ReadSpecs() },
     turns: new Turns(),
   };
+}
+
+/** The same engine for another kind, which follows its own containers and takes turns with the others. */
+export function hostFor(kind: CopyKind, host: ContainerHost): ContainerHost {
+  return { ...host, kind, followers: new Followers() };
 }

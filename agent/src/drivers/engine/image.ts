@@ -20,9 +20,12 @@ export type ReadyImage = Readonly<{
   hasHealthCheck: boolean;
 }>;
 
-const OWN_REPOSITORY = "holdfast.local/image";
 /** Until then its start may come: other resources of the attempt take their time. */
 const UNUSED_MS_MAX = 3_600_000;
+/** What begins so was named by an agent. */
+const OWN_DOMAIN = "holdfast.local/";
+const OWN_REPOSITORY = `${OWN_DOMAIN}image`;
+const HELD_REPOSITORY = `${OWN_DOMAIN}held`;
 
 /**
  * Throws INVALID_ARGUMENT `IMAGE_CORRUPT`; FAILED_PRECONDITION `IMAGE_ARCHITECTURE`, `ARTEFACT_MISSING`,
@@ -87,8 +90,9 @@ async function ensurePulled(
   const there = await find(host, reference, context);
   if (there !== undefined) {
     await refuseForeign(host, there.Os, there.Architecture, context);
-    const isOwn = there.RepoTags.includes(ownNameOf(there.Id));
-    return readyOf(there, isOwn ? ownNameOf(there.Id) : "");
+    if (!there.RepoTags.some(isOwnName)) return readyOf(there, "");
+    await keep(host, there.Id, ownNameOf(there.Id), context);
+    return readyOf(there, ownNameOf(there.Id));
   }
   context.say?.(`image: pulling ${reference}`);
   await host.dock.ask(
@@ -112,6 +116,10 @@ async function ensurePulled(
   }
   await keep(host, pulled.Id, ownNameOf(pulled.Id), context);
   return readyOf(pulled, ownNameOf(pulled.Id));
+}
+
+function isOwnName(name: string): boolean {
+  return name.startsWith(OWN_DOMAIN);
 }
 
 function ownNameOf(id: string): string {
@@ -140,12 +148,12 @@ async function find(
 /** So that nobody's clean-up of images without a name takes it. */
 async function keep(
   { dock }: ContainerHost,
-  id: string,
-  ownName: string,
+  image: string,
+  name: string,
   { signal }: DriverContext,
 ): Promise<void> {
-  const [repo = "", tag = ""] = ownName.split(":");
-  await dock.ask(`image ${id}`, signal, (docker) => docker.getImage(id).tag({ repo, tag }));
+  const [repo = "", tag = ""] = name.split(":");
+  await dock.ask(`image ${image}`, signal, (docker) => docker.getImage(image).tag({ repo, tag }));
 }
 
 /** Takes an image of ours away once no container runs it; what others have named stays. Gone is success. */
@@ -154,7 +162,7 @@ export async function releaseImage(
   ownName: string,
   context: DriverContext,
 ): Promise<void> {
-  if (!ownName.startsWith(`${OWN_REPOSITORY}:`)) return;
+  if (!isOwnName(ownName)) return;
   const image = await find(host, ownName, context);
   if (image === undefined || (await isRun(host, image.Id, context))) return;
   const isOursAlone = image.RepoTags.every((name) => name === ownName);
@@ -188,6 +196,34 @@ function taggedAtOf(image: Docker.ImageInspectInfo | undefined): number {
   const { Metadata } = (image ?? {}) as { Metadata?: { LastTagTime?: string } };
   const at = Date.parse(Metadata?.LastTagTime ?? "");
   return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at;
+}
+
+/** Keeps an image that we brought here also while no container runs it, for whoever has this name. */
+export async function holdImage(
+  host: ContainerHost,
+  ownName: string,
+  holder: string,
+  context: DriverContext,
+): Promise<void> {
+  if (!isOwnName(ownName)) return;
+  await keep(host, ownName, `${HELD_REPOSITORY}:${holder}`, context);
+}
+
+/** `holder`: a name, or what the names of several begin with. */
+export async function letGoOfImages(
+  host: ContainerHost,
+  holder: string,
+  context: DriverContext,
+): Promise<void> {
+  const images = await host.dock.ask("images", context.signal, (docker) => docker.listImages());
+  for (const { Id, RepoTags } of images) {
+    // The engine has null where there is no name.
+    const held = ((RepoTags ?? []) as readonly string[]).filter((name) =>
+      name.startsWith(`${HELD_REPOSITORY}:${holder}`),
+    );
+    for (const name of held) await releaseImage(host, name, context);
+    if (held.length > 0) await releaseImage(host, ownNameOf(Id), context);
+  }
 }
 
 async function isRun(
