@@ -11,10 +11,10 @@ import { CRASH_INSTANCE } from "../../reconcile/crash-world.test-world.ts";
 import { describeRemovalPoints } from "../../reconcile/removal-points.test-suite.ts";
 import type { JsonObject } from "../driver.ts";
 import { findCopies } from "../engine/copies.ts";
+import { volumeName } from "../engine/marks.ts";
 import { createWorld, getFrom } from "./container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "./docker.test-world.ts";
 import { writeImage } from "./images.test-world.ts";
-import { volumeName } from "./marks.ts";
 
 const why = whyNoDocker();
 const shared: { engine?: DockerWorld; image: string } = { image: "" };
