@@ -5,7 +5,7 @@
 import { accessSync, constants, existsSync } from "node:fs";
 import { join } from "node:path";
 import { checkJobSpec } from "@holdfast/shared/blueprint/kinds/job.ts";
-import { Fault } from "@holdfast/shared/fault.ts";
+import { causeChain, Fault } from "@holdfast/shared/fault.ts";
 import { shown } from "@holdfast/shared/text.ts";
 import {
   type Driver,
@@ -84,7 +84,9 @@ export function jobDriver(host: ProgramHost, containers?: Runner): Driver {
     readingsKept: async (at, context) => endedReadings(DRIVER_KIND).forget(at, context),
     logs: async (live, lines, context) => linesOf(runners, live, lines, context),
     logFiles: async (context, instanceId) => {
-      for (const runner of eachOf(runners)) await unlessAway(runner.takeOutput(context), undefined);
+      const taken = takeOutput(runners, context);
+      // A step does not wait for the engine to find out what it prints.
+      if (instanceId === undefined) await taken;
       return logFilesIn(DRIVER_KIND, context, instanceId);
     },
     readLog: (file, at, bytesMax, context) => readLog(file, at, bytesMax, context),
@@ -180,6 +182,15 @@ async function runStep(
         "VERB_UNKNOWN",
         `${order.resourceId}: got ${shown(order.verb)}; the job driver knows run, undo, arm, recall, start, stop, settle, forget, halt, signal`,
       );
+  }
+}
+
+/** Never rejects: what is not taken now the next look takes. */
+async function takeOutput(runners: Runners, context: DriverContext): Promise<void> {
+  try {
+    for (const runner of eachOf(runners)) await unlessAway(runner.takeOutput(context), undefined);
+  } catch (error) {
+    context.log.debug({ error: causeChain(error) }, "output is not followed");
   }
 }
 
