@@ -7,8 +7,9 @@ const RETRY = "holdfast instance retry NAME";
 
 const ADVICE: Readonly<Record<string, string>> = {
   // The attempt failed and is held.
-  NOT_READY: `holdfast logs NAME shows what it said; then a release that becomes ready, or ${RETRY}`,
-  READY_DEADLINE: `holdfast logs NAME shows what it said; then a release that becomes ready in its time, or ${RETRY}`,
+  NOT_READY: `holdfast instance output NAME shows what it said; then a release that becomes ready, or ${RETRY}`,
+  READY_DEADLINE: `holdfast instance output NAME shows what it said; then a release that becomes ready in its time, or ${RETRY}`,
+  JOB_FAILED: `holdfast instance output NAME shows what it printed; then a release whose job succeeds, or ${RETRY}`,
   OUTPUT_MISSING:
     "a resource names an output that the other one does not give: a release that names one that it does",
   PORT_IN_USE: `end the holder that is named, or a release with another port; then ${RETRY}`,

@@ -73,7 +73,9 @@ describe("a running agent", () => {
     expect(why).toContain("UNDONE  start worker of 2.0.0");
     expect(why).toContain("Ready=True");
     expect(why).toContain("InSync=False");
-    expect(why).toMatch(/next {6}holdfast logs etl-1 shows what it said; then a release/);
+    expect(why).toMatch(
+      /next {6}holdfast instance output etl-1 shows what it said; then a release/,
+    );
     expect(why.split("\n").length).toBeLessThan(24);
   });
 

@@ -74,7 +74,7 @@ describe("why", () => {
       /^before +generation 1\.1, release 1\.0\.0: COMMITTED after \d+ ms, began /m,
     );
     expect(next(text)).toBe(
-      "holdfast logs etl-1 shows what it said; then a release that becomes ready, or holdfast instance retry etl-1",
+      "holdfast instance output etl-1 shows what it said; then a release that becomes ready, or holdfast instance retry etl-1",
     );
   });
 

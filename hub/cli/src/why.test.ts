@@ -79,7 +79,7 @@ const CASES: readonly (readonly [string, Given, answer: string, because: string,
       failed("RETURNED", "NOT_READY", "web: answers 503"),
       "1.2.0 failed and was rolled back",
       "NOT_READY: web: answers 503",
-      "holdfast logs orders --tenant acme shows what it said; then a release that becomes ready, or holdfast instance retry orders --tenant acme",
+      "holdfast instance output orders --tenant acme shows what it said; then a release that becomes ready, or holdfast instance retry orders --tenant acme",
     ],
     [
       "a dependency",

@@ -136,7 +136,9 @@ describe("output of steps", () => {
     expect(await reasonOf(asking)).toBe(
       "NotFound STEP_UNKNOWN: the agent says: instance.output_asked by member/acme/auditor with output.query",
     );
-    expect((await eventOf("x")).after).toMatchObject({ attempt: "0", follow: false });
+    const { after, reason } = await eventOf("x");
+    expect(after).toMatchObject({ attempt: "0", follow: false });
+    expect(reason).toBe("newest attempt, x");
   });
 
   it("is another tenant's as if it did not exist, and nobody is asked", async () => {

@@ -64,7 +64,7 @@ export async function* watchOutput(
   const view = deps.outputViews.open({ vendorId, cellId }, show, call.signal);
   if (view === undefined) throw await away(deps, call, cellId);
   try {
-    await begun(view, call.signal);
+    await begun(view, call.signal, row.name);
     for await (const part of parts(deps, call, request, view)) {
       yield responseOf(part, pageToken(deps.pageKey, binding, part.position));
       if (part.last) return;
@@ -83,10 +83,17 @@ async function asked(deps: AppDeps, call: Call, request: WatchOutputRequest) {
       verb: "output_asked",
       kind: "instance",
       subject: row,
+      reason: aboutText(request),
       after: { attempt: `${attempt}`, step, lastAction, follow },
     });
     return { row, cellId: String(row.fields["cell_id"]) };
   });
+}
+
+/** As `holdfast events` shows it. */
+function aboutText({ attempt, step, lastAction }: WatchOutputRequest): string {
+  const which = attempt === 0n ? "newest attempt" : `attempt ${attempt}`;
+  return [lastAction ? "last action" : which, ...(step === "" ? [] : [step])].join(", ");
 }
 
 /** A pooled instance is the vendor's own row, so no tenant ever gets to it. */
@@ -105,18 +112,19 @@ async function away(deps: AppDeps, call: Call, cellId: string): Promise<Fault> {
   });
 }
 
-async function begun(view: OutputView, signal: AbortSignal): Promise<void> {
+async function begun(view: OutputView, signal: AbortSignal, instance: string): Promise<void> {
   const answer = await view.answered();
-  if (answer !== undefined && answer.reason !== "") throw refusalOf(answer);
+  if (answer !== undefined && answer.reason !== "") throw refusalOf(answer, instance);
   if (answer !== undefined || signal.aborted) return;
   const message = "the agent's link broke before it answered; try again";
   throw new Fault("UNAVAILABLE", "OUTPUT_SILENT", message);
 }
 
-function refusalOf({ reason, message }: OutputAnswer): Fault {
+function refusalOf({ reason, message }: OutputAnswer, instance: string): Fault {
   const code = Object.hasOwn(REFUSALS, reason) ? REFUSALS[reason] : undefined;
   const said = `the agent says: ${escapeControls(message).slice(0, MESSAGE_CHARS_MAX)}`;
-  if (code !== undefined) return new Fault(code, reason, said);
+  const next = code === "NOT_FOUND" ? { next: `holdfast describe instance ${instance}` } : {};
+  if (code !== undefined) return new Fault(code, reason, said, next);
   return new Fault("FAILED_PRECONDITION", "OUTPUT_REFUSED", said);
 }
 

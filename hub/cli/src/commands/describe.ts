@@ -212,7 +212,9 @@ function attemptLines(terminal: Terminal, view: ObjectView, now: number): string
   if (attempt === undefined) return "";
   const state = enumWord(textAt(attempt, "state"), "ATTEMPT_STATE_");
   const isGood = ["committed", "running"].includes(state);
+  const id = textAt(attempt, "id");
   const head = [
+    ...(id === "-" ? [] : [`attempt ${id}`]),
     `generation ${generationText(at(attempt, "generation"))}`,
     `release ${textAt(attempt, "releaseVersion")}`,
     painted(terminal.hasColor, state, isGood ? "good" : "bad"),
@@ -241,6 +243,7 @@ function pastLines(terminal: Terminal, view: ObjectView, now: number): string {
       return textAt(step, "state") === "STEP_STATE_FAILED";
     });
     return [
+      textAt(each, "id"),
       generationText(at(each, "generation")),
       textAt(each, "releaseVersion"),
       { text: state, tone },
@@ -249,7 +252,7 @@ function pastLines(terminal: Terminal, view: ObjectView, now: number): string {
       state === "committed" ? "" : note(each),
     ];
   });
-  const header = ["GENERATION", "RELEASE", "STATE", "BEGAN", "FAILED", "MESSAGE"];
+  const header = ["ID", "GENERATION", "RELEASE", "STATE", "BEGAN", "FAILED", "MESSAGE"];
   return rows.length === 0 ? "" : tableText(inset(terminal), header, rows);
 }
 
