@@ -7,7 +7,7 @@ import { asFault, causeChain, Fault } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
 import { unreadable } from "@holdfast/shared/settings.ts";
 import { parseYaml, YAML_BYTES_MAX } from "@holdfast/shared/yaml.ts";
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
 import { AGENT_ENV_CONFIG, type AgentConfig, readConfig } from "./config.ts";
 import { markedDirectories } from "./drivers/host-process/marked.ts";
@@ -26,6 +26,7 @@ import { instanceDirectories } from "./local/directories.ts";
 import { exitCodeOf, failureText } from "./local/failure.ts";
 import { type HaltWish, haltWorkloads } from "./local/halt.ts";
 import { enrollInto } from "./local/joining.ts";
+import { type OutputWish, shownOutput } from "./local/output.ts";
 import type { AgentHost } from "./run.ts";
 
 const PROC = "/proc";
@@ -80,6 +81,18 @@ async function main(args: readonly string[]): Promise<number> {
   ).action(async (instance: string, options: Where & { output: Output }) => {
     process.stdout.write(shownWhy(await reportOf(options), instance, options.output));
   });
+  printed(
+    program.command("output").argument("<instance>", "name or id").description("what steps said"),
+  )
+    .option("--attempt <id>", "one of the last five (default: the newest)", attemptId, 0)
+    .option("--step <id>", "a step such as worker/start, or a resource", "")
+    .option("--last-action", "of the last restart or run of a job", false)
+    .action(async (instance: string, options: Where & OutputWish & { output: Output }) => {
+      const { stateDir } = configOf(options);
+      const report = await reportOf(options);
+      const shown = await shownOutput(stateDir, report, instance, options, options.output);
+      process.stdout.write(shown);
+    });
   located(program.command("halt").description("end all workloads of an agent that does not run"))
     .option("--all", "also runs of jobs that nothing takes back", false)
     .action(async (options: Where & HaltWish) => await halt(configOf(options), options));
@@ -101,6 +114,11 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(failureText(fault));
     return exitCodeOf(fault);
   }
+}
+
+function attemptId(value: string): number {
+  if (/^[1-9]\d{0,14}$/.test(value)) return Number(value);
+  throw new InvalidArgumentError("Allowed: the id of an attempt, a whole number from 1 on.");
 }
 
 function addDataCommands(

@@ -101,7 +101,7 @@ export async function allowRemovalHere(
   return `${message}\n`;
 }
 
-function asJson(value: unknown): string {
+export function asJson(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 

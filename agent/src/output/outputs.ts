@@ -5,7 +5,8 @@
 import { readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
-import type { DriverContext } from "../drivers/driver.ts";
+import type { Log } from "@holdfast/shared/log.ts";
+import type { InstanceDirectories } from "../drivers/driver.ts";
 import { type NewLine, OutputRing } from "./ring.ts";
 
 const FOLDER = "step-output";
@@ -20,13 +21,18 @@ export function outputFolder(runDir: string): string {
   return join(dirname(runDir), FOLDER);
 }
 
+export type OutputsContext = Readonly<{
+  log?: Log;
+  directories(instanceId: string): InstanceDirectories;
+}>;
+
 export class StepOutputs {
-  readonly #context: DriverContext;
+  readonly #context: OutputsContext;
   /** Of attempts that may still say something. */
   readonly #open = new Map<string, OutputRing>();
   readonly #listeners = new Map<string, Set<() => void>>();
 
-  constructor(context: DriverContext) {
+  constructor(context: OutputsContext) {
     this.#context = context;
   }
 
@@ -56,7 +62,10 @@ export class StepOutputs {
     try {
       this.#open.get(nameOf(key))?.append(step, lines);
     } catch (error) {
-      log.debug({ instance: key.instanceId, step, error: causeChain(error) }, "output is not kept");
+      log?.debug(
+        { instance: key.instanceId, step, error: causeChain(error) },
+        "output is not kept",
+      );
     }
     this.#ring(key);
   }

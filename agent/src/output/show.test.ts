@@ -9,6 +9,7 @@ import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Driver, JsonObject } from "../drivers/driver.ts";
 import { createWorld, eventually, type World } from "../drivers/job/job.test-world.ts";
+import { shownOutput } from "../local/output.ts";
 import type { CrashResource } from "../reconcile/crash-points.test-suite.ts";
 import { beginLife, CRASH_INSTANCE, type Life } from "../reconcile/crash-world.test-world.ts";
 import * as attempts from "../store/attempts.ts";
@@ -195,6 +196,22 @@ describe("what a driver says", () => {
 });
 
 describe("output", () => {
+  it("is told on the host too, with or without a running agent, whatever leaves it", async () => {
+    const its = begin(job(["quick", "a"]));
+    its.wish(1n, "a");
+    await ended(its, 1n);
+    const { stateDir } = world.context;
+    const report = { instances: [{ id: CRASH_INSTANCE, name: "crash" }] } as never;
+    const wish = { attempt: 0, step: "", lastAction: false };
+    const shown = (more: object, form: "text" | "json" = "text") =>
+      shownOutput(stateDir, report, "crash", { ...wish, ...more }, form);
+    expect(await shown({})).toMatch(/^\d{4}-\S+Z {2}m\/run {2}did a\n$/);
+    await its.end();
+    const view = JSON.parse(await shown({ attempt: 1, step: "m" }, "json"));
+    expect(view).toMatchObject({ attempt: 1, ended: true, lost: 0, lines: [{ text: "did a" }] });
+    await expect(shown({ attempt: 2 })).rejects.toThrow("got 2; the agent keeps 1");
+  });
+
   it("is kept for the attempts that are told of, and no longer", async () => {
     const its = begin(job(["quick", "a"]), job(["quick", "b"]));
     for (let number = 1n; number <= 6n; number += 1n) {
