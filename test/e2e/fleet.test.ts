@@ -13,6 +13,7 @@ import { layoutOf } from "../../scripts/fleet/layout.ts";
 import { running, startTimeOf } from "../../scripts/fleet/processes.ts";
 import { bringUp, manifestPath, takeDown } from "../../scripts/fleet/setup.ts";
 import { deletionFacts } from "./deletion.ts";
+import { dependencyFacts } from "./dependencies.ts";
 import { prepareHub } from "./prepared-hub.ts";
 import { shownVersion, startProber } from "./prober.ts";
 import { settledRows } from "./settled-rows.ts";
@@ -359,6 +360,8 @@ describe("usage and rows", () => {
     expect(acme).not.toContain("initech");
   });
 });
+
+describe("instances that take from each other", () => dependencyFacts(fleet, home));
 
 describe("the end", () => {
   it("of an instance removes what runs and keeps its data", async () => {

@@ -4,10 +4,14 @@ import { join } from "node:path";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import type { InstanceDirectories } from "../drivers/driver.ts";
 
-/** They exist when it returns. Throws INVALID_ARGUMENT `ID_MALFORMED`, so that no id names another place. */
+/** Makes nothing. Throws INVALID_ARGUMENT `ID_MALFORMED`, so that no id names another place. */
+export function instanceFolder(stateDir: string, instanceId: string): string {
+  return join(stateDir, "instances", uuidOf("instance", instanceId).replaceAll("-", ""));
+}
+
+/** They exist when it returns. Throws as instanceFolder does. */
 export function instanceDirectories(stateDir: string, instanceId: string): InstanceDirectories {
-  const name = uuidOf("instance", instanceId).replaceAll("-", "");
-  const root = join(stateDir, "instances", name);
+  const root = instanceFolder(stateDir, instanceId);
   const directories = {
     run: join(root, "run"),
     data: join(root, "data"),

@@ -10,7 +10,6 @@ import { showOutput } from "../output/show.ts";
 import { openStoreToRead } from "../store/database.ts";
 import { STORE_FILE } from "../store/state-directory.ts";
 import { asJson, type Output } from "./commands.ts";
-import { instanceDirectories } from "./directories.ts";
 import type { LocalReport } from "./report.ts";
 import { findInstance } from "./show.ts";
 import { workplaceOf } from "./workplace.ts";
@@ -31,7 +30,7 @@ export async function shownOutput(
   if (store === undefined) return "";
   try {
     const workplace = workplaceOf(store, stateDir);
-    const outputs = new StepOutputs({ directories: (id) => instanceDirectories(workplace, id) });
+    const outputs = new StepOutputs({ stateDir: workplace });
     const ask = create(ShowOutputSchema, { ...wish, instanceId, attempt: BigInt(attempt) });
     const never = new AbortController().signal;
     const parts: OutputPart[] = [];

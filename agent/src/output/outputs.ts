@@ -6,7 +6,7 @@ import { readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { causeChain } from "@holdfast/shared/fault.ts";
 import type { Log } from "@holdfast/shared/log.ts";
-import type { InstanceDirectories } from "../drivers/driver.ts";
+import { instanceFolder } from "../local/directories.ts";
 import { type NewLine, OutputRing } from "./ring.ts";
 
 const FOLDER = "step-output";
@@ -21,10 +21,7 @@ export function outputFolder(runDir: string): string {
   return join(dirname(runDir), FOLDER);
 }
 
-export type OutputsContext = Readonly<{
-  log?: Log;
-  directories(instanceId: string): InstanceDirectories;
-}>;
+export type OutputsContext = Readonly<{ log?: Log; stateDir: string }>;
 
 export class StepOutputs {
   readonly #context: OutputsContext;
@@ -91,7 +88,8 @@ export class StepOutputs {
   }
 
   #folderOf(instanceId: string): string {
-    return outputFolder(this.#context.directories(instanceId).run);
+    // Asking for a removed instance's directories would make them again.
+    return join(instanceFolder(this.#context.stateDir, instanceId), FOLDER);
   }
 }
 

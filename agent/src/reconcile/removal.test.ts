@@ -1,10 +1,10 @@
 /** The end of an instance: in which order, what it waits for, what it says meanwhile, and that a crash changes nothing. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AttemptState, StepState } from "@holdfast/proto/holdfast/model/v1/status_pb.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openPolicy } from "../consent/open.ts";
-import { instanceDirectories } from "../local/directories.ts";
+import { instanceDirectories, instanceFolder } from "../local/directories.ts";
 import * as attempts from "../store/attempts.ts";
 import { type AgentWorld, agentWorld, instanceId, type RunningAgent } from "./engine.test-world.ts";
 import type { Journal } from "./journal.ts";
@@ -119,6 +119,9 @@ describe("a removal", () => {
     stream = { ...stream, nextSeq: 9n, acceptedSeq: 2n };
     await agent.until(({ removed }) => removed);
     expect(measured).toEqual([2, 0]);
+    // However often it was looked whether the usage is there, nothing of it was made again.
+    const left = readdirSync(instanceFolder(world.stateDir, instanceId()));
+    expect(left).toEqual(["data"]);
   });
 
   it("is held by the customer's rules before anything of it is touched", async () => {
