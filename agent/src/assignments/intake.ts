@@ -8,6 +8,7 @@ import type { Blueprint } from "@holdfast/proto/holdfast/model/v1/blueprint_pb.j
 import type { Envelope } from "@holdfast/proto/holdfast/model/v1/envelope_pb.js";
 import { KeyPurpose } from "@holdfast/proto/holdfast/model/v1/keys_pb.js";
 import { fullJitter } from "@holdfast/shared/backoff.ts";
+import type { ParameterResolver } from "@holdfast/shared/blueprint/parameters.ts";
 import type { Clock, Random } from "@holdfast/shared/clock.ts";
 import { causeChain, describeViolation, Fault } from "@holdfast/shared/fault.ts";
 import {
@@ -55,6 +56,8 @@ const FETCH_BACKOFF = { baseMs: 500, capMs: 60_000 };
 
 /** Releases that are remembered to be sound, more than a cell has at once. */
 const SOUND_MAX = 1_000;
+/** Compiled schemas that are kept: many instances get one release after the other, and few releases take turns. */
+const RESOLVERS_MAX = 2;
 
 /** One after the other for each instance, and no instance waits for another. */
 export class Intake {
@@ -67,6 +70,7 @@ export class Intake {
   readonly #fetching = new Map<string, Promise<Envelope>>();
   /** Digests of releases that this process has found sound: the same bytes are not judged twice. */
   readonly #sound = new Set<string>();
+  readonly #resolvers = new Map<string, ParameterResolver>();
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
@@ -201,10 +205,20 @@ export class Intake {
       if (this.#sound.size >= SOUND_MAX) this.#sound.clear();
       this.#sound.add(releaseDigest);
     }
-    // The judges of schemas load here only: an agent at rest has no use for them.
-    const { resolveParameters } = await import("@holdfast/shared/blueprint/parameters.ts");
-    resolveParameters(blueprint, { lockedParameters: [] }, assignment.parameters ?? {});
+    const resolve = await this.#resolverOf(releaseDigest, blueprint);
+    resolve({ lockedParameters: [] }, assignment.parameters ?? {});
     return envelope;
+  }
+
+  async #resolverOf(releaseDigest: string, blueprint: Blueprint): Promise<ParameterResolver> {
+    const known = this.#resolvers.get(releaseDigest);
+    if (known !== undefined) return known;
+    // The judges of schemas load here only: an agent at rest has no use for them.
+    const { parameterResolver } = await import("@holdfast/shared/blueprint/parameters.ts");
+    const resolver = parameterResolver(blueprint);
+    if (this.#resolvers.size >= RESOLVERS_MAX) this.#resolvers.clear();
+    this.#resolvers.set(releaseDigest, resolver);
+    return resolver;
   }
 
   /** Once for all instances that want it. */

@@ -15,6 +15,7 @@ import {
   serving,
   stepContext,
 } from "./contract.test-world.ts";
+import type { LookScope } from "./driver.ts";
 
 type Crash = string;
 
@@ -258,12 +259,27 @@ function describeDrop(scenario: () => DriverScenario): void {
     expect(existsSync(join(data, "kept"))).toBe(true);
   });
 
+  it("sees of one instance what a look at all shows of it", async () => {
+    const { driver, context, first, neighbour } = scenario();
+    await serving(scenario(), first);
+    await serving(scenario(), neighbour);
+    const { instanceId } = first.key;
+    for (const [scope, one] of Object.entries(driver().observeOne ?? {})) {
+      const all = await driver().observe(context, scope as LookScope);
+      const own = all.filter(({ key }) => key.instanceId === instanceId);
+      expect({ scope, found: await one(instanceId, context) }).toEqual({ scope, found: own });
+    }
+  });
+
   it("does not touch another instance when it drops one", async () => {
     const { driver, context, first, neighbour } = scenario();
     await serving(scenario(), first);
     const other = await serving(scenario(), neighbour);
     await driver().drop(first.key.instanceId, context);
     expect(await driver().observe(context)).toEqual([other]);
+    for (const one of Object.values(driver().observeOne ?? {})) {
+      expect(await one(first.key.instanceId, context)).toEqual([]);
+    }
     expect(await driver().health(other, neighbour, context)).toMatchObject({ state: "ready" });
   });
 

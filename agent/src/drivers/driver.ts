@@ -231,6 +231,12 @@ export interface Driver {
   check(spec: JsonObject, path: string): readonly Violation[];
   /** Every copy here that carries our marks, strays of an earlier life included; one snapshot for all instances. */
   observe(context: DriverContext, scope?: LookScope): Promise<readonly Live[]>;
+  /** As observe, of one instance alone; for the scopes in which that costs less than a look at all of them. */
+  observeOne?: Readonly<
+    Partial<
+      Record<LookScope, (instanceId: string, context: DriverContext) => Promise<readonly Live[]>>
+    >
+  >;
   /** All that can fail is tried before anything changes. Artefacts are already verified and local. */
   prepare(wanted: Wanted, context: DriverContext): Promise<void>;
   /**

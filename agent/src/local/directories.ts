@@ -1,5 +1,5 @@
 /** Where an instance's files are. The directory's name is the id without its prefix: data outlives everything. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { uuidOf } from "@holdfast/shared/ids.ts";
 import type { InstanceDirectories } from "../drivers/driver.ts";
@@ -19,7 +19,8 @@ export function instanceDirectories(stateDir: string, instanceId: string): Insta
     seatsFile: join(root, "seats.json"),
   };
   for (const path of [directories.run, directories.data, directories.logs]) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    // Asked for many times a second, and made once.
+    if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o700 });
   }
   return directories;
 }

@@ -9,10 +9,11 @@
  * serves. One scenario serves a whole test: an upgrade begins where the one before it ended, so versions a and b take
  * turns, and nothing is set up again for each of its points.
  *
- * The first crash is enumerated. The second, and those in which the workloads die with the agent, are sampled by the
- * seed that the tests print (SECOND_CRASHES, POWER_CUTS of them); HOLDFAST_CRASH_POINTS=all enumerates them too, which
- * is a part of the nightly. A driver whose work is slow may have its first crashes sampled, too (`firstCrashesPace`),
- * where another suite of the same driver enumerates them. A failed check says where the agent died.
+ * The first crash is enumerated. The second, and the cuts of power, which take the workloads and what was not synced of
+ * the journal with the agent, are sampled by the seed that the tests print (SECOND_CRASHES, POWER_CUTS of them);
+ * HOLDFAST_CRASH_POINTS=all enumerates them too, which is a part of the nightly. A driver whose work is slow may have its
+ * first crashes sampled, too (`firstCrashesPace`), where another suite of the same driver enumerates them. A failed check
+ * says where the agent died.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -57,7 +58,7 @@ export type CrashScenario = Readonly<{
   leftAfterRemoval?(): Promise<readonly string[]>;
   /** Writes what is to be kept beside `data/`, such as into a volume. */
   fill?(): Promise<void>;
-  /** Ends all work at once and without a word, as a power cut does; absent where nothing runs. */
+  /** Ends all work at once and without a word, as a power cut does; absent where nothing runs, or what runs is not ours. */
   powerCut?(): Promise<void> | void;
   /** Copies that may stay though no generation names them, such as an ended run of a job. */
   mayStay?(live: Live): boolean;
@@ -65,7 +66,7 @@ export type CrashScenario = Readonly<{
   end(): Promise<void>;
 }>;
 
-/** Points at which the workloads die with the agent, of each of the two upgrades. */
+/** Points at which the power is cut, of each of the two upgrades. */
 const POWER_CUTS = 4;
 /** Pairs of a first and a second crash, of each of the two upgrades. */
 const SECOND_CRASHES = 1;
@@ -100,7 +101,7 @@ export function describeCrashPoints(
         expect(recoveries.length * pace).toBeGreaterThanOrEqual(POINTS_MIN);
         if (pace > 1) return;
         await secondCrashes(its, upgrade, recoveries);
-        if (its.hasPower) await powerCuts(its, upgrade, recoveries.length);
+        await powerCuts(its, upgrade, recoveries.length);
       },
     );
   });
@@ -131,7 +132,7 @@ async function secondCrashes(
   for (const pair of sampled(pairs, SECOND_CRASHES)) await its.survive(upgrade, pair);
 }
 
-/** Nobody serves for a moment, and the next life brings back what is to serve. */
+/** The journal loses what was not synced; nobody serves for a moment, and the next life brings back what is to serve. */
 async function powerCuts(its: CrashWorld, upgrade: Upgrade, points: number): Promise<void> {
   const counts = Array.from({ length: points }, (_, count) => count);
   for (const count of sampled(counts, POWER_CUTS)) await its.survive(upgrade, [count], true);
@@ -158,10 +159,6 @@ class CrashWorld {
   constructor(kind: string, its: CrashScenario) {
     this.#kind = kind;
     this.#its = its;
-  }
-
-  get hasPower(): boolean {
-    return this.#its.powerCut !== undefined;
   }
 
   /** The first generation, without a crash. */
@@ -194,6 +191,7 @@ class CrashWorld {
       if (n === 0) isAlive = !isDead;
       story.push(isDead ? `died ${life.wire.place}` : "lived");
       await life.end();
+      if (isCut) life.disk.loseUnsynced();
     }
     if (isCut) {
       await this.#its.powerCut?.();

@@ -2,7 +2,7 @@
  * The lives of an agent's engine over one store and one driver's real work: each life can be made to die at one of its
  * journal writes or around one effect. What it left behind is all that the next life knows.
  */
-import { mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   create,
@@ -83,10 +83,11 @@ function trippedJournal(inner: Journal, wire: Tripwire): Journal {
   };
 }
 
-/** Every write that is durable when it returns, whoever makes it; what is within a transaction is a part of it. */
+/** Every write, whoever makes it; what is within a transaction is a part of it. */
 function tripStore(store: Store, wire: Tripwire): void {
   const { db } = store;
   const [run, transaction] = [store.run.bind(store), store.transaction.bind(store)];
+  const unsynced = store.unsynced.bind(store);
   const around = <Result>(place: string, write: () => Result): Result => {
     wire.pass(`before ${place}`);
     const result = write();
@@ -97,6 +98,8 @@ function tripStore(store: Store, wire: Tripwire): void {
     db.inTransaction ? run(sql, ...values) : around(sql.slice(0, 40), () => run(sql, ...values));
   store.transaction = (work) =>
     db.inTransaction ? work() : around("a transaction", () => transaction(work));
+  store.unsynced = (work) =>
+    db.inTransaction ? work() : around("what is not synced", () => unsynced(work));
 }
 
 /** `open`: effects under way, which a new life must not overlap with. */
@@ -130,6 +133,78 @@ const ALL_REPORTED: UsagePort = {
   stream: () => ({ epoch: 1n, nextSeq: 1n, acceptedSeq: 0n }),
 };
 
+/**
+ * What a loss of power leaves of a store: a copy of its files from before the first write that is not synced, for as long
+ * as none that is has come after it.
+ */
+class Disk {
+  readonly #path: string;
+  #isBehind = false;
+  #isOff = false;
+
+  constructor(path: string, store: Store) {
+    this.#path = path;
+    const { db } = store;
+    const [run, transaction] = [store.run.bind(store), store.transaction.bind(store)];
+    const unsynced = store.unsynced.bind(store);
+    store.unsynced = (work) => {
+      if (!db.inTransaction) this.#before();
+      return unsynced(work);
+    };
+    const synced = <Result>(write: () => Result): Result => {
+      const isOwn = !db.inTransaction;
+      const result = write();
+      if (isOwn) this.#synced();
+      return result;
+    };
+    store.run = (sql, ...values) => synced(() => run(sql, ...values));
+    store.transaction = (work) => synced(() => transaction(work));
+  }
+
+  /** Nothing that is done from now on reaches it. */
+  turnOff(): void {
+    this.#isOff = true;
+  }
+
+  /** Once the store is closed. */
+  loseUnsynced(): void {
+    if (!this.#isBehind) return;
+    this.#copy(".disk", "");
+    rmSync(`${this.#path}-shm`, { force: true });
+  }
+
+  #before(): void {
+    if (this.#isBehind || this.#isOff) return;
+    this.#copy("", ".disk");
+    this.#isBehind = true;
+  }
+
+  #synced(): void {
+    if (!this.#isOff) this.#isBehind = false;
+  }
+
+  #copy(from: string, to: string): void {
+    for (const part of ["", "-wal"]) {
+      const [source, target] = [this.#path + part + from, this.#path + part + to];
+      rmSync(target, { force: true });
+      if (existsSync(source)) copyFileSync(source, target);
+    }
+  }
+}
+
+function countedJournal(store: Store) {
+  let removals = 0;
+  const written = storeJournal(store);
+  const journal: Journal = {
+    ...written,
+    removed: (attempt) => {
+      written.removed(attempt);
+      removals += 1;
+    },
+  };
+  return { journal, removals: () => removals };
+}
+
 export type Life = ReturnType<typeof beginLife>;
 
 /** Which writes count: those of the journal, or all of the store's. */
@@ -144,23 +219,20 @@ export function beginLife(
 ) {
   const { context } = its;
   const stop = new AbortController();
-  const wire = new Tripwire(at, () => stop.abort());
+  const wire = new Tripwire(at, () => {
+    disk.turnOff();
+    stop.abort();
+  });
   const open = new Set<Promise<unknown>>();
   mkdirSync(context.stateDir, { recursive: true });
-  const store = openStore(join(context.stateDir, "agent.db"), 0).store;
+  const path = join(context.stateDir, "agent.db");
+  const { store } = openStore(path, 0);
+  const disk = new Disk(path, store);
   if (guarded === "store") tripStore(store, wire);
-  let removals = 0;
-  const written = storeJournal(store);
-  const counted: Journal = {
-    ...written,
-    removed: (attempt) => {
-      written.removed(attempt);
-      removals += 1;
-    },
-  };
+  const { journal, removals } = countedJournal(store);
   const engine = new Engine({
     store,
-    journal: guarded === "journal" ? trippedJournal(counted, wire) : counted,
+    journal: guarded === "journal" ? trippedJournal(journal, wire) : journal,
     clock: context.clock,
     random: context.random,
     log: context.log,
@@ -184,9 +256,9 @@ export function beginLife(
   stop.signal.addEventListener("abort", () => void engine.stop(), { once: true });
   engine.start();
   return {
-    ...{ store, engine, wire },
+    ...{ store, engine, wire, disk },
     /** How often it was written in this life that the instance is gone. */
-    removals: () => removals,
+    removals,
     /** What a release of this version wishes, as if the hub had sent it. */
     wish: (number: bigint, version: Version) => {
       wish(store, kind, its, number, version);

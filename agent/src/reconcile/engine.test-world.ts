@@ -36,6 +36,7 @@ import {
 import { Fault } from "@holdfast/shared/fault.ts";
 import { idOf } from "@holdfast/shared/ids.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { SharedLooks } from "@holdfast/shared/shared-looks.ts";
 import { ArtefactCache } from "../artefacts/cache.ts";
 import { Intake } from "../assignments/intake.ts";
 import { openPolicy } from "../consent/open.ts";
@@ -287,6 +288,7 @@ export function realDriver(): Driver {
     umask: (mask) => process.umask(mask),
     onChange: () => undefined,
     children: new Children(),
+    looks: new SharedLooks(),
     asked: new AskedCopies(),
     specs: new ReadSpecs(),
     procDir: "/proc",

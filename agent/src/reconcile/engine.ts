@@ -40,6 +40,8 @@ export class Engine {
   readonly #statuses = new Map<string, VersionedStatus>();
   /** From what the statuses were made. */
   readonly #views = new Map<string, ReturnType<InstanceLoop["view"]>>();
+  /** Whose status is to be worked out. */
+  readonly #due = new Set<string>();
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
@@ -88,6 +90,7 @@ export class Engine {
   }
 
   statuses(): readonly VersionedStatus[] {
+    this.#workOut();
     return [...this.#statuses.values()];
   }
 
@@ -112,6 +115,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.all([this.#looking, ...[...this.#running.values()].map(({ ended }) => ended)]);
+    this.#workOut();
   }
 
   /** Content that no wanted or committed release and no running attempt names may go. */
@@ -158,13 +162,32 @@ export class Engine {
 
   /** For whoever asks without a running agent. Not at every change: an attempt would pay for each write. */
   #settled(instanceId: string): void {
+    this.#workOut();
     const status = this.#statuses.get(instanceId);
     if (status === undefined || this.#stored.get(instanceId) === status.version) return;
     statuses.replace(this.#deps.store, status);
     this.#stored.set(instanceId, status.version);
   }
 
+  /** Worked out once for all that changes in one turn: an attempt would pay for each of its writes. */
   #changed(instanceId: string): void {
+    if (this.#due.size === 0) setImmediate(() => this.#workOut());
+    this.#due.add(instanceId);
+  }
+
+  #workOut(): void {
+    for (const instanceId of this.#due) {
+      this.#due.delete(instanceId);
+      try {
+        this.#workOutOne(instanceId);
+      } catch (error) {
+        const log = this.#deps.log.child({ instance: instanceId });
+        log.error({ error: causeChain(error) }, "the status could not be worked out");
+      }
+    }
+  }
+
+  #workOutOne(instanceId: string): void {
     const loop = this.#running.get(instanceId)?.loop;
     if (loop === undefined) return;
     const { clock } = this.#deps;

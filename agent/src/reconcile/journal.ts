@@ -1,6 +1,11 @@
 /**
- * The writes that an attempt makes, each durable when it returns. The engine may die before or after any of
- * them; a test enumerates them all by wrapping this interface.
+ * The writes that an attempt makes. The engine may die before or after any of them; a test enumerates them all by
+ * wrapping this interface.
+ *
+ * A write without which recovery could not be right is on the disk when it returns: that a step begins or is undone, that
+ * it failed, the commit, a removal. Of the others a loss of power may take the last ones back, as if the agent had died
+ * before them: what was prepared is prepared again, and a step that was done is run again and finds what it did
+ * (docs/adr/0025).
  */
 import { pruneSealed } from "../assignments/sealed.ts";
 import type { Step } from "../drivers/driver.ts";
@@ -44,17 +49,25 @@ export function watchedJournal(journal: Journal, ended: (state: string) => void)
 
 export function storeJournal(store: Store): Journal {
   return {
-    note: (attempt) =>
-      store.transaction(() => {
+    note: (attempt) => {
+      const write = () => {
         pastAttempts.keepLast(store, attempt);
         attempts.put(store, attempt);
-      }),
-    rendered: (instanceId, rendering) => attempts.putRendering(store, instanceId, rendering),
-    append: (attempt, entry, at) => attempts.appendJournal(store, attempt, entry, at),
+      };
+      if (attempt.phase === "APPLYING") store.unsynced(write);
+      else store.transaction(write);
+    },
+    rendered: (instanceId, rendering) =>
+      store.unsynced(() => attempts.putRendering(store, instanceId, rendering)),
+    append: (attempt, entry, at) => {
+      const write = () => attempts.appendJournal(store, attempt, entry, at);
+      if (isFoundAgain(attempt, entry)) store.unsynced(write);
+      else store.transaction(write);
+    },
     commit: (attempt, committed, renderings, after) =>
       attempts.commit(store, attempt, committed, renderings, after),
     end: (attempt) =>
-      store.transaction(() => {
+      store.unsynced(() => {
         attempts.end(store, attempt);
         pruneSealed(store, attempt.instanceId);
       }),
@@ -69,4 +82,9 @@ export function storeJournal(store: Store): Journal {
         assignments.pruneReleases(store);
       }),
   };
+}
+
+/** Recovery does the step or its undo again; of what the commit has planned it does all that is not done. */
+function isFoundAgain({ phase }: AttemptRecord, { state }: JournalEntry): boolean {
+  return state === "DONE" || state === "UNDONE" || (phase === "CLEANING" && state === "BEGUN");
 }

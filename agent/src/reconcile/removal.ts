@@ -182,7 +182,7 @@ async function dropAll(work: Work): Promise<StepOutcome> {
   const { drivers, instanceId, context, snapshots } = work;
   for (const [kind, driver] of drivers) {
     await within(work, STEP_MS_MAX, `drop ${kind}`, (bounded) => driver.drop(instanceId, bounded));
-    snapshots.spoil(kind);
+    snapshots.spoil(kind, instanceId);
   }
   const [left] = await ownLives(work);
   if (left !== undefined) {

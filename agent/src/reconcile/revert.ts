@@ -44,7 +44,7 @@ export async function runRevert(work: Work, { kind }: Compared, steps: readonly 
       );
     }
   } finally {
-    work.snapshots.spoil(kind);
+    work.snapshots.spoil(kind, work.instanceId);
     await work.snapshots.fresh(kind).catch((error: unknown) => {
       work.log.debug({ kind, error: causeChain(error) }, "the look after a revert failed");
     });

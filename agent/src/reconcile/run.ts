@@ -181,7 +181,7 @@ export class AttemptRun {
       (signal) =>
         driver.run({ resourceId, kind, verb, input }, stepContext(this.work, signal, voice)),
       cut === undefined ? this.work.signal : AbortSignal.any([this.work.signal, cut]),
-    ).finally(() => this.work.snapshots.spoil(kind));
+    ).finally(() => this.work.snapshots.spoil(kind, this.work.instanceId));
   }
 
   /** Failure and turn are one write: a crash in between would otherwise go on after a failed step. */

@@ -234,7 +234,7 @@ async function runRepair(work: Work, step: Step, repair: RepairState): Promise<s
       (signal) =>
         driverOf(work, kind).run({ resourceId, kind, verb, input }, stepContext(work, signal)),
       work.signal,
-    ).finally(() => work.snapshots.spoil(kind));
+    ).finally(() => work.snapshots.spoil(kind, work.instanceId));
     repair.failures = 0;
     repair.until = 0;
     return undefined;

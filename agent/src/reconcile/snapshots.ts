@@ -1,9 +1,10 @@
 /**
- * What every driver finds on this host, looked at once for all instances. A look that fails or hangs is
- * "unknown", which is never taken for "nothing there".
+ * What every driver finds on this host: looked at once for all instances at a beat, and of one instance while something
+ * is done to it. A look that fails or hangs is "unknown", which is never taken for "nothing there".
  */
 import type { Clock } from "@holdfast/shared/clock.ts";
 import { Fault } from "@holdfast/shared/fault.ts";
+import { SharedLooks } from "@holdfast/shared/shared-looks.ts";
 import type { Driver, DriverContext, Live, LookScope } from "../drivers/driver.ts";
 
 /** All may use one look of this age, as long as nothing was done there since. */
@@ -22,16 +23,25 @@ export type WholeLook = Readonly<{
   of(instanceId: string, resourceId: string): readonly Live[];
 }>;
 
-type Look = Readonly<{ startedAt: number; lives: Promise<readonly Live[]>; byInstance: Index }>;
-/** Made when it is first asked for. */
-type Index = () => Promise<ReadonlyMap<string, readonly Live[]>>;
+type Look = Readonly<{
+  /** Monotonic, ms. */
+  startedAt: number;
+  lives: Promise<readonly Live[]>;
+  of(instanceId: string): Promise<readonly Live[]>;
+}>;
+
+/** What a look is at: one kind, everything of it or what is recorded, of all instances or of one. */
+type View = Readonly<{ kind: string; scope: LookScope; instanceId?: string }>;
 
 export class Snapshots {
   readonly #clock: Clock;
   readonly #drivers: ReadonlyMap<string, Driver>;
   readonly #context: DriverContext;
+  /** By view, the oldest first. */
   readonly #last = new Map<string, Look>();
-  readonly #next = new Map<string, Promise<Look>>();
+  readonly #looks = new SharedLooks();
+  /** When something was last done to an instance or to ANY, by kind. */
+  readonly #spoiledAt = new Map<string, Map<string, number>>();
   /** When everything was last looked at, by kind. */
   readonly #lookedAt = new Map<string, number>();
   readonly #whole = new Map<string, WholeLook>();
@@ -43,33 +53,41 @@ export class Snapshots {
   }
 
   /**
-   * Copies of this kind, from a look that began at most SNAPSHOT_AGE_MS_MAX ago, or after `since` (monotonic): all who
-   * look after their instances at one beat share one look, however long they take together.
+   * Copies of this kind, from a look at all instances that began at most SNAPSHOT_AGE_MS_MAX ago and after the last
+   * thing that was done to any.
    */
-  async recent(kind: string, scope: LookScope = "all", since?: number): Promise<readonly Live[]> {
-    return await (await this.#lookAt(kind, scope, since)).lives;
+  async recent(kind: string): Promise<readonly Live[]> {
+    const view: View = { kind, scope: "all" };
+    const last = this.#recentOf(view);
+    const isGood = last !== undefined && !this.#isSpoiled(last, kind, ANY);
+    return await (isGood ? last : await this.#freshLook(view)).lives;
   }
 
-  /** As recent, of one instance. */
+  /**
+   * Copies of one instance, from a look that began at most SNAPSHOT_AGE_MS_MAX ago and after the last thing that was
+   * done to it. `since` (monotonic): a look at all instances that began later is new enough, and where there is none one
+   * is taken, so that all who look after their instances at one beat share it, however long they take together.
+   */
   async of(
     instanceId: string,
     kind: string,
     scope: LookScope = "all",
     since?: number,
   ): Promise<readonly Live[]> {
-    const lives = await (await this.#lookAt(kind, scope, since)).byInstance();
-    return lives.get(instanceId) ?? [];
+    const due = scope === "recorded" && this.#isAllDue(kind) ? "all" : scope;
+    const scopes = due === "all" ? (["all"] as const) : SCOPES;
+    const own = scopes.map((each) => this.#recentOf({ kind, scope: each, instanceId }));
+    const shared = scopes.map((each) => this.#recentOf({ kind, scope: each }, since));
+    const isGood = (look: Look | undefined) => look && !this.#isSpoiled(look, kind, instanceId);
+    const known = [...own, ...shared].find(isGood);
+    if (known !== undefined) return await known.of(instanceId);
+    const isFirstOfBeat = since !== undefined && shared.every((look) => look === undefined);
+    return await this.#fresh({ kind, scope: due }, instanceId, !isFirstOfBeat);
   }
 
-  async #lookAt(kind: string, scope: LookScope, since: number | undefined): Promise<Look> {
-    if (scope === "recorded" && this.#isAllDue(kind)) return await this.#lookAt(kind, "all", since);
-    const last = this.#recentOf(kind, "all", since) ?? this.#recentOf(kind, scope, since);
-    return last ?? (await this.#freshLook(kind, scope));
-  }
-
-  /** From a look that began after this call; all who ask while one is under way share the one after it. */
-  async fresh(kind: string, scope: LookScope = "all"): Promise<readonly Live[]> {
-    return await (await this.#freshLook(kind, scope)).lives;
+  /** From a look at all instances that began after this call; all who ask while one is under way share the one after it. */
+  async fresh(kind: string): Promise<readonly Live[]> {
+    return await (await this.#freshLook({ kind, scope: "all" })).lives;
   }
 
   /** As fresh, of one instance. */
@@ -78,32 +96,37 @@ export class Snapshots {
     kind: string,
     scope: LookScope = "all",
   ): Promise<readonly Live[]> {
-    const lives = await (await this.#freshLook(kind, scope)).byInstance();
-    return lives.get(instanceId) ?? [];
+    return await this.#fresh({ kind, scope }, instanceId, true);
   }
 
-  async #freshLook(kind: string, scope: LookScope): Promise<Look> {
-    const key = keyOf(kind, scope);
-    const next = this.#next.get(key);
-    if (next !== undefined) return await next;
-    const current = this.#last.get(key)?.lives ?? Promise.resolve([]);
-    const look = current
-      .catch(() => [])
-      .then(() => {
-        this.#next.delete(key);
-        const lives = this.#look(kind, scope);
-        const startedAt = this.#clock.monotonic();
-        const taken = { startedAt, lives, byInstance: indexOf(lives) };
-        this.#last.set(key, taken);
-        if (scope === "all") this.#lookedAt.set(kind, startedAt);
-        // Who asked waits for it; who comes later has its own try.
-        return lives.then((all) => {
-          if (scope === "all") this.#whole.set(kind, wholeLook(startedAt, all));
-          return taken;
-        });
-      });
-    this.#next.set(key, look);
-    return await look;
+  async #fresh(view: View, instanceId: string, mayBeOne: boolean): Promise<readonly Live[]> {
+    const isOne = mayBeOne && this.#drivers.get(view.kind)?.observeOne?.[view.scope] !== undefined;
+    const look = await this.#freshLook(isOne ? { ...view, instanceId } : view);
+    return await look.of(instanceId);
+  }
+
+  /** Who asked waits for it; who comes later has its own try. */
+  async #freshLook(view: View): Promise<Look> {
+    return await this.#looks.take(keyOf(view), async () => {
+      const look = lookOf(this.#clock.monotonic(), this.#look(view));
+      this.#keep(view, look);
+      const all = await look.lives;
+      if (isWhole(view)) this.#whole.set(view.kind, wholeLook(look.startedAt, all));
+      return look;
+    });
+  }
+
+  /** Of one instance only while it is recent: there may be thousands. */
+  #keep(view: View, look: Look): void {
+    const oldest = this.#clock.monotonic() - SNAPSHOT_AGE_MS_MAX;
+    for (const [each, { startedAt }] of this.#last) {
+      if (startedAt >= oldest) break;
+      if (each.includes(OF_ONE)) this.#last.delete(each);
+    }
+    const key = keyOf(view);
+    this.#last.delete(key);
+    this.#last.set(key, look);
+    if (isWhole(view)) this.#lookedAt.set(view.kind, look.startedAt);
   }
 
   /** The last look at everything that has ended, however long ago; undefined before the first. */
@@ -111,17 +134,19 @@ export class Snapshots {
     return this.#whole.get(kind);
   }
 
-  /** Something was just done there: what was seen before does not count any more. */
-  spoil(kind: string): void {
-    for (const scope of SCOPES) {
-      const key = keyOf(kind, scope);
-      const last = this.#last.get(key);
-      if (last !== undefined) this.#last.set(key, { ...last, startedAt: Number.NEGATIVE_INFINITY });
-    }
+  /** Something was just done to the instance: what was seen of it before does not count any more. */
+  spoil(kind: string, instanceId: string): void {
+    const spoiledAt = this.#spoiledAt.get(kind) ?? new Map<string, number>();
+    const now = this.#clock.monotonic();
+    this.#spoiledAt.set(kind, spoiledAt.set(instanceId, now).set(ANY, now));
   }
 
-  #recentOf(kind: string, scope: LookScope, since: number | undefined): Look | undefined {
-    const last = this.#last.get(keyOf(kind, scope));
+  #isSpoiled({ startedAt }: Look, kind: string, instanceId: string): boolean {
+    return startedAt <= (this.#spoiledAt.get(kind)?.get(instanceId) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  #recentOf(view: View, since?: number): Look | undefined {
+    const last = this.#last.get(keyOf(view));
     if (last === undefined) return undefined;
     const oldest = this.#clock.monotonic() - SNAPSHOT_AGE_MS_MAX;
     return last.startedAt >= Math.min(oldest, since ?? oldest) ? last : undefined;
@@ -132,15 +157,19 @@ export class Snapshots {
     return this.#clock.monotonic() - lookedAt > RECORDED_ONLY_MS_MAX;
   }
 
-  async #look(kind: string, scope: LookScope): Promise<readonly Live[]> {
+  async #look({ kind, scope, instanceId }: View): Promise<readonly Live[]> {
     const driver = this.#drivers.get(kind);
     if (driver === undefined) {
       throw new Fault("FAILED_PRECONDITION", "DRIVER_MISSING", `no driver for kind ${kind}`);
     }
+    const one = instanceId === undefined ? undefined : driver.observeOne?.[scope];
     try {
-      return await bounded(this.#clock, OBSERVE_MS_MAX, `observe ${kind}`, (signal) =>
-        driver.observe({ ...this.#context, signal }, scope),
-      );
+      return await bounded(this.#clock, OBSERVE_MS_MAX, `observe ${kind}`, (signal) => {
+        const context = { ...this.#context, signal };
+        return one === undefined || instanceId === undefined
+          ? driver.observe(context, scope)
+          : one(instanceId, context);
+      });
     } catch (error) {
       if (error instanceof Fault) throw error;
       const message = error instanceof Error ? error.message : String(error);
@@ -151,13 +180,17 @@ export class Snapshots {
   }
 }
 
-function indexOf(lives: Promise<readonly Live[]>): Index {
-  let index: ReturnType<Index> | undefined;
-  return () => {
+/** Indexed when it is first asked for. */
+function lookOf(startedAt: number, lives: Look["lives"]): Look {
+  let index: Promise<ReadonlyMap<string, readonly Live[]>> | undefined;
+  const of = async (instanceId: string) => {
     index ??= lives.then((all) => Map.groupBy(all, ({ key }) => key.instanceId));
-    return index;
+    return (await index).get(instanceId) ?? [];
   };
+  return { startedAt, lives, of };
 }
+
+const ANY = "";
 
 const SCOPES = ["all", "recorded"] as const;
 
@@ -168,8 +201,16 @@ function wholeLook(startedAt: number, all: readonly Live[]): WholeLook {
   return { startedAt, all, of };
 }
 
-function keyOf(kind: string, scope: LookScope): string {
-  return `${scope} ${kind}`;
+/** In keys of looks at one instance, and of no other. */
+function isWhole({ scope, instanceId }: View): boolean {
+  return scope === "all" && instanceId === undefined;
+}
+
+const OF_ONE = " of ";
+
+function keyOf({ kind, scope, instanceId }: View): string {
+  const whole = `${scope} ${kind}`;
+  return instanceId === undefined ? whole : whole + OF_ONE + instanceId;
 }
 
 /** Nobody reads why a timer is not needed any more; an abort without a reason would make an error each time. */

@@ -59,7 +59,7 @@ export type Target = Readonly<{
 
 /** The newest accepted wish. Undefined if the instance is not known. */
 export function findWanted(store: Store, instanceId: string): Target | undefined {
-  return store.kept(instanceId, "wanted", () => {
+  return store.kept(instanceId, "assignment wanted", () => {
     const held = assignments.find(store, instanceId);
     return held === undefined ? undefined : targetOf(store, held.envelope.payload);
   });
@@ -67,7 +67,7 @@ export function findWanted(store: Store, instanceId: string): Target | undefined
 
 /** What serves. Undefined before the first commit. */
 export function findServing(store: Store, instanceId: string): Target | undefined {
-  return store.kept(instanceId, "serving", () => {
+  return store.kept(instanceId, "committed serving", () => {
     const committed = attempts.findCommitted(store, instanceId);
     if (committed === undefined) return undefined;
     return { ...targetOf(store, committed.assignment), given: committed.given };

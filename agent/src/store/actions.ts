@@ -62,7 +62,7 @@ export function findResult(store: Store, id: string): ActionResult | undefined {
 
 /** The open one that came first. */
 export function oldestOpen(store: Store, instanceId: string): Action | undefined {
-  return store.kept(instanceId, "action", () => {
+  return store.kept(instanceId, "action_order oldest", () => {
     const row = store.get<{ body: Uint8Array }>(
       `select body from action_order where instance_id = ? and result is null
         order by at, rowid limit 1`,

@@ -1,6 +1,6 @@
 /**
- * Attempts and their journal. Every function here is one transaction, synced before it returns: the engine
- * may be killed before or after any of them and finds its way from what is written.
+ * Attempts and their journal. Every function here is one transaction: the engine may be killed before or after any of
+ * them and finds its way from what is written. Which of them the disk must have at once, journal.ts says.
  * Phases: APPLYING (steps run) to UNDOING or CLEANING (committed, old copies go); all end in ENDED.
  */
 import type { Step } from "../drivers/driver.ts";

@@ -57,13 +57,30 @@ describe("openStore", () => {
     store.close();
   });
 
+  it("writes what the disk need not have yet as a whole, and is durable again afterwards", () => {
+    const { store } = openStore(path(), 1);
+    const synchronous = () => Number(store.db.pragma("synchronous", { simple: true }));
+    store.unsynced(() => facts.raiseIncarnation(store, 8n));
+    expect([facts.findIncarnation(store), synchronous()]).toEqual([8n, 2]);
+    const takenBack = () =>
+      store.unsynced(() => {
+        facts.raiseIncarnation(store, 9n);
+        expect(synchronous()).toBe(1);
+        throw new Error("no");
+      });
+    expect(takenBack).toThrow("no");
+    expect([facts.findIncarnation(store), synchronous()]).toEqual([8n, 2]);
+    store.transaction(() => store.unsynced(() => expect(synchronous()).toBe(2)));
+    store.close();
+  });
+
   it("gives what it read of an instance until something of that one is written", () => {
     const { store } = openStore(path(), 1);
     const [one, other] = ["a", "b"].map((digit) => `ins_${digit.repeat(32)}`) as [string, string];
     const reads = { one: 0, other: 0, shared: 0 };
     const ask = () => {
-      store.kept(one, "x", () => (reads.one += 1));
-      store.kept(other, "x", () => (reads.other += 1));
+      store.kept(one, "refusal x", () => (reads.one += 1));
+      store.kept(other, "refusal x", () => (reads.other += 1));
       store.keptShared("x", () => (reads.shared += 1));
       return { ...reads };
     };
@@ -72,6 +89,7 @@ describe("openStore", () => {
       { one: 1, other: 1, shared: 1 },
     ]);
     store.run("delete from refusal where instance_id = ?", one);
+    store.run("delete from journal where instance_id = ?", one);
     expect(ask()).toEqual({ one: 2, other: 1, shared: 1 });
     store.run("delete from refusal where at < ?", 0);
     expect(ask()).toEqual({ one: 3, other: 2, shared: 2 });

@@ -25,6 +25,7 @@ const KEPT_MAX = 65_536;
 /** Of what is not one instance's. */
 const SHARED = "";
 const INSTANCE_ID = /^ins_[0-9a-f]{32}$/;
+const WRITTEN_TABLE = /^\s*(?:insert(?: or \w+)? into|update|delete from)\s+(\w+)/;
 /** What SQLite answers where the disk is the reason, and not a statement. */
 const DISK_CODES = ["SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN"];
 
@@ -35,6 +36,8 @@ export class Store {
   readonly #statements = new Map<string, Database.Statement<SqlValue[], unknown>>();
   /** By instance, and by question. */
   readonly #kept = new Map<string, Map<string, unknown>>();
+  /** Of a statement that writes, the table. */
+  readonly #tables = new Map<string, string>();
   #keptCount = 0;
 
   /** Told how long each transaction took until it was on the disk; undefined: nobody measures. */
@@ -56,10 +59,14 @@ export class Store {
     return this.#statement(sql).all(...values) as Row[];
   }
 
-  /** Number of rows that changed. A statement that is given the id of an instance changes that one's rows alone. */
+  /**
+   * Number of rows that changed. A statement that is given the id of an instance changes rows of that one alone, and of
+   * one table alone.
+   */
   run(sql: string, ...values: SqlValue[]): number {
     const instanceId = values.find((value) => typeof value === "string" && INSTANCE_ID.test(value));
-    this.#forget(instanceId === undefined ? undefined : String(instanceId));
+    if (instanceId === undefined) this.#forgetAll();
+    else this.#forget(String(instanceId), this.#tableOf(sql));
     return this.#written(() => this.#statement(sql).run(...values).changes);
   }
 
@@ -73,16 +80,30 @@ export class Store {
   }
 
   /**
+   * As transaction, for what recovery would find out or do again: the disk has it no later than the next transaction,
+   * and until then only a loss of power takes it back, as a whole. Within another transaction it is as durable as that.
+   */
+  unsynced<Result>(work: () => Result): Result {
+    if (this.db.inTransaction) return work();
+    this.db.pragma("synchronous = NORMAL");
+    try {
+      return this.#written(() => this.db.transaction(work).immediate());
+    } finally {
+      this.db.pragma("synchronous = FULL");
+    }
+  }
+
+  /**
    * What `read` made of this store, until something is written through it that may change the answer: loops that look
-   * each second decode nothing twice. `key` names the question about the instance; nobody may change the answer. Within
-   * a transaction, which may be taken back, each call reads.
+   * each second decode nothing twice. `key` names the question about the instance and begins with the table that the
+   * answer is from; nobody may change the answer. Within a transaction, which may be taken back, each call reads.
    */
   kept<Answer>(instanceId: string, key: string, read: () => Answer): Answer {
     if (this.db.inTransaction) return read();
     const known = this.#kept.get(instanceId);
     if (known?.has(key)) return known.get(key) as Answer;
     const answer = read();
-    if (this.#keptCount >= KEPT_MAX) this.#forget(undefined);
+    if (this.#keptCount >= KEPT_MAX) this.#forgetAll();
     const answers = this.#kept.get(instanceId) ?? new Map<string, unknown>();
     this.#kept.set(instanceId, answers.set(key, answer));
     this.#keptCount += 1;
@@ -94,14 +115,30 @@ export class Store {
     return this.kept(SHARED, key, read);
   }
 
-  #forget(instanceId: string | undefined): void {
-    if (instanceId === undefined) {
-      this.#kept.clear();
-      this.#keptCount = 0;
-      return;
+  #forgetAll(): void {
+    this.#kept.clear();
+    this.#keptCount = 0;
+  }
+
+  #forget(instanceId: string, table: string): void {
+    const answers = this.#kept.get(instanceId);
+    if (answers === undefined) return;
+    for (const key of answers.keys()) {
+      if (key !== table && !key.startsWith(`${table} `)) continue;
+      answers.delete(key);
+      this.#keptCount -= 1;
     }
-    this.#keptCount -= this.#kept.get(instanceId)?.size ?? 0;
-    this.#kept.delete(instanceId);
+    if (answers.size === 0) this.#kept.delete(instanceId);
+  }
+
+  #tableOf(sql: string): string {
+    const known = this.#tables.get(sql);
+    if (known !== undefined) return known;
+    const table = WRITTEN_TABLE.exec(sql)?.[1];
+    if (table === undefined) throw new Fault("INTERNAL", "INTERNAL", `no write: ${sql}`);
+    if (this.#tables.size >= STATEMENTS_MAX) this.#tables.clear();
+    this.#tables.set(sql, table);
+    return table;
   }
 
   /** Without the write-ahead log. */

@@ -16,7 +16,7 @@ export type Adoption = Readonly<{
 type Row = Readonly<{ resourceId: string; incarnation: bigint; number: bigint; digest: string }>;
 
 export function list(store: Store, instanceId: string): readonly Adoption[] {
-  return store.kept(instanceId, "drift adoptions", () =>
+  return store.kept(instanceId, "drift_adoption", () =>
     store
       .all<Row>(
         `select resource_id as "resourceId", incarnation, number, digest from drift_adoption

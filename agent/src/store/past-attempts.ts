@@ -9,7 +9,7 @@ export const ATTEMPTS_KEPT_MAX = 5;
 
 /** Newest first. */
 export function list(store: Store, instanceId: string): readonly AttemptRecord[] {
-  return store.kept(instanceId, "past attempts", () =>
+  return store.kept(instanceId, "past_attempt", () =>
     store
       .all<{ body: string }>(
         "select body from past_attempt where instance_id = ? order by id desc limit ?",

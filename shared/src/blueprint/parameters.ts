@@ -196,29 +196,39 @@ function checkDefaults(schema: PlainObject, root: PlainObject, path: string): re
   });
 }
 
+type WithParameters = Readonly<{ parameters?: JsonObject | undefined }>;
+export type ParameterResolver = (plan: PlanParameters, given: JsonObject) => JsonObject;
+
 /**
  * The values an instance runs with: the schema's defaults, then the plan's values, then those given.
  * Throws INVALID_ARGUMENT `PARAMETERS_INVALID` with all problems: values against the schema, and given values
  * that differ from the plan's where the plan locks them.
  */
 export function resolveParameters(
-  blueprint: Readonly<{ parameters?: JsonObject | undefined }>,
+  blueprint: WithParameters,
   plan: PlanParameters,
   given: JsonObject,
 ): JsonObject {
+  return parameterResolver(blueprint)(plan, given);
+}
+
+/** As resolveParameters, for whoever asks more than once: to compile the schema takes most of the time. */
+export function parameterResolver(blueprint: WithParameters): ParameterResolver {
   const schema = blueprint.parameters ?? NO_PARAMETERS;
-  const locked = checkLocks(schema, plan, given);
-  const merged = structuredClone({ ...plan.parameters, ...given });
-  const size = JSON.stringify(merged).length;
-  if (size > PARAMETER_CHARS_MAX) {
-    const message = `${size} characters of JSON are too many; allowed: ${PARAMETER_CHARS_MAX}`;
-    throw invalid("PARAMETERS_INVALID", [{ path: "parameters", message }]);
-  }
   const compiled = compileSchema(schema, "parameters");
-  if ("problem" in compiled) throw invalid("PARAMETERS_INVALID", [compiled.problem]);
-  const found = [...locked, ...failures(compiled.validate, merged, "parameters")];
-  if (found.length > 0) throw invalid("PARAMETERS_INVALID", found);
-  return merged;
+  return (plan, given) => {
+    const locked = checkLocks(schema, plan, given);
+    const merged = structuredClone({ ...plan.parameters, ...given });
+    const size = JSON.stringify(merged).length;
+    if (size > PARAMETER_CHARS_MAX) {
+      const message = `${size} characters of JSON are too many; allowed: ${PARAMETER_CHARS_MAX}`;
+      throw invalid("PARAMETERS_INVALID", [{ path: "parameters", message }]);
+    }
+    if ("problem" in compiled) throw invalid("PARAMETERS_INVALID", [compiled.problem]);
+    const found = [...locked, ...failures(compiled.validate, merged, "parameters")];
+    if (found.length > 0) throw invalid("PARAMETERS_INVALID", found);
+    return merged;
+  };
 }
 
 /** The schema of a release that declares none. */

@@ -10,6 +10,7 @@ import {
   type DriverContext,
   type DriverReading,
   type Live,
+  type LookScope,
   type Readiness,
   STANDING_VERBS,
   type StepContext,
@@ -48,12 +49,10 @@ export function containerDriver(host: ContainerHost): Driver {
     isAtomic: true,
     missing: () => whyMissing(host),
     check: checkContainerSpec,
-    observe: async (context, scope = "all") => {
-      const copies = await findCopies(host, context);
-      if (scope === "recorded") {
-        return await Promise.all(copies.map((copy) => liveOf(host, copy, context)));
-      }
-      return await inParts(copies, (copy) => comparedOf(host, copy, context));
+    observe: (context, scope = "all") => lookAt(host, scope, context),
+    observeOne: {
+      recorded: (id, context) => lookAt(host, "recorded", context, id),
+      all: (id, context) => lookAt(host, "all", context, id),
     },
     prepare: (wanted, context) => prepareStart(host, wanted, context),
     steps: stepsFor,
@@ -136,6 +135,19 @@ async function readAll(
     return [];
   });
   return [...read.flat(), ...endedReadings(DRIVER_KIND).offer(context)];
+}
+
+async function lookAt(
+  host: ContainerHost,
+  scope: LookScope,
+  context: DriverContext,
+  instanceId?: string,
+): Promise<readonly Live[]> {
+  const copies = await findCopies(host, context, instanceId);
+  if (scope === "recorded") {
+    return await Promise.all(copies.map((copy) => liveOf(host, copy, context)));
+  }
+  return await inParts(copies, (copy) => comparedOf(host, copy, context));
 }
 
 async function comparedOf(host: ContainerHost, copy: Copy, context: DriverContext): Promise<Live> {

@@ -48,10 +48,17 @@ const INSPECTED_AT_ONCE_MAX = 8;
 
 type CopyHost = Pick<ContainerHost, "dock" | "kind">;
 
-/** Of the host's kind, oldest first. Rejects where the engine does not answer: unknown is not empty. */
-export async function findCopies(host: CopyHost, context: DriverContext): Promise<readonly Copy[]> {
+/**
+ * Of the host's kind, of one instance or of all, oldest first. Rejects where the engine does not answer: unknown is not
+ * empty.
+ */
+export async function findCopies(
+  host: CopyHost,
+  context: DriverContext,
+  instanceId?: string,
+): Promise<readonly Copy[]> {
   const isOwn = ({ handle }: Marks) => resourceOf(handle, host.kind) !== undefined;
-  return await findMarked(host, context, isOwn);
+  return await findMarked(host, context, isOwn, instanceId);
 }
 
 /** Whether any container of the instance is there, of whatever kind. */
@@ -60,16 +67,17 @@ export async function hasContainers(
   instanceId: string,
   context: DriverContext,
 ): Promise<boolean> {
-  const isOf = ({ key }: Marks) => key.instanceId === instanceId;
-  return (await findMarked(host, context, isOf)).length > 0;
+  return (await findMarked(host, context, () => true, instanceId)).length > 0;
 }
 
 async function findMarked(
   host: Pick<ContainerHost, "dock">,
   context: DriverContext,
   isMeant: (marks: Marks) => boolean,
+  instanceId: string | undefined,
 ): Promise<readonly Copy[]> {
-  const filters = { label: [`${LABEL.state}=${context.stateDir}`] };
+  const ofOne = instanceId === undefined ? [] : [`${LABEL.instance}=${instanceId}`];
+  const filters = { label: [`${LABEL.state}=${context.stateDir}`, ...ofOne] };
   const listed = await host.dock.ask("containers", context.signal, (docker) =>
     docker.listContainers({ all: true, filters }),
   );
@@ -88,8 +96,8 @@ export async function findCopy(
   handle: string,
   context: DriverContext,
 ): Promise<Copy | undefined> {
-  const copies = await findCopies(host, context);
-  return copies.find((copy) => copy.key.instanceId === instanceId && copy.handle === handle);
+  const copies = await findCopies(host, context, instanceId);
+  return copies.find((copy) => copy.handle === handle);
 }
 
 /** undefined: not ours or not meant, or gone between two questions. */

@@ -13,7 +13,7 @@ import {
   type StepOrder,
   type StepOutcome,
 } from "../driver.ts";
-import { findCopies } from "./copies.ts";
+import { findCopies, findOf } from "./copies.ts";
 import { driftOf, revertSteps } from "./drift.ts";
 import { Folder } from "./folder.ts";
 import { DRIVER_KIND, type FileHost } from "./host.ts";
@@ -40,6 +40,11 @@ export function fileDriver(host: FileHost): Driver {
       const copies = await findCopies(host, context);
       if (scope === "recorded") return copies.map(liveOf);
       return await inTurn(copies, (copy) => comparedOf(host, copy, context));
+    },
+    observeOne: {
+      recorded: async (id, context) => (await findOf(host, id, context)).map(liveOf),
+      all: async (id, context) =>
+        await inTurn(await findOf(host, id, context), (copy) => comparedOf(host, copy, context)),
     },
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareWrite(host, wanted, context)),

@@ -69,8 +69,9 @@ type Sight = Readonly<{
   isWhole: boolean;
 }>;
 type Place = Readonly<{ runDir: string; handle: string; record: CopyRecord | undefined }>;
-type CopyHost = Pick<ProgramHost, "procDir" | "kind">;
-type SettlingHost = Pick<ProgramHost, "procDir" | "kind" | "children">;
+type SeeingHost = Pick<ProgramHost, "procDir" | "looks">;
+type CopyHost = SeeingHost & Pick<ProgramHost, "kind">;
+type SettlingHost = CopyHost & Pick<ProgramHost, "children">;
 
 /** Of one environment mark per fact; see environment.ts, which sets them. */
 export const MARK = {
@@ -86,14 +87,16 @@ export const MARK = {
 } as const;
 
 /**
- * Every copy of this state directory, oldest first. One pass over /proc. Where only marks tell of a copy, its
- * record is written again, so that its end will be noticed: with the process the marks go.
+ * Every copy of this state directory, oldest first. One pass over /proc for all who ask at the same time. Where only
+ * marks tell of a copy, its record is written again, so that its end will be noticed: with the process the marks go.
  */
-export async function findCopies(
-  { procDir, kind }: CopyHost,
-  context: DriverContext,
-): Promise<readonly Copy[]> {
-  const sight = await look(procDir, context);
+export async function findCopies(host: CopyHost, context: DriverContext): Promise<readonly Copy[]> {
+  return await host.looks.take("copies", () => copiesHere(host, context));
+}
+
+async function copiesHere(host: CopyHost, context: DriverContext): Promise<readonly Copy[]> {
+  const { kind } = host;
+  const sight = await look(host, context);
   const places = new Map(placesOf(kind, context.stateDir).map((place) => [place.handle, place]));
   const marked = [...sight.marked.keys()].filter((name) => isOf(kind, name));
   const handles = new Set([...places.keys(), ...marked]);
@@ -122,13 +125,18 @@ export async function findSettledCopies(
 /**
  * As findSettledCopies, but asks the kernel only for the processes that records name: the copies' members are left
  * out, and copies that only marks tell of. Looks at everything where a record does not say how its process ended.
+ * `instanceId`: of that one alone.
  */
 export async function findRecordedCopies(
   host: SettlingHost,
   context: DriverContext,
+  instanceId?: string,
 ): Promise<readonly Copy[]> {
   const { procDir, kind } = host;
-  const places = placesOf(kind, context.stateDir);
+  const places =
+    instanceId === undefined
+      ? placesOf(kind, context.stateDir)
+      : placesIn(kind, context.directories(instanceId).run);
   const processes = places.flatMap(({ record }) => {
     const pid = record?.process?.pid;
     const entry = pid === undefined ? undefined : readProcess(procDir, pid);
@@ -137,8 +145,9 @@ export async function findRecordedCopies(
   const sight = partOf(procDir, processes);
   const copies = places.flatMap((place) => copyOf(sight, place.handle, place, context) ?? []);
   const isExplained = ({ running, exit }: Copy) => running || exit !== undefined;
-  if (!copies.every(isExplained)) return await findSettledCopies(host, context);
-  return copies.sort(byAge);
+  if (copies.every(isExplained)) return copies.sort(byAge);
+  const all = await findSettledCopies(host, context);
+  return instanceId === undefined ? all : all.filter(({ key }) => key.instanceId === instanceId);
 }
 
 function byAge(a: Copy, b: Copy): number {
@@ -166,14 +175,14 @@ function writeAgain(copy: Copy, context: DriverContext): void {
 
 /** One copy by its name; undefined if nothing is left of it. */
 export async function findCopy(
-  procDir: string,
+  host: SeeingHost,
   context: DriverContext,
   key: ResourceKey,
   handle: string,
 ): Promise<Copy | undefined> {
   const runDir = join(context.directories(key.instanceId).run, handle);
   const name = `${key.instanceId}/${handle}`;
-  const sight = await look(procDir, context);
+  const sight = await look(host, context);
   const place = { runDir, handle: name, record: readRecord(runDir) };
   return copyOf(sight, name, place, context);
 }
@@ -209,19 +218,24 @@ function isOf(kind: ProgramHost["kind"], name: string): boolean {
 /** Folders below run/ that hold a record, by instance and copy. */
 function placesOf(kind: ProgramHost["kind"], stateDir: string): readonly Place[] {
   const instances = join(stateDir, "instances");
-  return foldersOf(instances).flatMap((instance) => {
-    const run = join(instances, instance, "run");
-    return foldersOf(run).flatMap((copy): Place[] => {
-      const runDir = join(run, copy);
-      const isKind = isHandle(copy) && resourceOf(copy, kind) !== undefined;
-      const record = isKind ? readRecord(runDir) : undefined;
-      const isOwn = record?.handle === copy;
-      return isOwn ? [{ runDir, handle: `${record.instance}/${copy}`, record }] : [];
-    });
+  return foldersOf(instances).flatMap((each) => placesIn(kind, join(instances, each, "run")));
+}
+
+function placesIn(kind: ProgramHost["kind"], run: string): readonly Place[] {
+  return foldersOf(run).flatMap((copy): Place[] => {
+    const runDir = join(run, copy);
+    const isKind = isHandle(copy) && resourceOf(copy, kind) !== undefined;
+    const record = isKind ? readRecord(runDir) : undefined;
+    const isOwn = record?.handle === copy;
+    return isOwn ? [{ runDir, handle: `${record.instance}/${copy}`, record }] : [];
   });
 }
 
-async function look(procDir: string, context: DriverContext): Promise<Sight> {
+function look({ procDir, looks }: SeeingHost, context: DriverContext): Promise<Sight> {
+  return looks.take("processes", () => sightOf(procDir, context));
+}
+
+async function sightOf(procDir: string, context: DriverContext): Promise<Sight> {
   const processes = await readProcesses(procDir);
   const marked = new Map<string, Marked[]>();
   for (const entry of processes) {

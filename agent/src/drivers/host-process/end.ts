@@ -91,7 +91,7 @@ async function endProcesses(
   signalCopy(host, copy, signal);
   const isDone = await waitForEnd(host, copy, graceMs, context);
   // Looked for again: children may have been born since, and they must not outlive the copy.
-  const rest = await findCopy(host.procDir, context, copy.key, copy.handle);
+  const rest = await findCopy(host, context, copy.key, copy.handle);
   if (rest === undefined || rest.members.length === 0) return `ended after ${signal}`;
   const left = await killAll(host, rest, context);
   const who = isDone ? "a child of it" : "it";
@@ -117,7 +117,7 @@ async function killAll(
     killGroup(rest.record?.groups ?? {});
     signalCopy(host, rest, "SIGKILL");
     await waitForEnd(host, rest, Math.min(left, KILL_ROUND_MS), context);
-    rest = await findCopy(host.procDir, context, copy.key, copy.handle);
+    rest = await findCopy(host, context, copy.key, copy.handle);
   }
 }
 

@@ -2,6 +2,8 @@
  * What drivers of programs take from the agent's own process. Handed in, since only main.ts touches it and tests put
  * a made-up /proc in its place.
  */
+
+import { SharedLooks } from "@holdfast/shared/shared-looks.ts";
 import type { AgentConfig } from "../../config.ts";
 import type { CopyKind } from "../handles.ts";
 import { Children } from "./children.ts";
@@ -19,6 +21,8 @@ export type ProgramHost = Readonly<{
   onChange(instanceId: string): void;
   /** Those that it started itself. */
   children: Children;
+  /** At all processes of the host, and at all copies. */
+  looks: SharedLooks;
   /** Where the proc file system is mounted: /proc. */
   procDir: string;
   /** Why no control groups are to be made; undefined: as far as the host allows. */
@@ -45,6 +49,6 @@ export function programHost(
   onChange: ProgramHost["onChange"],
 ): ProgramHost {
   const withoutGroups = processCgroups === "off" ? "process_cgroups is off" : undefined;
-  const children = new Children();
-  return { kind, ...ground, children, uid, withoutGroups, users: processUsers, onChange };
+  const own = { children: new Children(), looks: new SharedLooks() };
+  return { kind, ...ground, ...own, uid, withoutGroups, users: processUsers, onChange };
 }

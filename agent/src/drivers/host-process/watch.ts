@@ -5,24 +5,26 @@
 import type { ProcessLimits } from "@holdfast/shared/blueprint/kinds/process-limits.ts";
 import type { DriverContext } from "../driver.ts";
 import { type Copy, findCopy } from "./copies.ts";
+import type { ProgramHost } from "./host.ts";
 import { residentKib, sharedOutKib } from "./proc.ts";
 
 const KIB_PER_MIB = 1_024;
 
 /** Which limit is passed, in words; empty if none is. */
 export async function overuseOf(
-  procDir: string,
+  host: Pick<ProgramHost, "procDir" | "looks">,
   copy: Copy,
   { memoryMib, pids }: ProcessLimits,
   context: DriverContext,
 ): Promise<string> {
+  const { procDir } = host;
   const watched = new Set(
     (copy.record?.kept ?? []).flatMap(({ amount, how }) => (how === "watched" ? [amount] : [])),
   );
   const isMemory = memoryMib !== undefined && watched.has("limits.memoryMib");
   const isPids = pids !== undefined && watched.has("limits.pids");
   if (!isMemory && !isPids) return "";
-  const members = (await findCopy(procDir, context, copy.key, copy.handle))?.members ?? [];
+  const members = (await findCopy(host, context, copy.key, copy.handle))?.members ?? [];
   if (isPids && members.length > pids) {
     return `has ${members.length} processes; its pids limit is ${pids}; it is ended`;
   }

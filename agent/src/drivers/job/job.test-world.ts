@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { SharedLooks } from "@holdfast/shared/shared-looks.ts";
 import type {
   Driver,
   DriverContext,
@@ -139,6 +140,7 @@ export function programHostOf(onChange: (instanceId: string) => void): ProgramHo
     umask: (mask) => process.umask(mask),
     onChange,
     children: new Children(),
+    looks: new SharedLooks(),
     procDir: "/proc",
     withoutGroups: undefined,
     uid: process.getuid?.() ?? 0,

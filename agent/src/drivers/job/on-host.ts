@@ -134,7 +134,7 @@ function seen(
       if (copy === undefined || !isAlive) return;
       if (copy.running) sampleMeter(host.procDir, copy);
       tendLogs(context.directories(job.instance), copy.handle, context);
-      const overuse = await overuseOf(host.procDir, copy, limits, context);
+      const overuse = await overuseOf(host, copy, limits, context);
       if (overuse === "") return;
       writeHealth(runDir, { wasReady: false, failures: 0, failing: true, overuse });
     },

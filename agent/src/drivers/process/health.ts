@@ -56,7 +56,7 @@ export async function healthOf(
   if (liveness !== undefined && isDue) {
     host.asked.note(copy.runDir, { ...host.asked.of(copy.runDir), livenessUptimeMs: now });
   }
-  const overuse = await overuseOf(host.procDir, copy, limits, context);
+  const overuse = await overuseOf(host, copy, limits, context);
   const after = overuse === "" ? probed : { ...probed, failing: true, overuse };
   keep(copy, before, after, context);
   const ageMs = now - ticksToMs(copy.process?.startTicks ?? 0);
@@ -106,17 +106,18 @@ function ended(copy: Copy, live: Live, context: DriverContext): Health {
  * somebody else may have taken it, and would answer in its name.
  */
 async function confirm(
-  { procDir }: ProcessHost,
+  host: ProcessHost,
   copy: Copy,
   target: ProbeTarget,
   answer: Answer,
   context: DriverContext,
 ): Promise<Answer> {
+  const { procDir } = host;
   const port = portOf(target, copy);
   if (port === undefined) return answer;
   if (copy.process === undefined || listensOn(procDir, copy.process.pid, port)) return answer;
   const pid = await listenerOf(procDir, port);
-  const whole = await findCopy(procDir, context, copy.key, copy.handle);
+  const whole = await findCopy(host, context, copy.key, copy.handle);
   // Where the listener cannot be seen there is no reason to doubt it.
   if (pid === undefined || whole?.members.some((member) => member.pid === pid)) return answer;
   const message = `port ${port} is held by ${describeProcess(procDir, pid)}, which is not of this copy`;

@@ -60,6 +60,10 @@ export function processDriver(host: ProcessHost): Driver {
       const copies = await findSettledCopies(host, context);
       return copies.map((copy) => comparedOf(procDir, copy, context));
     },
+    observeOne: {
+      recorded: async (id, context) =>
+        (await findRecordedCopies(host, context, id)).map((copy) => liveOf(copy, context)),
+    },
     prepare: (wanted, context) =>
       onHost(wanted.key.resourceId, () => prepareStart(host, wanted, context)),
     steps: stepsFor,

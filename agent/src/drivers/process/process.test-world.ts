@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "@holdfast/shared/clock.ts";
 import type { Log } from "@holdfast/shared/log.ts";
+import { SharedLooks } from "@holdfast/shared/shared-looks.ts";
 import { AskedCopies } from "../asked.ts";
 import type {
   Driver,
@@ -224,6 +225,7 @@ export function hostOf(onChange: (instanceId: string) => void): ProcessHost {
     umask: (mask) => process.umask(mask),
     onChange,
     children: new Children(),
+    looks: new SharedLooks(),
     asked: new AskedCopies(),
     specs: new ReadSpecs(),
     procDir: "/proc",

@@ -53,7 +53,7 @@ export async function restoreCopy(
   const input = inputOf(order);
   const key = { instanceId: input.instance(), resourceId: order.resourceId };
   const handle = input.handle();
-  const copy = await findCopy(host.procDir, context, key, handle);
+  const copy = await findCopy(host, context, key, handle);
   if (copy?.running !== true) return { handle, message: "it does not run any more" };
   const wanted = await context.wanted(input.digest());
   const spec = renderedSpecOf(wanted.spec);

@@ -15,7 +15,7 @@ export async function stopCopy(
   const input = inputOf(order);
   const key = { instanceId: input.instance(), resourceId: order.resourceId };
   const handle = input.handle();
-  const found = await findCopy(host.procDir, context, key, handle);
+  const found = await findCopy(host, context, key, handle);
   if (found === undefined) return removeRest(key, handle, context);
   if (found.members.length > 0) await pause(input.drainMs(), context);
   const known = found.record?.stop ?? STOP_UNKNOWN;
