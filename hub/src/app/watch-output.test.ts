@@ -201,4 +201,28 @@ describe("output of steps", () => {
     });
     expect(left?.aborted).toBe(true);
   });
+
+  it("is asked of the agent no faster than its viewer reads, however much there is", async () => {
+    let taken = 0;
+    answering(async (show) => {
+      const taker = take(show);
+      for (; !taker.left.aborted; taken++) await taker.take(part("y".repeat(16_000)));
+    });
+    const viewer = new AbortController();
+    const request = { instance: "there", follow: true };
+    const answers = instances().watchOutput(request, { signal: viewer.signal });
+    const reading = answers[Symbol.asyncIterator]();
+    expect((await reading.next()).value?.lines).toHaveLength(1);
+    let before = -1;
+    // Others are served meanwhile; what comes is at a standstill once the connection is full.
+    for (let calls = 0; calls < 50 || before !== taken; calls++) {
+      before = taken;
+      await instances().getInstance({ instance: "there" });
+      expect(taken).toBeLessThan(1_000);
+    }
+    viewer.abort();
+    await expect(reading.next().then(() => reading.next())).rejects.toMatchObject({
+      code: Code.Canceled,
+    });
+  });
 });
