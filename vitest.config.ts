@@ -10,7 +10,7 @@ console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
 
 /** Suites that take long, whose files are short: what begins last must not take longest. */
 const LONG =
-  /\/(test\/(chaos\/kill-loop|e2e|sim|security)\/|agent\/src\/(reconcile\/(restart|kill)|drivers\/[a-z]+\/[a-z]+\.crash)\.test)/;
+  /\/(test\/(chaos\/kill-loop|e2e|sim|security)\/|agent\/src\/drivers\/(container|job)\/)/;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -2,7 +2,8 @@
  * Builds every release of the worker into an artefact directory of its own: `dist/1.0.0/worker.mjs` and so on, one
  * file each, with `pg` inside. The same sources give the same bytes on every machine.
  */
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -10,18 +11,24 @@ import { build } from "esbuild";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const ENTRIES = { "1.0.0": "release-1.0.ts", "1.1.0": "release-1.1.ts", "1.2.0": "release-1.2.ts" };
 
+const WORKER = "worker.mjs";
+
 /** Versions that `buildReleases` makes. */
 export const VERSIONS = Object.keys(ENTRIES);
 
-/** Replaces `<directory>/<version>` for each version; leaves nothing else in them than worker.mjs. */
+/**
+ * Makes `<directory>/<version>` for each version; leaves nothing else in them than worker.mjs, which is there as a whole at
+ * every moment: somebody else may be publishing it.
+ */
 export async function buildReleases(directory: string): Promise<void> {
   for (const [version, entry] of Object.entries(ENTRIES)) {
-    await rm(join(directory, version), { recursive: true, force: true });
-    await mkdir(join(directory, version), { recursive: true });
+    const folder = join(directory, version);
+    await mkdir(folder, { recursive: true });
+    const draft = join(directory, `.${version}-${randomUUID()}`);
     await build({
       absWorkingDir: HERE, // Paths in the output are relative to this.
       entryPoints: [join("src", entry)],
-      outfile: join(directory, version, "worker.mjs"),
+      outfile: draft,
       bundle: true,
       platform: "node",
       format: "esm",
@@ -34,6 +41,9 @@ export async function buildReleases(directory: string): Promise<void> {
         js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
       },
     });
+    await rename(draft, join(folder, WORKER));
+    const others = (await readdir(folder)).filter((name) => name !== WORKER);
+    for (const name of others) await rm(join(folder, name), { recursive: true, force: true });
   }
 }
 

@@ -30,7 +30,7 @@ afterAll(() => shared.engine?.end());
 
 /** `sick` never answers its probe. */
 function specOf(version: Version): JsonObject {
-  const [timeoutMs, deadlineMs] = version === "sick" ? [300, 600] : [1_000, 20_000];
+  const [timeoutMs, deadlineMs] = version === "sick" ? [100, 250] : [1_000, 20_000];
   const http = { port: "http", path: "/cgi-bin/healthz" };
   return {
     image: { artefact: "worker" },
