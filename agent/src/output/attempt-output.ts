@@ -46,6 +46,7 @@ type Working = Readonly<{ step: string; kind: string }>;
 export class AttemptOutput {
   readonly #deps: AttemptOutputDeps;
   readonly #key: OutputKey;
+  readonly #since: number | undefined;
   readonly #stop = new AbortController();
   /** Resources that are being brought up, with the step that they are at. */
   readonly #working = new Map<string, Working>();
@@ -60,10 +61,11 @@ export class AttemptOutput {
   #looking: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
-  /** `kept`: attempts whose output stays, this one's too if it goes on. */
-  constructor(deps: AttemptOutputDeps, key: OutputKey, kept: readonly number[]) {
+  /** `kept`: attempts whose output stays, this one's too if it goes on; `since`: then, when it began. */
+  constructor(deps: AttemptOutputDeps, key: OutputKey, kept: readonly number[], since?: number) {
     this.#deps = deps;
     this.#key = key;
+    this.#since = since;
     this.#guarded(() => {
       // What an earlier life of the agent followed is gone on with, where that one stopped.
       for (const [identity, place] of deps.outputs.open(key, kept).places) {
@@ -88,12 +90,19 @@ export class AttemptOutput {
     const known = this.#noticed.get(kind);
     if (known !== undefined) return known;
     const noticed = this.#filesOf(kind).then((files) => {
-      for (const { identity } of files) {
-        if (!this.#followed.has(identity)) this.#others.add(identity);
+      for (const file of files) {
+        if (!this.#isOwn(kind, file)) this.#others.add(file.identity);
       }
     });
     this.#noticed.set(kind, noticed);
     return noticed;
+  }
+
+  /** What an earlier life of the agent began: nothing that runs to its end prints for an older attempt as well. */
+  #isOwn(kind: string, { identity, writtenAt }: LogFile): boolean {
+    if (this.#followed.has(identity)) return true;
+    const runsToEnd = this.#deps.drivers.get(kind)?.runsToEnd === true;
+    return runsToEnd && this.#since !== undefined && writtenAt >= this.#since;
   }
 
   /** From now on what new copies of its resource print is this step's. */

@@ -1,5 +1,5 @@
 /** What steps said, from a real program in a real attempt to whoever asks: live, bounded, without secrets, kept for a while. */
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -63,6 +63,15 @@ function begin(a: CrashResource, b: CrashResource = a, driver?: () => Driver): L
   return life;
 }
 
+/** Whether any log of the instance holds this. */
+function logOf(text: string): true | undefined {
+  const { logs } = world.context.directories(CRASH_INSTANCE);
+  const found = readdirSync(logs).some((name) =>
+    readFileSync(join(logs, name), "utf8").includes(text),
+  );
+  return found || undefined;
+}
+
 function ended({ store }: Life, number: bigint) {
   return eventually(`the attempt at ${number} has ended`, () => {
     const record = attempts.find(store, CRASH_INSTANCE);
@@ -119,6 +128,22 @@ describe("what a job prints", () => {
     expect((await ended(its, 1n)).state).toBe("COMMITTED");
     const position = first.at(-1)?.position ?? "";
     expect(textsOf(await all(its, { position }))).toEqual(["m/run: two"]);
+  });
+
+  it("is gone on with by the next life of the agent, also where the last one had read none of it", async () => {
+    let its = begin(TALKS);
+    its.wish(1n, "a");
+    await eventually("it runs", () => logOf("one"));
+    await its.end();
+    // As if it had been killed before its first look.
+    rmSync(join(world.context.directories(CRASH_INSTANCE).run, "../step-output"), {
+      recursive: true,
+    });
+    its = begin(TALKS);
+    writeFileSync(world.dataFile("go"), "");
+    await ended(its, 1n);
+    const texts = ["m/run: one", "m/run: the dsn is [redacted]", "m/run: two"];
+    expect(textsOf(await all(its, { follow: true }))).toEqual(texts);
   });
 
   it("is gone on with by the next life of the agent, each line once", async () => {

@@ -39,7 +39,8 @@ export class AttemptRun {
     const { instanceId } = work;
     const isNew = entries.length === 0;
     const kept = keptOutputs(work).filter((id) => id !== record.id || !isNew);
-    this.output = new AttemptOutput(work, { instanceId, attempt: record.id }, kept);
+    const key = { instanceId, attempt: record.id };
+    this.output = new AttemptOutput(work, key, kept, isNew ? undefined : record.startedAt);
   }
 
   get record(): AttemptRecord {
