@@ -108,18 +108,24 @@ async function copyOf(
   isMeant: (marks: Marks) => boolean,
 ): Promise<Copy | undefined> {
   const marks = marksIn(info.Labels, context.stateDir);
-  const state = STATES.find((each) => each === info.State) ?? "exited";
+  const listed = stateIn(info.State);
   if (marks === undefined || !isMeant(marks)) return undefined;
   const runDir = runDirOf(marks.key, marks.handle, context);
-  const known = { ...marks, id: info.Id, runDir, state, createdAt: info.Created * 1_000 };
+  const known = { ...marks, id: info.Id, runDir, createdAt: info.Created * 1_000 };
   const rest = { ...known, engineRestarts: 0, exit: undefined, health: readHealth(runDir) };
-  const isPlain = marks.restartPolicy === "agent" && (state === "running" || state === "created");
-  if (isPlain) return rest;
+  if (marks.restartPolicy === "agent" && listed === "running") return { ...rest, state: listed };
   const inspected = await inspect(host, info.Id, marks.handle, context);
   if (inspected === undefined) return undefined;
+  // The list is behind a start that is under way, which the closer look waits for.
+  const state = listed === "created" ? stateIn(inspected.State.Status, listed) : listed;
   const engineRestarts = inspected.RestartCount ?? 0;
   const hasEnded = state === "exited" || state === "dead";
-  return { ...rest, engineRestarts, exit: hasEnded ? exitOf(inspected, context) : undefined };
+  const exit = hasEnded ? exitOf(inspected, context) : undefined;
+  return { ...rest, state, engineRestarts, exit };
+}
+
+function stateIn(text: string, otherwise: CopyState = "exited"): CopyState {
+  return STATES.find((each) => each === text) ?? otherwise;
 }
 
 /** undefined: there is no such container. */

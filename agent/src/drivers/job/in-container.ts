@@ -10,6 +10,7 @@ import { STOP_UNKNOWN } from "../copy-plan.ts";
 import type { DriverContext, DriverReading, Wanted } from "../driver.ts";
 import { type Copy, findCopies, findCopy } from "../engine/copies.ts";
 import { endCopy, isLiving, leaveInstance, removeCopy } from "../engine/end.ts";
+import { isGone } from "../engine/faults.ts";
 import { givenDirOf, removeGiven, removeInstanceGiven } from "../engine/given.ts";
 import { type ContainerHost, hostFor } from "../engine/host.ts";
 import { holdImage, letGoOfImages } from "../engine/image.ts";
@@ -222,9 +223,12 @@ async function beginRun(
 ): Promise<void> {
   if (spec.runsAs !== "container") return;
   const handle = runHandle(job.handle, run.number);
-  // What an earlier start under this number left was never started.
+  // What an earlier start under this number left was never started, unless its order arrives late.
   const left = await findCopy(host, job.instance, handle, context);
-  if (left !== undefined) await removeCopy(host, left, context);
+  if (left !== undefined && !(await removeUnstarted(host, left, context))) {
+    launched({ uptimeMs: host.uptimeMs() });
+    return;
+  }
   const runDir = jobDir(context, job.instance, handle);
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
   const gives = part === "run" && Object.keys(spec.outputs).length > 0;
@@ -245,6 +249,27 @@ async function beginRun(
   launched({ uptimeMs: host.uptimeMs() });
   await launchContainer(host, making, copy, context);
   context.log.debug({ job: handle, container: copy.id, try: run.try }, "job begun");
+}
+
+/** Whether it is gone: the engine keeps one that runs. */
+async function removeUnstarted(
+  host: ContainerHost,
+  copy: Copy,
+  context: DriverContext,
+): Promise<boolean> {
+  try {
+    await host.dock.ask(copy.handle, context.signal, (docker) =>
+      docker.getContainer(copy.id).remove({ force: false, v: true }),
+    );
+  } catch (error) {
+    if (!isGone(error)) {
+      const now = await findCopy(host, copy.key.instanceId, copy.handle, context);
+      if (now !== undefined && now.state !== "created") return false;
+      throw error;
+    }
+  }
+  await removeCopy(host, copy, context);
+  return true;
 }
 
 /** Runs of a schedule are of the generation that armed it. */
