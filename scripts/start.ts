@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { Fleet } from "./fleet/fleet.ts";
-import { homeOf, layoutOf, portsFromOf } from "./fleet/layout.ts";
+import { containerSocketOf, homeOf, layoutOf, portsFromOf } from "./fleet/layout.ts";
 import { finalScreen } from "./fleet/screen.ts";
 import { bringUp, takeDown } from "./fleet/setup.ts";
 
@@ -32,7 +32,12 @@ async function main(): Promise<number> {
     stdio: ["ignore", "ignore", "inherit"],
   });
   if (built.status !== 0) throw new Error("the example could not be built");
-  const options = { portsFrom: portsFromOf(process.env), sampleWindowMs: 2_000, say };
+  const options = {
+    portsFrom: portsFromOf(process.env),
+    sampleWindowMs: 2_000,
+    containerSocket: containerSocketOf(process.env),
+    say,
+  };
   const first = await Promise.race([bringUp(fleet, options).then(() => "up" as const), ended]);
   if (first === "up") {
     process.stdout.write(await finalScreen(fleet, process.cwd()));

@@ -128,9 +128,10 @@ export class Fleet {
   /** Ends the agent and its workloads; what they wrote stays. */
   async haltAgent(name: string): Promise<void> {
     await this.stopAgent(name);
-    const { state } = this.layout.agent(name);
+    const { state, config } = this.layout.agent(name);
     if (!existsSync(join(state, "agent.db"))) return;
-    const args = ["halt", "--all", "--state", state];
+    // With all that it was started with, such as the engine that its containers run in.
+    const args = ["halt", "--all", "--config", config];
     checked("holdfast-agent", args, await this.#run("holdfast-agent", args));
   }
 

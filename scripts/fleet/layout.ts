@@ -47,6 +47,17 @@ export function portsFromOf(env: Readonly<Record<string, string | undefined>>): 
   throw new Error(`HOLDFAST_PORTS_FROM: got ${shown(given)}; allowed: 1024 to ${PORT_MAX}`);
 }
 
+/**
+ * The container engine of this fleet's agents, such as /var/run/docker.sock; none unless HOLDFAST_CONTAINER_SOCKET names it:
+ * whoever may ask it has the rights of root.
+ */
+export function containerSocketOf(
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const given = env["HOLDFAST_CONTAINER_SOCKET"];
+  return given === undefined || given === "" ? undefined : resolve(given);
+}
+
 export function layoutOf(root: string, home: string): Layout {
   const hubData = join(home, "hub");
   return {

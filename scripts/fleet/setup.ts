@@ -23,6 +23,8 @@ const ROLLED_BACK = 7;
 export type FleetOptions = Readonly<{
   portsFrom: number;
   sampleWindowMs: number;
+  /** Of the engine that agents may run containers in. */
+  containerSocket?: string | undefined;
   say(line: string): void;
 }>;
 
@@ -133,7 +135,9 @@ async function offerProduct(fleet: Fleet, say: (line: string) => void): Promise<
 
 async function joinCell(fleet: Fleet, cell: "hosted" | "byoa", options: FleetOptions) {
   const whose = cell === "byoa" ? ["--tenant", "initech"] : [];
-  await fleet.startAgent(cell, { sample_window_ms: options.sampleWindowMs }, () =>
+  const { containerSocket, sampleWindowMs } = options;
+  const engine = containerSocket === undefined ? {} : { container_socket: containerSocket };
+  await fleet.startAgent(cell, { sample_window_ms: sampleWindowMs, ...engine }, () =>
     fleet.cli(["cell", "token", cell, ...whose]),
   );
 }

@@ -25,16 +25,22 @@ export type Running = Readonly<{
 export class Checkout {
   readonly folder = mkdtempSync(join(tmpdir(), "holdfast-transcript-"));
   #fleet: Running | undefined;
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #prefix: readonly string[];
 
-  constructor() {
+  /** `prefix`: words before each command, such as those that enter a network namespace. */
+  constructor(env: Readonly<Record<string, string>> = {}, prefix: readonly string[] = []) {
+    this.#env = env;
+    this.#prefix = prefix;
     for (const name of NAMES) symlinkSync(join(ROOT, name), join(this.folder, name));
   }
 
   /** As in a terminal: a session of its own, whose Ctrl-C reaches everything in it. */
   start(command: string): Running {
-    const env = { ...process.env, HOLDFAST_HOME: join(this.folder, ".holdfast"), NO_COLOR: "1" };
-    const options = { cwd: this.folder, env, detached: true };
-    const child = spawn("sh", ["-c", command], options);
+    const home = { HOLDFAST_HOME: join(this.folder, ".holdfast"), NO_COLOR: "1" };
+    const env = { ...process.env, ...home, ...this.#env };
+    const [program = "", ...args] = [...this.#prefix, "sh", "-c", command];
+    const child = spawn(program, args, { cwd: this.folder, env, detached: true });
     let output = "";
     const take = (chunk: Buffer) => {
       output += chunk.toString("utf8");

@@ -1,6 +1,7 @@
 /**
  * Transcripts in documents: which commands they show, what those print, and what of it may differ from one
- * run to the next. Only ids, times and ports may; each has its pattern here, with its name.
+ * run to the next. Only ids, times, ports and the sizes of other people's programs may; each has its pattern here, with its
+ * name.
  */
 
 export type Command = Readonly<{
@@ -12,12 +13,13 @@ export type Command = Readonly<{
 /** What may differ between two runs, in the order in which it is masked. */
 const MASKS: readonly Readonly<{ name: string; pattern: RegExp }>[] = [
   { name: "ID", pattern: /\b[a-z]{3}_[0-9a-f]{32}\b/g },
-  { name: "ID", pattern: /\b[a-z]+-\d+\.\d+-[0-9a-f]{12}-\d+(?:r\d+)?/g },
+  { name: "ID", pattern: /\b[a-z]+-\d+\.\d+-[0-9a-f]{12}-\d+(?:[rcj]\d+)?/g },
   { name: "DIGEST", pattern: /\bsha256:[0-9a-f]{64}\b/g },
   { name: "ID", pattern: /\bpid"?[ :]\d+/g },
   { name: "TIME", pattern: /\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?/g },
   { name: "TIME", pattern: /\b\d+(\.\d+)? ?(ms|s|m|h|d)\b/g },
   { name: "PORT", pattern: /"port":\d+/g },
+  { name: "SIZE", pattern: /\b\d+(\.\d+)? MiB\b/g },
   { name: "PORT", pattern: /127\.0\.0\.1:\d+/g },
 ];
 /** What npm itself says, and what the set-up says only when it has something to do. */
