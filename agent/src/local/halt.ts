@@ -74,7 +74,7 @@ async function haltOne(
     ).catch((error: unknown) => failed.push(causeChain(error)));
   }
   const isLeft = ({ phase, handle }: Live) =>
-    (phase === "running" || phase === "stopping") &&
+    (phase === "starting" || phase === "running" || phase === "stopping") &&
     !orders.some(({ input }) => input["handle"] === handle);
   const left = copies.filter(isLeft);
   return { ended: orders.length - failed.length, left, failed };

@@ -3,6 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { systemClock } from "@holdfast/shared/clock.ts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { haltWorkloads } from "../../local/halt.ts";
 import { eventually, INSTANCE } from "../container/container.test-world.ts";
 import { type DockerWorld, startDocker, whyNoDocker } from "../container/docker.test-world.ts";
 import { writeImage } from "../container/images.test-world.ts";
@@ -157,6 +158,30 @@ function tests(): void {
       );
     }
     await expect(again).rejects.toThrow("ended with status 137, as after SIGKILL");
+  });
+
+  it("is ended by a halt as one that is cut off; what nothing takes back only where that is asked", async () => {
+    const host = { pid: process.pid, uid: process.getuid?.() ?? 0, startTimeOf: () => "1" };
+    const halt = (all: boolean) =>
+      haltWorkloads(world.stateDir, host, [world.driver()], world.context, { all });
+    const undone = world.wanted(["wait"], { with: UNDONE });
+    const step = await leftRunning(undone);
+    expect(await halt(false)).toBe("1 workloads ended; data is kept\n");
+    expect((await world.observe()).map(({ phase }) => phase)).not.toContain("running");
+    writeFileSync(world.dataFile("go"), "");
+    await expect(world.driver().run(step, world.known(undone))).rejects.toThrow(
+      "failed 2 times; the last one ended with status 4",
+    );
+    const digest = `sha256:${"2".repeat(64)}`;
+    const grave = world.wanted(["hang"], { digest, with: IRREVERSIBLE });
+    const cut = await leftRunning(grave);
+    expect(await halt(false)).toContain("0 workloads ended; data is kept\nmigrate of ins_");
+    expect(await halt(true)).toBe("1 workloads ended; data is kept\n");
+    await expect(world.driver().run(cut, world.known(grave))).rejects.toMatchObject({
+      reason: "JOB_END_UNKNOWN",
+      message: expect.stringContaining("was ended by a halt while it ran"),
+    });
+    expect(world.ran()).toEqual(["wait", "wait", "hang"]);
   });
 
   it("is undone by its image, and leaves neither container nor network nor image", async () => {

@@ -156,7 +156,10 @@ function seen(
     },
     ended: (stop) => copy && endOf(host, copy, stop),
     end: async () => {
-      if (copy !== undefined) await endCopy(host, copy, context, job.stop);
+      if (copy === undefined) return;
+      // Whoever asked the engine to start it may be gone, and the question be on its way still.
+      if (copy.state === "created") await removeCopy(host, copy, context);
+      else await endCopy(host, copy, context, job.stop);
     },
     close: (at) => {
       if (copy !== undefined) endMeter(copy, at, context);

@@ -181,7 +181,7 @@ export async function haltJob(
     const run = job?.[part];
     if (job === undefined || run === undefined || run.end !== undefined) continue;
     const seen = await see(runners, job, run, context);
-    if (seen.isAlive) await endRun(job, part, seen, "halted", context);
+    if (seen.isAlive || seen.isUnbegun()) await endRun(job, part, seen, "halted", context);
   }
   if (job === undefined) {
     const lost = { instance: input.instance(), handle };
