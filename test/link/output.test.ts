@@ -10,7 +10,9 @@ import { describe, expect, it } from "vitest";
 import { OUTPUTS_TOLD_MAX } from "../../agent/src/link/output-tellers.ts";
 import type { OutputPort } from "../../agent/src/link/port.ts";
 import {
+  OUTPUT_VIEWS_MAX,
   OUTPUT_VIEWS_PER_CELL_MAX,
+  OUTPUT_VIEWS_PER_VENDOR_MAX,
   type OutputView,
   OutputViews,
 } from "../../hub/src/app/output-views.ts";
@@ -171,6 +173,24 @@ describe("output", () => {
 });
 
 describe("a viewer", () => {
+  it("takes no more than its share of its cell, its vendor and the hub", () => {
+    const views = new OutputViews(new MovableClock());
+    views.attach(() => true);
+    const viewer = new AbortController();
+    const open = (vendorId: string, at: number) =>
+      views.open(
+        { vendorId, cellId: `${Math.floor(at / OUTPUT_VIEWS_PER_CELL_MAX)}` },
+        create(ShowOutputSchema, { id: `${vendorId}${at}` }),
+        viewer.signal,
+      );
+    for (let at = 0; at < OUTPUT_VIEWS_PER_VENDOR_MAX; at++) open("a", at);
+    expect(() => open("a", 1_000)).toThrow("50 views of output of this vendor are open");
+    for (let at = 0; at < OUTPUT_VIEWS_MAX - OUTPUT_VIEWS_PER_VENDOR_MAX; at++) open("b", at);
+    expect(() => open("c", 0)).toThrow("100 views of output of this hub are open");
+    viewer.abort();
+    expect(open("c", 0)).toBeDefined();
+  });
+
   it("is told when the agent does not answer, and when it falls silent", async () => {
     const clock = new MovableClock();
     const at = { ...clock, sleep: async () => undefined };

@@ -15,8 +15,9 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { OutputTaker } from "../link/port.ts";
 import type { CellRef } from "./cell-bells.ts";
 
-/** Of all vendors; and of one cell, whose agent bears twice as many. */
+/** Of all vendors, of one, and of one cell, whose agent bears twice as many. */
 export const OUTPUT_VIEWS_MAX = 100;
+export const OUTPUT_VIEWS_PER_VENDOR_MAX = 50;
 export const OUTPUT_VIEWS_PER_CELL_MAX = 8;
 /** From the question to the agent's answer. */
 export const OUTPUT_ANSWER_MS_MAX = 10_000;
@@ -48,8 +49,11 @@ export class OutputViews {
    * `OUTPUT_VIEWS_TOO_MANY`.
    */
   open(cell: CellRef, show: ShowOutput, signal: AbortSignal): OutputView | undefined {
-    const ofCell = [...this.#open.values()].filter((view) => view.isOf(cell)).length;
+    const open = [...this.#open.values()];
+    const ofCell = open.filter((view) => view.isOf(cell)).length;
+    const ofVendor = open.filter(({ vendorId }) => vendorId === cell.vendorId).length;
     refuseMore(ofCell, OUTPUT_VIEWS_PER_CELL_MAX, "of this cell");
+    refuseMore(ofVendor, OUTPUT_VIEWS_PER_VENDOR_MAX, "of this vendor");
     refuseMore(this.#open.size, OUTPUT_VIEWS_MAX, "of this hub");
     const { id } = show;
     const view = new OutputView(this.#clock, cell, signal, () => void this.#open.delete(id));
@@ -92,6 +96,10 @@ export class OutputView {
     this.#forget = forget;
     signal.addEventListener("abort", () => this.leave(), { once: true });
     if (signal.aborted) this.leave();
+  }
+
+  get vendorId(): string {
+    return this.#cell.vendorId;
   }
 
   isOf({ vendorId, cellId }: CellRef): boolean {
