@@ -112,6 +112,17 @@ describe("an instance that was removed", () => {
     expect(world.copies()).toHaveLength(1);
   });
 
+  it("stays known as long as nobody can say whether data of it is kept", async () => {
+    await agent.end();
+    agent = world.begin({ clock, missing: "no driver works here" });
+    const gone = { number: 1n, tombstone: true };
+    await agent.intake.offered(world.offerOf(gone));
+    await agent.until((status) => status.removed);
+    offsetMs = 2 * REMOVED_KEPT_MS;
+    agent.engine.forgetRemoved("due");
+    expect(known()).toEqual([instanceId(1)]);
+  });
+
   it("makes room for another where an agent has as many as it may", async () => {
     await removed(1);
     await removed(2);

@@ -3,10 +3,11 @@
  * looks at it grow with all that ever was. What keeps data stays known for as long as the data is there: an order to destroy
  * it names the instance.
  */
-import { rmdirSync } from "node:fs";
+import { rmdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "@holdfast/shared/clock.ts";
 import type { DriverContext } from "../drivers/driver.ts";
+import { outputFolder } from "../output/outputs.ts";
 import type { Store } from "../store/database.ts";
 import * as removed from "../store/removed.ts";
 import type { KeptLooks } from "./kept.ts";
@@ -38,6 +39,7 @@ export function forgetRemoved(its: Ground, room: "due" | "one"): readonly string
 /** Where something is in them after all, they stay. */
 function removeFolders({ context }: Ground, instanceId: string): void {
   const { run, logs, data } = context.directories(instanceId);
+  rmSync(outputFolder(run), { recursive: true, force: true });
   for (const path of [run, logs, data, dirname(data)]) {
     try {
       rmdirSync(path);

@@ -65,7 +65,8 @@ export class KeptLooks {
 
   /** Unknown is not empty: also what was not looked at yet. */
   mayHave(instanceId: string): boolean {
-    const hasLooked = [...this.#deps.drivers.keys()].every((kind) => this.#found.has(kind));
+    const kinds = [...this.#deps.drivers.keys()];
+    const hasLooked = kinds.length > 0 && kinds.every((kind) => this.#found.has(kind));
     return !hasLooked || this.of(instanceId).length > 0;
   }
 
