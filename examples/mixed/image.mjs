@@ -3,7 +3,7 @@
  * engine and no network is needed for it, only a static busybox. `image.mjs [BUSYBOX]`
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const BUSYBOX = process.argv[2] ?? "/bin/busybox";
@@ -70,12 +70,14 @@ const config = Buffer.from(
 const name = `${hexOf(config)}.json`;
 const manifest = [{ Config: name, RepoTags: null, Layers: ["layer.tar"] }];
 mkdirSync(join(import.meta.dirname, "dist"), { recursive: true });
+// Whoever publishes meanwhile reads the one before.
 writeFileSync(
-  FILE,
+  `${FILE}.new`,
   archive(
     entry(name, config),
     entry("layer.tar", layer),
     entry("manifest.json", Buffer.from(JSON.stringify(manifest))),
   ),
 );
+renameSync(`${FILE}.new`, FILE);
 console.log("examples/mixed/dist/tides.tar is written");

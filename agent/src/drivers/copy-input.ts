@@ -1,8 +1,6 @@
-/** Reads the input of a step from the journal. What an older agent wrote may lack a field; it never names a path. */
-import { Fault } from "@holdfast/shared/fault.ts";
-import { shown } from "@holdfast/shared/text.ts";
+/** The input of the steps of kinds whose copies run: starts, stops and what is done to one of them. */
 import type { JsonValue, StepOrder } from "./driver.ts";
-import { isHandle } from "./names.ts";
+import { fieldsIn } from "./step-input.ts";
 
 export type StepInput = Readonly<{
   instance(): string;
@@ -16,32 +14,12 @@ export type StepInput = Readonly<{
   keep(): boolean;
 }>;
 
-/** Each function throws INTERNAL `STEP_INPUT` if the field is absent or wrong: it was ours to write. */
-export function inputOf({ verb, input }: StepOrder): StepInput {
-  const wrong = (name: string, value: JsonValue | undefined) =>
-    new Fault(
-      "INTERNAL",
-      "STEP_INPUT",
-      `${verb}: ${name} in the step's input: got ${shown(value)}`,
-    );
-  const text = (name: string): string => {
-    const value = input[name];
-    if (typeof value === "string" && value !== "") return value;
-    throw wrong(name, value);
-  };
-  const number = (name: string): number | undefined => {
-    const value = input[name];
-    if (value === undefined || (typeof value === "number" && value >= 0)) return value;
-    throw wrong(name, value);
-  };
-  const handle = (value: JsonValue | undefined): string => {
-    if (typeof value === "string" && isHandle(value)) return value;
-    throw wrong("handle", value);
-  };
+/** Each function throws INTERNAL `STEP_INPUT`, as fieldsIn. */
+export function inputOf(order: StepOrder): StepInput {
+  const { input } = order;
+  const { named, text, number, handle } = fieldsIn(order);
   return {
-    instance: () => text("instance"),
-    handle: () => handle(input["handle"]),
-    digest: () => text("digest"),
+    ...named,
     restarts: () => number("restarts") ?? 0,
     replaces: () => {
       const names = input["replaces"];

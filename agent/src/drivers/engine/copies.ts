@@ -5,7 +5,7 @@
 import type { DriverContext } from "../driver.ts";
 import { resourceOf } from "../handles.ts";
 import type { Docker } from "./dock.ts";
-import { isGone } from "./faults.ts";
+import { unlessGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
 import { LABEL, type Marks, marksIn } from "./marks.ts";
 import { type HealthNote, readHealth, runDirOf } from "./notes.ts";
@@ -135,12 +135,9 @@ export async function inspect(
   what: string,
   { signal }: Pick<DriverContext, "signal">,
 ): Promise<Docker.ContainerInspectInfo | undefined> {
-  try {
-    return await dock.ask(what, signal, (docker) => docker.getContainer(container).inspect());
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw error;
-  }
+  return await unlessGone(
+    dock.ask(what, signal, (docker) => docker.getContainer(container).inspect()),
+  );
 }
 
 function exitOf({ State }: Docker.ContainerInspectInfo, { clock }: DriverContext): CopyExit {

@@ -116,6 +116,16 @@ export function isGone(error: unknown): boolean {
   );
 }
 
+/** What was asked for; undefined where there is no such thing. */
+export async function unlessGone<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Somebody else has the name. */
 export function isTaken(error: unknown): boolean {
   const { status, said = "" } = refusalOf(error) ?? {};

@@ -10,7 +10,7 @@ import { shown } from "@holdfast/shared/text.ts";
 import type { DriverContext, Wanted } from "../driver.ts";
 import { corrupt, readArchive, tooLarge, withoutNames } from "./archive.ts";
 import type { Docker } from "./dock.ts";
-import { isGone, isUsed, refusedInStream } from "./faults.ts";
+import { isGone, isUsed, refusedInStream, unlessGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
 
 export type ReadyImage = Readonly<{
@@ -137,12 +137,9 @@ async function find(
   name: string,
   { signal }: DriverContext,
 ): Promise<Docker.ImageInspectInfo | undefined> {
-  try {
-    return await dock.ask(`image ${name}`, signal, (docker) => docker.getImage(name).inspect());
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw error;
-  }
+  return await unlessGone(
+    dock.ask(`image ${name}`, signal, (docker) => docker.getImage(name).inspect()),
+  );
 }
 
 /** So that nobody's clean-up of images without a name takes it. */

@@ -3,7 +3,7 @@
  * Made with the first container and gone with the last one.
  */
 import type { DriverContext } from "../driver.ts";
-import { isGone, isTaken, isUsed } from "./faults.ts";
+import { isGone, isTaken, isUsed, unlessGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
 import { instanceName, LABEL } from "./marks.ts";
 
@@ -31,13 +31,8 @@ async function isThere(
   name: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  try {
-    await dock.ask(`network ${name}`, signal, (docker) => docker.getNetwork(name).inspect());
-    return true;
-  } catch (error) {
-    if (isGone(error)) return false;
-    throw error;
-  }
+  const asked = dock.ask(`network ${name}`, signal, (docker) => docker.getNetwork(name).inspect());
+  return (await unlessGone(asked)) !== undefined;
 }
 
 /** Stays while a container is in it. */

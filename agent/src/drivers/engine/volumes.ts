@@ -4,7 +4,7 @@
  */
 import { chownSync, lstatSync } from "node:fs";
 import type { DriverContext, ResourceKey } from "../driver.ts";
-import { isGone, isTaken } from "./faults.ts";
+import { isTaken, unlessGone } from "./faults.ts";
 import type { ContainerHost } from "./host.ts";
 import { LABEL, volumeName } from "./marks.ts";
 import type { ContainerSpec } from "./spec.ts";
@@ -47,11 +47,6 @@ async function isThere(
   name: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  try {
-    await dock.ask(`volume ${name}`, signal, (docker) => docker.getVolume(name).inspect());
-    return true;
-  } catch (error) {
-    if (isGone(error)) return false;
-    throw error;
-  }
+  const asked = dock.ask(`volume ${name}`, signal, (docker) => docker.getVolume(name).inspect());
+  return (await unlessGone(asked)) !== undefined;
 }

@@ -126,8 +126,8 @@ function tests(): void {
     await engine.stop();
     const [away] = await world.observe();
     expect(away).toMatchObject({ phase: "running" });
-    writeFileSync(world.dataFile("go"), "");
     await engine.start();
+    writeFileSync(world.dataFile("go"), "");
     await expect(again).rejects.toThrow("ended with status 4");
     expect(world.ran()).toEqual(["wait"]);
   });
@@ -147,17 +147,26 @@ function tests(): void {
       reason: "JOB_END_UNKNOWN",
     });
     expect(world.ran()).toEqual(["hang"]);
-    const other = world.wanted(["hang"], { digest: `sha256:${"2".repeat(64)}` });
+    const other = world.wanted(["wait"], { digest: `sha256:${"2".repeat(64)}` });
     const cut = await leftRunning(other);
     await remove();
-    const again = world.driver().run(cut, { ...world.known(other) });
+    const again = world.driver().run(cut, world.known(other));
     await eventually("it runs again", () => world.ran()[2]);
+    writeFileSync(world.dataFile("go"), "");
+    await expect(again).rejects.toThrow("ended with status 4");
+  });
+
+  it("that somebody kills is one that was cut off", async () => {
+    const wanted = world.wanted(["hang"], { with: IRREVERSIBLE });
+    const step = await leftRunning(wanted);
     for (const { id } of await world.copies()) {
       await engine.dock.ask("kill", world.context.signal, (docker) =>
         docker.getContainer(id).kill(),
       );
     }
-    await expect(again).rejects.toThrow("ended with status 137, as after SIGKILL");
+    const again = world.driver().run(step, world.known(wanted));
+    await expect(again).rejects.toThrow("(status 137): whether it did its work is not known");
+    expect(world.ran()).toEqual(["hang"]);
   });
 
   it("is ended by a halt as one that is cut off; what nothing takes back only where that is asked", async () => {

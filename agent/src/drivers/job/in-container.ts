@@ -58,7 +58,9 @@ export function asContainers(engine: ContainerHost): Runner {
         await prepareMaking(host, wanted, containerSpec(spec, "run"), context);
       }
     },
-    look: (jobs, context) => lookAt(host, jobs, context),
+    // A step is about one instance; a look at all finds also what nobody has written down.
+    look: (jobs, context, scope) =>
+      lookAt(host, jobs, context, scope === undefined ? jobs[0]?.instance : undefined),
     begin: (job, begin, launched, context) => beginRun(host, job, begin, launched, context),
     remove: async (job, number, context) => {
       const handle = runHandle(job.handle, number);
@@ -95,8 +97,9 @@ async function lookAt(
   host: ContainerHost,
   jobs: readonly Job[],
   context: DriverContext,
+  instanceId: string | undefined,
 ): Promise<Look> {
-  const copies = await findCopies(host, context);
+  const copies = await findCopies(host, context, instanceId);
   const open = jobs.flatMap(({ instance, handle, run, undo }) =>
     [run, undo].flatMap((each) =>
       each === undefined || each.end !== undefined
@@ -178,8 +181,11 @@ function beganOf(
   return ageMs < 0 ? beganAt : Math.round(clock.now() - ageMs);
 }
 
-/** What an engine says of a container whose end it has not seen, such as when the host lost its power. */
-const STATUS_UNSEEN = 255;
+/**
+ * What an engine says of a container whose end it has not seen, such as when it or the host was away. The first one is also
+ * that of a program which somebody else has killed: cut off, too.
+ */
+const STATUSES_UNSEEN: readonly number[] = [137, 255];
 
 function endFound(
   copy: Copy | undefined,
@@ -187,8 +193,9 @@ function endFound(
   { clock }: DriverContext,
 ): FoundEnd {
   const { exit } = copy ?? {};
-  const isSeen = exit !== undefined && exit.code !== STATUS_UNSEEN;
-  const lost = copy === undefined ? "its container is gone" : "the engine did not see its end";
+  const isSeen = exit !== undefined && !STATUSES_UNSEEN.includes(exit.code);
+  const unseen = `was killed, or its end not seen by the engine (status ${exit?.code})`;
+  const lost = copy === undefined ? "its container is gone" : unseen;
   return {
     at: exit?.at ?? clock.now(),
     status: isSeen ? exit.code : undefined,
@@ -293,9 +300,8 @@ async function endRuns(
   { instance, handle, stop }: Named,
   context: DriverContext,
 ): Promise<readonly Copy[]> {
-  const copies = (await findCopies(host, context)).filter((copy) => {
-    return copy.key.instanceId === instance && jobHandleOf(copy.handle) === handle;
-  });
+  const found = await findCopies(host, context, instance);
+  const copies = found.filter((copy) => jobHandleOf(copy.handle) === handle);
   for (const copy of copies) await endCopy(host, copy, context, stop);
   return copies;
 }
@@ -318,9 +324,7 @@ async function dropRuns(
   instanceId: string,
   context: DriverContext,
 ): Promise<void> {
-  const copies = (await findCopies(host, context)).filter(
-    ({ key }) => key.instanceId === instanceId,
-  );
+  const copies = await findCopies(host, context, instanceId);
   await Promise.all(
     copies.map((copy) => {
       const job = readJob(jobDir(context, instanceId, jobHandleOf(copy.handle)));
