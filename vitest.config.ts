@@ -12,6 +12,13 @@ console.log(`seed ${seed} (repeat with HOLDFAST_TEST_SEED=${seed})`);
 const LONG =
   /\/(test\/(chaos\/kill-loop|e2e|sim|security)\/|agent\/src\/drivers\/(container|job)\/)/;
 
+const ALL = [
+  "{shared,hub,agent,sim,scripts}/**/*.test.{ts,mts}",
+  "examples/*/**/*.test.{ts,mjs}",
+  "test/**/*.test.ts",
+];
+const CRASH_POINTS = ["agent/src/**/*.crash.test.ts"];
+
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
@@ -22,11 +29,7 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: [
-      "{shared,hub,agent,sim,scripts}/**/*.test.{ts,mts}",
-      "examples/*/**/*.test.{ts,mjs}",
-      "test/**/*.test.ts",
-    ],
+    include: process.env["HOLDFAST_TESTS"] === "crash-points" ? CRASH_POINTS : ALL,
     exclude: ["**/node_modules/**", "**/dist/**", ".toolchain*/**", "test/bench/**"],
     env: {
       HOLDFAST_TEST_SEED: seed,

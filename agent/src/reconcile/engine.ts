@@ -165,7 +165,9 @@ export class Engine {
     this.#workOut();
     const status = this.#statuses.get(instanceId);
     if (status === undefined || this.#stored.get(instanceId) === status.version) return;
-    statuses.replace(this.#deps.store, status);
+    const { store } = this.#deps;
+    // Worked out again by the next life, if need be.
+    store.unsynced(() => statuses.replace(store, status));
     this.#stored.set(instanceId, status.version);
   }
 

@@ -90,7 +90,7 @@ export function nameProtocolError(
   const value = create(ErrorInfoSchema, { ...info, metadata: { request_id: requestId } });
   Object.assign(error, {
     code,
-    rawMessage: error.rawMessage.toWellFormed(),
+    rawMessage: cut(error.rawMessage.toWellFormed(), MESSAGE_CHARS_MAX),
     details: said?.details ?? [{ desc: ErrorInfoSchema, value }],
   });
 }

@@ -1,6 +1,7 @@
 /** One port for all callers: plain curl, gRPC, gRPC-Web and Connect, with TLS and (on loopback) without. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -316,6 +317,35 @@ describe("a refusal that shows what it refuses", () => {
     const digest = `${"x".repeat(79)}\u{1f600}`;
     const refused = client.uploadArtefact({ digest, size: 9n }, { headers });
     await expect(refused).rejects.toMatchObject({ code: Code.InvalidArgument });
+  });
+});
+
+describe("a refusal of gRPC that names a key as long as a body", () => {
+  it("is answered, and so is what comes after it on the same connection", async () => {
+    const session = connectHttp2(`http://${hub().address}`);
+    const messageOf = (key: string) =>
+      new Promise<string>((resolve, reject) => {
+        const stream = session.request({
+          ...{ ":method": "POST", ":path": LIST, te: "trailers" },
+          "content-type": "application/grpc+json",
+          authorization: `Bearer ${hub().tokens.owner}`,
+        });
+        const said = (found: Record<string, unknown>) => {
+          const message = found["grpc-message"];
+          if (message !== undefined) resolve(decodeURIComponent(String(message)));
+        };
+        stream.on("response", said).on("trailers", said).on("error", reject).resume();
+        const body = Buffer.from(JSON.stringify({ [key]: 1 }));
+        const head = Buffer.alloc(5);
+        head.writeUInt32BE(body.length, 1);
+        stream.end(Buffer.concat([head, body]));
+      });
+    const long = await messageOf("鍵".repeat(50_000));
+    const short = await messageOf("key");
+    session.close();
+    expect(long).toContain("鍵鍵");
+    expect(long.length).toBeLessThan(2_000);
+    expect(short).toContain('"key"');
   });
 });
 
