@@ -17,7 +17,16 @@ const ALL = [
   "examples/*/**/*.test.{ts,mjs}",
   "test/**/*.test.ts",
 ];
-const CRASH_POINTS = ["agent/src/**/*.crash.test.ts"];
+/** What enumerates, floods or kills for minutes: CI runs it beside `npm test`, which is for every change. */
+const ENDURANCE = [
+  "agent/src/**/*.crash.test.ts",
+  "agent/src/drivers/container/{disk,trouble}.test.ts",
+  "test/chaos/**/*.test.ts",
+  "test/e2e/takeover.test.ts",
+  "test/security/{floods,fuzz,fuzz-link}.test.ts",
+];
+/** `quick`, `endurance`, or everything. */
+const suites = process.env["HOLDFAST_TESTS"];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -29,8 +38,11 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: process.env["HOLDFAST_TESTS"] === "crash-points" ? CRASH_POINTS : ALL,
-    exclude: ["**/node_modules/**", "**/dist/**", ".toolchain*/**", "test/bench/**"],
+    include: suites === "endurance" ? ENDURANCE : ALL,
+    exclude: [
+      ...["**/node_modules/**", "**/dist/**", ".toolchain*/**", "test/bench/**"],
+      ...(suites === "quick" ? ENDURANCE : []),
+    ],
     env: {
       HOLDFAST_TEST_SEED: seed,
       // Half of what the many programs cost that tests start.

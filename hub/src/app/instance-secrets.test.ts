@@ -280,7 +280,7 @@ describe("a sealing key", () => {
     const elsewhere = {
       vendorId: idOf("vendor", vendorIdOf(hub)),
       cellId,
-      agentId: `${agentId.slice(0, -1)}0`,
+      agentId: agentId.slice(0, -1) + (agentId.endsWith("0") ? "1" : "0"),
     };
     for (const sealingKey of [
       signSealingKey(elsewhere, recipient, identity),

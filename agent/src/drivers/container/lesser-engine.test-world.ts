@@ -28,6 +28,7 @@ export async function lesserEngine(
   const server = createServer((asked, answer) => {
     pass(socket, asked, answer, lesser()).catch((error: unknown) => answer.destroy(error as Error));
   });
+  server.keepAliveTimeout = 0;
   server.listen(path);
   await once(server, "listening");
   return {
@@ -48,7 +49,11 @@ async function pass(
 ): Promise<void> {
   const { method, url = "/", headers } = asked;
   const { pathname } = new URL(url, "http://engine");
-  const inner = request({ socketPath, method, path: url, headers: { ...headers, host: "engine" } });
+  const inner = request({
+    // A connection of its own: the engine may close one that was used before at any moment.
+    ...{ agent: false, socketPath, method, path: url },
+    headers: { ...headers, host: "engine" },
+  });
   const answered = once(inner, "response") as Promise<[IncomingMessage]>;
   if (pathname === "/containers/create" && leavesOut !== undefined) {
     const wish = JSON.parse(await text(asked)) as { HostConfig: Record<string, unknown> };

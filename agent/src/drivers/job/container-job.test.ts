@@ -56,6 +56,18 @@ async function leftRunning(wanted: Wanted): Promise<Step> {
   return step;
 }
 
+/** It knows the processes of the container. */
+async function isTakenUp(): Promise<true | undefined> {
+  const [copy] = await world.copies();
+  if (copy === undefined) return undefined;
+  const { signal } = world.context;
+  const top = engine.dock.ask("top", signal, (docker) => docker.getContainer(copy.id).top());
+  return await top.then(
+    () => true,
+    () => undefined,
+  );
+}
+
 async function imagesHeld(): Promise<readonly string[]> {
   const { signal } = world.context;
   const images = await engine.dock.ask("images", signal, (docker) => docker.listImages());
@@ -127,6 +139,8 @@ function tests(): void {
     const [away] = await world.observe();
     expect(away).toMatchObject({ phase: "running" });
     await engine.start();
+    // What ends before the engine has taken it up again ends unseen, and is told so.
+    await eventually("the engine has it again", isTakenUp);
     writeFileSync(world.dataFile("go"), "");
     await expect(again).rejects.toThrow("ended with status 4");
     expect(world.ran()).toEqual(["wait"]);
