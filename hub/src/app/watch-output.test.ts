@@ -98,6 +98,9 @@ async function eventOf(step: string) {
   }
 }
 
+/** Of 16 kB each: a kernel may keep 33 MB and more of what one connection has not read. */
+const TAKEN_MAX = 10_000;
+
 describe("output of steps", () => {
   it("is asked of the agent in the caller's name, told part by part, and gone on with by its token", async () => {
     const asked = answering(async (show) => {
@@ -218,11 +221,13 @@ describe("output of steps", () => {
     for (let calls = 0; calls < 50 || before !== taken; calls++) {
       before = taken;
       await instances().getInstance({ instance: "there" });
-      expect(taken).toBeLessThan(1_000);
+      expect(taken).toBeLessThan(TAKEN_MAX);
     }
     viewer.abort();
-    await expect(reading.next().then(() => reading.next())).rejects.toMatchObject({
-      code: Code.Canceled,
-    });
+    // After what was on its way already.
+    const toTheEnd = async () => {
+      for (let isOver = false; !isOver; ) isOver = (await reading.next()).done === true;
+    };
+    await expect(toTheEnd()).rejects.toMatchObject({ code: Code.Canceled });
   });
 });

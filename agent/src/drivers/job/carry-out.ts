@@ -8,7 +8,7 @@ import { pause } from "../host-process/end.ts";
 import type { Job, RunEnd } from "./ledger.ts";
 import { nextMove, type Rules } from "./next.ts";
 import { beginRun, endRun, settleRun } from "./run.ts";
-import { isAway, type Look, type Part, type Runner, type SeenRun } from "./runner.ts";
+import { isAway, type Part, type Runner, type SeenRun } from "./runner.ts";
 import type { JobSpec } from "./spec.ts";
 import { standingOf } from "./standing.ts";
 
@@ -82,19 +82,23 @@ async function lookAt(
 ): Promise<Readonly<{ settled: Job; seen: SeenRun | undefined }>> {
   const run = job[part];
   if (run === undefined) return { settled: job, seen: undefined };
-  const seen = (await lookPatiently(runner, job, context)).see(job, run);
+  const look = await patiently(context, () => runner.look([job], context));
+  const seen = look.see(job, run);
   if (run.end !== undefined) return { settled: job, seen };
-  await seen.watch(spec);
+  await patiently(context, () => seen.watch(spec));
   const settled = settleRun(job, part, seen, spec, context);
   return { settled, seen: { ...seen, run: settled[part] ?? run } };
 }
 
 /** What runs goes on while its engine is started anew, and so does the wait for it. */
-async function lookPatiently(runner: Runner, job: Job, context: DriverContext): Promise<Look> {
+async function patiently<Answer>(
+  context: DriverContext,
+  ask: () => Promise<Answer>,
+): Promise<Answer> {
   const deadline = context.clock.monotonic() + AWAY_MS_MAX;
   for (;;) {
     try {
-      return await runner.look([job], context);
+      return await ask();
     } catch (error) {
       if (!isAway(error) || context.clock.monotonic() > deadline) throw error;
       await pause(LOOK_MS_MAX, context);
