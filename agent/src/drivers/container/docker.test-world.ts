@@ -25,6 +25,8 @@ import { BUSYBOX } from "./images.test-world.ts";
 
 const START_MS_MAX = 60_000;
 const LOOK_MS = 50;
+/** Of the daemon's child after its own end. */
+const END_MS_MAX = 10_000;
 
 /** Ends where its standard input does. Carries connections into the network that it is in. */
 const RELAY = `
@@ -112,6 +114,7 @@ export async function startDocker({ diskMib }: { diskMib?: number } = {}): Promi
   const place = { dir, socket, group: `/hft-${process.pid}-${dir.slice(-6)}` };
   let daemon: ChildProcess | undefined;
   const start = async () => {
+    await forgetDead(join(dir, "exec/containerd/containerd.pid"));
     daemon = startDaemon(place, relay.pid ?? 0);
     await untilReady(dock, daemon, place.dir);
   };
@@ -188,7 +191,6 @@ type Place = Readonly<{ dir: string; socket: string; group: string }>;
 
 function startDaemon({ dir, socket, group }: Place, relayPid: number): ChildProcess {
   rmSync(join(dir, "docker.pid"), { force: true });
-  forgetDead(join(dir, "exec/containerd/containerd.pid"));
   const args = [
     ...[`--net=/proc/${relayPid}/ns/net`, "dockerd", "--config-file", join(dir, "daemon.json")],
     ...[
@@ -207,12 +209,14 @@ function startDaemon({ dir, socket, group }: Place, relayPid: number): ChildProc
 }
 
 /**
- * Of a daemon that was killed the child is killed too, but stays a zombie where nobody reaps it at once; the next daemon
- * takes that for alive, and waits for it in vain.
+ * Of a daemon that was killed the child is killed too, a moment later, and stays a zombie where nobody reaps it at once;
+ * the next daemon takes that for alive, and waits for it in vain.
  */
-function forgetDead(pidFile: string): void {
+async function forgetDead(pidFile: string): Promise<void> {
   const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, "utf8")) : 0;
-  if (pid > 0 && !isAlive(pid)) rmSync(pidFile);
+  const deadline = performance.now() + END_MS_MAX;
+  while (pid > 0 && isAlive(pid) && performance.now() < deadline) await systemClock.sleep(LOOK_MS);
+  if (pid > 0 && !isAlive(pid)) rmSync(pidFile, { force: true });
 }
 
 function isAlive(pid: number): boolean {
