@@ -1,5 +1,4 @@
-/** The same as crash.test.ts with a real process and a real SIGKILL: what SQLite and the files hold then is the truth. */
-import { spawn } from "node:child_process";
+/** The same as attempt.crash.test.ts with a real process and a real SIGKILL: what SQLite and the files hold then is the truth. */
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import * as attempts from "../store/attempts.ts";
 import { agentWorld, instanceId } from "./engine.test-world.ts";
+import { runChild } from "./killing.test-world.ts";
 
 const CHILD = fileURLToPath(new URL("./crash.test-world.ts", import.meta.url));
 
@@ -26,21 +26,6 @@ afterAll(() => {
   for (const path of [parent, base]) rmSync(path, { recursive: true, force: true });
 });
 
-/** The signal that ended it, or its exit code. */
-function runChild(args: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CHILD, ...args], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let said = "";
-    child.stderr.on("data", (chunk) => {
-      said += String(chunk);
-    });
-    child.once("error", reject);
-    child.once("exit", (code, signal) => resolve(signal ?? `exit ${code}: ${said}`));
-  });
-}
-
 describe.each([
   { mode: "", ends: "2", reason: "COMMITTED" },
   { mode: "sick", ends: "1", reason: "NOT_READY" },
@@ -51,7 +36,7 @@ describe.each([
       const when = at % 2 === 0 ? "before" : "after";
       const stateDir = join(parent, `${mode}-${at}`);
       cpSync(base, stateDir, { recursive: true });
-      const end = await runChild([stateDir, mode, String(at), when]);
+      const end = await runChild(CHILD, [stateDir, mode, String(at), when]);
       if (end !== "SIGKILL") {
         expect(end).toBe("exit 0: ");
         break;

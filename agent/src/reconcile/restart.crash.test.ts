@@ -2,7 +2,6 @@
  * A restart of a real process by an agent that is killed with SIGKILL at every journal write of it, before and after:
  * the process is another one in the end, started once and not twice, and the order is answered.
  */
-import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,24 +9,10 @@ import { ActionState } from "@holdfast/proto/holdfast/model/v1/action_pb.js";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as attempts from "../store/attempts.ts";
 import { type AgentWorld, agentWorld, instanceId, type RunningAgent } from "./engine.test-world.ts";
+import { runChild } from "./killing.test-world.ts";
 
 const CHILD = fileURLToPath(new URL("./restart.test-world.ts", import.meta.url));
 const READY_MS_MAX = 60_000;
-
-/** The signal that ended it, or its exit code. */
-function runChild(args: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CHILD, ...args], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let said = "";
-    child.stderr.on("data", (chunk) => {
-      said += String(chunk);
-    });
-    child.once("error", reject);
-    child.once("exit", (code, signal) => resolve(signal ?? `exit ${code}: ${said}`));
-  });
-}
 
 /** Process numbers in the order of their starts, once there are so many. */
 async function started(world: AgentWorld, count: number): Promise<readonly string[]> {
@@ -79,7 +64,7 @@ describe.each([
         await first.until(({ committedGeneration }) => committedGeneration?.number === 1n);
         await first.end();
         const [before] = await started(world, 1);
-        const end = await runChild([world.stateDir, String(at), when]);
+        const end = await runChild(CHILD, [world.stateDir, String(at), when]);
         isOver = end !== "SIGKILL";
         if (isOver) expect(end).toBe("exit 0: ");
         else killed += 1;
